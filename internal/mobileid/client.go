@@ -1,0 +1,70 @@
+package mobileid
+
+import (
+	"slices"
+	"time"
+)
+
+// Scope is a right of a client.
+type Scope string
+
+// The scopes.
+const (
+	ScopeChallenges    Scope = "challenges"    // ask for codes, verify them, read their state
+	ScopeNotifications Scope = "notifications" // ask to tell a person something
+)
+
+// Scopes is the closed list.
+func Scopes() []Scope { return []Scope{ScopeChallenges, ScopeNotifications} }
+
+// Disclosure is what a client may learn about a person.
+type Disclosure string
+
+// The disclosures.
+const (
+	DisclosureFull  Disclosure = "full"  // sees the truth
+	DisclosureBlind Disclosure = "blind" // cannot tell bound from unbound
+)
+
+// Mode keeps trial clients away from operators.
+type Mode string
+
+// The modes.
+const (
+	ModeLive Mode = "live"
+	ModeTest Mode = "test"
+)
+
+// Client is a relying party's account with us.
+type Client struct {
+	ID         string
+	Scopes     []Scope
+	Purposes   []string // purposes it may ask codes for
+	Disclosure Disclosure
+	Mode       Mode
+	Quota      Quota
+	Kafka      bool   // has in.<client> and out.<client>
+	Principal  string // Kafka principal of its topics, for example "User:oneid"
+}
+
+// Quota bounds a client's requests: Rate in a Per, Burst at once.
+type Quota struct {
+	Rate  int
+	Per   time.Duration
+	Burst int
+}
+
+// Has reports whether the client holds the scope.
+func (c Client) Has(s Scope) bool { return slices.Contains(c.Scopes, s) }
+
+// May reports whether the client may ask codes for the purpose.
+func (c Client) May(purpose string) bool { return slices.Contains(c.Purposes, purpose) }
+
+// Purpose is why a code is asked (decree clause 29).
+type Purpose struct {
+	ID     string
+	TextID string        // in the catalogue of texts
+	Life   time.Duration // of the code, from issue
+	Digits int           // length of the code
+	Tries  int           // wrong codes after which the challenge is dead
+}

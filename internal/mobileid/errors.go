@@ -1,0 +1,83 @@
+package mobileid
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Kind is the family of an error. The HTTP edge maps it to a status, the
+// consumers to "again later" or "park"; nobody else interprets it.
+type Kind string
+
+// The closed list of kinds.
+const (
+	KindInvalid      Kind = "invalid"         // the request is wrong; repeating it will not help
+	KindUnauthorized Kind = "unauthorized"    // who asks is not known
+	KindForbidden    Kind = "forbidden"       // who asks may not
+	KindNotFound     Kind = "not_found"       // no such thing for this asker
+	KindConflict     Kind = "conflict"        // contradicts what is stored
+	KindMismatch     Kind = "mismatch"        // same Idempotency-Key, another body
+	KindTooLarge     Kind = "too_large"       // body over the limit
+	KindLimited      Kind = "rate_limited"    // come again after RetryAfter
+	KindUnavailable  Kind = "unavailable"     // surely not done; try again
+	KindUnknown      Kind = "unknown_outcome" // perhaps done; repeat with the same key
+	KindInternal     Kind = "internal"        // our fault
+)
+
+// Error is the one error type that crosses rooms. Message is safe to show to
+// the asker and holds no personal data; the wrapped cause is for our log only.
+type Error struct {
+	Kind       Kind
+	Code       string // stable, snake_case, for example "pinfl_check_digit"
+	Field      string // JSON field at fault, "" if none
+	Message    string
+	RetryAfter time.Duration // 0 = not said
+	Err        error
+}
+
+// Error returns the code and the public message, without the cause.
+func (e *Error) Error() string {
+	if e.Field != "" {
+		return e.Code + " (" + e.Field + "): " + e.Message
+	}
+	return e.Code + ": " + e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// LogValue prints kind, code and field. The cause is logged by whoever made
+// sure that it carries no personal data.
+func (e *Error) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("kind", string(e.Kind)), slog.String("code", e.Code), slog.String("field", e.Field))
+}
+
+// Invalid makes a KindInvalid error about one field.
+func Invalid(field, code, message string) *Error {
+	return &Error{Kind: KindInvalid, Code: code, Field: field, Message: message}
+}
+
+// Unavailable makes a KindUnavailable error: surely not done, try again after
+// the given time.
+func Unavailable(code string, after time.Duration, cause error) *Error {
+	return &Error{Kind: KindUnavailable, Code: code, Message: "a part of the system is away; nothing was done", RetryAfter: after, Err: cause}
+}
+
+// KindOf returns the kind of err; an error that is not ours is internal.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return KindInternal
+}
+
+// CodeOf returns the stable code of err; "internal" if it is not ours.
+func CodeOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return string(KindInternal)
+}

@@ -1,0 +1,97 @@
+package mobileid
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// MSISDN is a subscriber number of Uzbekistan: country code 998 and nine
+// digits. The zero value is "none".
+type MSISDN struct{ national string }
+
+// ParseMSISDN reads a number the way people write it: spaces, '-', '(', ')'
+// and '.' are dropped, then "+998", "998", "00998" or nothing may stand before
+// exactly nine digits. Letters, extensions and digits of other alphabets are
+// refused. Whether the code belongs to a known operator is not looked at: see
+// NumberPlan. The error is of KindInvalid and never repeats the number.
+func ParseMSISDN(s string) (MSISDN, error) {
+	bad := func() (MSISDN, error) {
+		return MSISDN{}, Invalid("msisdn", "msisdn_format", "a number is +998 and nine digits, for example +998901234567")
+	}
+	if len(s) > 32 {
+		return bad()
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+			b.WriteByte(c)
+		case c == '+':
+			if b.Len() > 0 {
+				return bad()
+			}
+			b.WriteByte(c)
+		case c == ' ' || c == '-' || c == '(' || c == ')' || c == '.':
+		default:
+			return bad()
+		}
+	}
+	digits := b.String()
+	if len(digits) != 9 {
+		for _, prefix := range []string{"+998", "00998", "998"} {
+			if rest, ok := strings.CutPrefix(digits, prefix); ok {
+				digits = rest
+				break
+			}
+		}
+	}
+	if len(digits) != 9 || digits[0] == '+' {
+		return bad()
+	}
+	return MSISDN{digits}, nil
+}
+
+// Reveal returns the number in E.164 with the plus sign.
+func (m MSISDN) Reveal() string {
+	if m.national == "" {
+		return ""
+	}
+	return "+998" + m.national
+}
+
+// RevealDigits returns the number in E.164 without the plus sign, as
+// destination_addr wants it (SMPP 3.4, 5.2.9).
+func (m MSISDN) RevealDigits() string { return strings.TrimPrefix(m.Reveal(), "+") }
+
+// Code returns the two digits that name the network, for example "90".
+func (m MSISDN) Code() string {
+	if len(m.national) != 9 {
+		return ""
+	}
+	return m.national[:2]
+}
+
+// IsZero reports whether there is no number.
+func (m MSISDN) IsZero() bool { return m.national == "" }
+
+// Masked shows the code and the last two digits: enough for a person to know
+// his own number by, too little to call.
+func (m MSISDN) Masked() string {
+	if m.national == "" {
+		return "MSISDN(none)"
+	}
+	return "+998 " + m.national[:2] + " *** ** " + m.national[7:]
+}
+
+// String returns the mask.
+func (m MSISDN) String() string { return m.Masked() }
+
+// Format prints the mask for every verb.
+func (m MSISDN) Format(f fmt.State, _ rune) { writeMask(f, m.Masked()) }
+
+// LogValue gives slog the mask.
+func (m MSISDN) LogValue() slog.Value { return slog.StringValue(m.Masked()) }
+
+// MarshalText gives encoders the mask.
+func (m MSISDN) MarshalText() ([]byte, error) { return []byte(m.Masked()), nil }

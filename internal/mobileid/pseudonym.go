@@ -1,0 +1,55 @@
+package mobileid
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"strings"
+)
+
+// Pseudonym stands for a person or a number wherever the value itself must not
+// be: topic keys, Redis keys, columns that are compared but never shown. It is
+// an HMAC, so it is stable while the key is, and says nothing without the key.
+type Pseudonym [16]byte
+
+var pseudonymEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
+
+// String prints 26 lower-case characters.
+func (p Pseudonym) String() string {
+	return strings.ToLower(pseudonymEncoding.EncodeToString(p[:]))
+}
+
+// ParsePseudonym reads what String printed.
+func ParsePseudonym(s string) (Pseudonym, error) {
+	raw, err := pseudonymEncoding.DecodeString(strings.ToUpper(s))
+	if err != nil || len(raw) != 16 {
+		return Pseudonym{}, Invalid("person", "pseudonym_format", "not a pseudonym")
+	}
+	return Pseudonym(raw), nil
+}
+
+// PseudonymKey makes pseudonyms. Changing it moves every key to another
+// partition, so it is not rotated lightly.
+type PseudonymKey struct{ key []byte }
+
+// NewPseudonymKey wraps a secret of at least 16 bytes.
+func NewPseudonymKey(secret []byte) (PseudonymKey, error) {
+	if len(secret) < 16 {
+		return PseudonymKey{}, Invalid("keys.pseudonym", "key_short", "the pseudonym key needs at least 16 bytes")
+	}
+	return PseudonymKey{append([]byte(nil), secret...)}, nil
+}
+
+func (k PseudonymKey) of(label, value string) Pseudonym {
+	m := hmac.New(sha256.New, k.key)
+	m.Write([]byte(label))
+	m.Write([]byte{0})
+	m.Write([]byte(value))
+	return Pseudonym(m.Sum(nil)[:16])
+}
+
+// Person returns the pseudonym of a PINFL.
+func (k PseudonymKey) Person(p PINFL) Pseudonym { return k.of("person", p.Reveal()) }
+
+// Number returns the pseudonym of a number.
+func (k PseudonymKey) Number(m MSISDN) Pseudonym { return k.of("number", m.Reveal()) }

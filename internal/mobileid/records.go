@@ -1,0 +1,233 @@
+package mobileid
+
+import "time"
+
+// These are the records that rooms hand to each other through ports. The
+// registry stores them; nobody else gives them meaning.
+
+// RecordRef says where on Kafka something was read, for `mobileid explain`.
+type RecordRef struct {
+	Topic     string `json:"topic"`
+	Partition int    `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+// Binding is an active PINFL <-> number binding as a sender of codes needs it.
+type Binding struct {
+	ID        int64
+	Version   int
+	Person    Pseudonym
+	Number    Pseudonym
+	MSISDN    MSISDN
+	Operator  string
+	Account   int64 // ledger account that pays
+	Suspended bool  // sms_suspended: the balance was not enough
+	Locale    Locale
+}
+
+// Fence is what must still hold when a Message is written to an operator.
+type Fence struct {
+	Kind    string // "binding" or "test"; "enrollment" follows
+	ID      int64
+	Version int
+}
+
+// NewMessage is a Message to be queued, its text already sealed.
+type NewMessage struct {
+	ID       ID
+	Client   string
+	Person   Pseudonym // the lane's record key
+	Lane     Lane
+	Operator string
+	TextID   string
+	Fence    Fence
+	Account  int64
+	Deadline time.Time // nothing is written to the operator after it
+	Dest     Pseudonym // of the number
+	Sealed   []byte    // SealedText, aad = the id's bytes
+	SealKey  SealKeyID
+	Parts    int
+}
+
+// NewChallenge is a challenge whose code stands in Redis under Nonce.
+type NewChallenge struct {
+	Request   ChallengeRequested
+	Person    Pseudonym
+	Nonce     string // names the live code; the stored row decides which one is live
+	Tries     int
+	ExpiresAt time.Time
+	Source    RecordRef
+	Binding   *Binding    // nil: the person is not bound; the challenge ends
+	Message   *NewMessage // nil with Binding
+}
+
+// NewNotification is a notification and its one Message.
+type NewNotification struct {
+	Request NotificationRequested
+	Person  Pseudonym
+	Source  RecordRef
+	Message *NewMessage // nil: not bound; the notification ends undelivered
+}
+
+// LaneItem is an id to publish on a lane.
+type LaneItem struct {
+	ID       ID
+	Operator string
+	Lane     Lane
+	Person   Pseudonym
+}
+
+// ChallengeView is a challenge as its client may see it.
+type ChallengeView struct {
+	ID           ID
+	Client       string
+	State        ChallengeState
+	Reason       string
+	Version      int64 // grows with every change of the challenge or its Message
+	Purpose      string
+	ExpiresAt    time.Time // zero until issued
+	MessageState MessageState
+	Masked       string // the number, masked; "" when unknown
+	TriesLeft    int
+	ConfirmedAt  time.Time
+}
+
+// MessageView is a Message as its client may see it.
+type MessageView struct {
+	ID       ID
+	Client   string
+	State    MessageState
+	Reason   string
+	Version  int64
+	TextID   string
+	Parts    int
+	Deadline time.Time
+	EndedAt  time.Time
+}
+
+// LiveChallenge is what verifying needs to know of a challenge.
+type LiveChallenge struct {
+	ID          ID
+	Client      string
+	Person      Pseudonym
+	State       ChallengeState
+	Purpose     string
+	Nonce       string
+	ContextHash string
+	Tries       int
+	ExpiresAt   time.Time
+}
+
+// Confirmation is the lasting evidence that a code was right.
+type Confirmation struct {
+	Challenge   ID
+	Client      string
+	Purpose     string
+	ContextHash string
+	ConfirmedAt time.Time
+	Replayed    bool // the same verify had already made it
+}
+
+// AdmitItem is an id taken from a lane, or due again.
+type AdmitItem struct {
+	ID     ID
+	Source RecordRef // zero when it does not come from Kafka
+}
+
+// Verdict is what admission decided about one Message.
+type Verdict string
+
+// The verdicts.
+const (
+	VerdictMine    Verdict = "mine"    // write it; the money is reserved
+	VerdictRefused Verdict = "refused" // ended: fenced, expired, no_funds, cancelled...
+	VerdictDrop    Verdict = "drop"    // terminal, or another live bridge has it
+	VerdictUnknown Verdict = "unknown" // no such row (yet)
+)
+
+// Admission is the answer for one AdmitItem.
+type Admission struct {
+	ID       ID
+	Verdict  Verdict
+	Lane     Lane
+	TextID   string
+	Deadline time.Time
+	Dest     Pseudonym
+	Sealed   []byte
+	Resend   bool // it was in doubt: this is its one extra try
+	State    MessageState
+}
+
+// Outcome is what became of one admitted Message on the link.
+type Outcome struct {
+	ID          ID
+	State       MessageState // sent, rejected, retry, in_doubt, expired, failed
+	Reason      string       // closed vocabulary, for example "smpp_0x0b"
+	Link        string
+	RetryAt     time.Time
+	SubmittedAt time.Time
+	Parts       []PartOutcome
+}
+
+// PartOutcome is the operator's answer to one part.
+type PartOutcome struct {
+	Part       int    // from 1
+	Sequence   uint32 // of the submit_sm
+	Status     uint32 // command_status of the answer
+	OperatorID string // message_id of the answer, normalised
+	Dest       Pseudonym
+	AnsweredAt time.Time // zero: no answer
+}
+
+// Receipt is a delivery receipt of one part, parsed. The text it may quote is
+// dropped: it can hold the code.
+type Receipt struct {
+	Account    string // system_id of the operator account
+	OperatorID string // normalised
+	Dest       Pseudonym
+	State      MessageState // delivered, undeliverable, expired, rejected, failed; "" = not final
+	Stat       string       // as the operator wrote it, for example DELIVRD
+	Err        string
+	At         time.Time // when we received it
+}
+
+// Step is one line of `mobileid explain`: a hop of a request, masked.
+type Step struct {
+	At     time.Time         `json:"at"`
+	Hop    string            `json:"hop"`  // edge, kafka, registry, bridge, operator, receipt, charge, confirmation
+	What   string            `json:"what"` // one line, masked
+	Record *RecordRef        `json:"record,omitempty"`
+	Facts  map[string]string `json:"facts,omitempty"`
+}
+
+// StatusEvent is a state change waiting to leave Postgres.
+type StatusEvent struct {
+	Seq    int64
+	Change StatusChanged
+}
+
+// Accepted is the answer to a request that became durable.
+type Accepted struct {
+	ID        ID
+	At        time.Time // accept time, from the id
+	ExpiresAt time.Time // the latest instant at which it can still be live
+	Replayed  bool      // this Idempotency-Key had been accepted before
+}
+
+// CodeResult is what comparing a code with the live one gave.
+type CodeResult string
+
+// The results of a comparison.
+const (
+	CodeRight     CodeResult = "right"
+	CodeWrong     CodeResult = "wrong"
+	CodeExhausted CodeResult = "exhausted" // no try was left; nothing was compared
+	CodeExpired   CodeResult = "expired"
+	CodeLost      CodeResult = "lost" // no live code under that nonce
+)
+
+// IssuedCode is a fresh code that stands in Redis under Nonce.
+type IssuedCode struct {
+	Nonce string
+	Code  Code
+}
