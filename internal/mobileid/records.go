@@ -231,3 +231,19 @@ type IssuedCode struct {
 	Nonce string
 	Code  Code
 }
+
+// IssuedRef names a code that should be alive in Redis.
+type IssuedRef struct {
+	ID    ID
+	Nonce string
+}
+
+// NewBinding is what a binding is made from.
+type NewBinding struct {
+	PINFL    PINFL
+	MSISDN   MSISDN
+	Person   Pseudonym
+	Number   Pseudonym
+	Operator string
+	Locale   Locale
+}
