@@ -1,0 +1,175 @@
+// Package config reads the one YAML file of the program.
+//
+// Its promise: a wrong file is refused whole, with every mistake listed at
+// once by its path, before anything is opened; an unknown key is a mistake; a
+// secret is named by where it lives (env: or file:), never written in the
+// file, and never printed.
+package config
+
+import (
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// Config is the file. config.sample.yaml beside the README is its manual: each
+// field is explained there, and a test reads it strictly.
+type Config struct {
+	HTTP      HTTP       `yaml:"http"`
+	Postgres  Postgres   `yaml:"postgres"`
+	Redis     Redis      `yaml:"redis"`
+	Kafka     Kafka      `yaml:"kafka"`
+	Keys      Keys       `yaml:"keys"`
+	Auth      Auth       `yaml:"auth"`
+	Deadlines Deadlines  `yaml:"deadlines"`
+	Purposes  []Purpose  `yaml:"purposes"`
+	Clients   []Client   `yaml:"clients"`
+	Numbers   []Number   `yaml:"numbers"`
+	Operators []Operator `yaml:"operators"`
+}
+
+// HTTP says where the program listens.
+type HTTP struct {
+	Listen string `yaml:"listen"` // the public API
+	Admin  string `yaml:"admin"`  // metrics and pprof; keep it inside
+}
+
+// Postgres is the record of truth.
+type Postgres struct {
+	DSN      Secret `yaml:"dsn"`
+	MaxConns int32  `yaml:"max_conns"`
+}
+
+// Redis holds live codes, quotas and idempotency keys.
+type Redis struct {
+	Addrs    []string `yaml:"addrs"` // more than one, or cluster: true = Redis Cluster
+	Cluster  bool     `yaml:"cluster"`
+	Password Secret   `yaml:"password"`
+}
+
+// Kafka carries requests, ids and statuses.
+type Kafka struct {
+	Brokers     []string `yaml:"brokers"`
+	TLS         bool     `yaml:"tls"`
+	CAFile      string   `yaml:"ca_file"`
+	SASLUser    string   `yaml:"sasl_user"` // SCRAM-SHA-512 when set
+	SASLPass    Secret   `yaml:"sasl_password"`
+	Partitions  int      `yaml:"partitions"`
+	Replication int      `yaml:"replication"`
+	MinInsync   int      `yaml:"min_insync"`
+	ACLs        bool     `yaml:"acls"`               // `mobileid topics` writes ACLs
+	LessDurable bool     `yaml:"allow_less_durable"` // serve with replication < 3 or min_insync < 2
+}
+
+// Keys are the secrets of our own. docs/architecture.md says what each opens.
+type Keys struct {
+	ID            Secret   `yaml:"id"`
+	Pseudonym     Secret   `yaml:"pseudonym"`
+	OTP           []OTPKey `yaml:"otp"` // the first signs, the others still verify
+	BridgePublic  string   `yaml:"bridge_public"`
+	BridgePrivate []Secret `yaml:"bridge_private"` // the bridge role only
+	DLQPublic     string   `yaml:"dlq_public"`
+	DLQPrivate    []Secret `yaml:"dlq_private"` // `mobileid dlq` only
+}
+
+// OTPKey is an HMAC key of live codes.
+type OTPKey struct {
+	ID     string `yaml:"id"`
+	Secret Secret `yaml:"secret"`
+}
+
+// Auth says whose tokens are believed.
+type Auth struct {
+	Issuer   string `yaml:"issuer"`
+	Audience string `yaml:"audience"`
+	JWKSURL  string `yaml:"jwks_url"`
+}
+
+// Deadlines bound how long a request may wait.
+type Deadlines struct {
+	CodeAccept   time.Duration `yaml:"code_accept"`   // a code asked for is issued within this, or expires
+	NoticeAccept time.Duration `yaml:"notice_accept"` // a notice is queued within this, or expires
+	NoticeLife   time.Duration `yaml:"notice_life"`   // a notice reaches the operator within this, or expires
+	Grace        time.Duration `yaml:"grace"`         // how much later than its deadline a request surely has ended
+}
+
+// Purpose is why a code may be asked (decree clause 29).
+type Purpose struct {
+	ID     string        `yaml:"id"`
+	TextID string        `yaml:"text_id"`
+	Life   time.Duration `yaml:"life"`
+	Digits int           `yaml:"digits"`
+	Tries  int           `yaml:"tries"`
+}
+
+// Client is a relying party's account.
+type Client struct {
+	ID         string   `yaml:"id"`
+	Scopes     []string `yaml:"scopes"`
+	Purposes   []string `yaml:"purposes"`
+	Disclosure string   `yaml:"disclosure"` // full | blind
+	Mode       string   `yaml:"mode"`       // live | test
+	Quota      Quota    `yaml:"quota"`
+	Kafka      bool     `yaml:"kafka"`     // has in.<client> and out.<client>
+	Principal  string   `yaml:"principal"` // of its topics, for example User:oneid
+}
+
+// Quota is a client's rate: rate in every per, burst at once.
+type Quota struct {
+	Rate  int           `yaml:"rate"`
+	Per   time.Duration `yaml:"per"`
+	Burst int           `yaml:"burst"`
+}
+
+// Number is a row of the dated table of network codes.
+type Number struct {
+	Code     string `yaml:"code"`
+	Operator string `yaml:"operator"`
+	From     string `yaml:"from"`  // YYYY-MM-DD, Asia/Tashkent
+	Until    string `yaml:"until"` // exclusive; empty = in force
+}
+
+// Operator is a mobile operator and its SMPP account.
+type Operator struct {
+	ID          string        `yaml:"id"`
+	Addr        string        `yaml:"addr"` // host:port of the SMSC
+	SystemID    string        `yaml:"system_id"`
+	Password    Secret        `yaml:"password"`
+	SourceAddr  string        `yaml:"source_addr"`
+	SourceTON   uint8         `yaml:"source_ton"`
+	SourceNPI   uint8         `yaml:"source_npi"`
+	Window      int           `yaml:"window"`
+	EnquireLink time.Duration `yaml:"enquire_link"`
+	Response    time.Duration `yaml:"response_timeout"`
+	Tariff      string        `yaml:"tariff"` // soum a message, for example 120.50
+}
+
+// Tashkent is the zone of legal dates: UTC+5 all year, without a summer time
+// since 1991, so the program does not need a zone database.
+var Tashkent = time.FixedZone("Asia/Tashkent", 5*60*60)
+
+// ClientSet returns the clients by id, in the vocabulary's type.
+func (c *Config) ClientSet() map[string]mobileid.Client {
+	out := make(map[string]mobileid.Client, len(c.Clients))
+	for _, cl := range c.Clients {
+		scopes := make([]mobileid.Scope, len(cl.Scopes))
+		for i, s := range cl.Scopes {
+			scopes[i] = mobileid.Scope(s)
+		}
+		out[cl.ID] = mobileid.Client{
+			ID: cl.ID, Scopes: scopes, Purposes: cl.Purposes,
+			Disclosure: mobileid.Disclosure(cl.Disclosure), Mode: mobileid.Mode(cl.Mode),
+			Quota: mobileid.Quota(cl.Quota), Kafka: cl.Kafka, Principal: cl.Principal,
+		}
+	}
+	return out
+}
+
+// PurposeSet returns the purposes by id, in the vocabulary's type.
+func (c *Config) PurposeSet() map[string]mobileid.Purpose {
+	out := make(map[string]mobileid.Purpose, len(c.Purposes))
+	for _, p := range c.Purposes {
+		out[p.ID] = mobileid.Purpose(p)
+	}
+	return out
+}

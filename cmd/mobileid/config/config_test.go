@@ -1,0 +1,134 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func sample(t *testing.T) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "config.sample.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// withSecrets sets what the sample points to.
+func withSecrets(t *testing.T) {
+	t.Helper()
+	for name, v := range map[string]string{
+		"MOBILEID_POSTGRES_DSN": "postgres://127.0.0.1/x", "MOBILEID_KEY_ID": strings.Repeat("i", 32),
+		"MOBILEID_KEY_PSEUDONYM": strings.Repeat("p", 32), "MOBILEID_KEY_OTP": strings.Repeat("o", 32),
+		"MOBILEID_SMPP_BEELINE": "secret", "MOBILEID_SMPP_UCELL": "secret",
+	} {
+		t.Setenv(name, v)
+	}
+}
+
+func TestSampleIsAValidManual(t *testing.T) {
+	withSecrets(t)
+	cfg, err := Parse(sample(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cfg.ClientSet()["oneid"]; got.Quota.Rate != 500 || got.Quota.Per != time.Second || !got.Kafka {
+		t.Errorf("client oneid = %+v", got)
+	}
+	if got := cfg.PurposeSet()["sign_in"]; got.Life != 3*time.Minute || got.Digits != 6 {
+		t.Errorf("purpose sign_in = %+v", got)
+	}
+}
+
+func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
+	withSecrets(t)
+	text := string(sample(t))
+	for old, wrong := range map[string]string{
+		"max_conns: 20":                     "max_conns: many",
+		"jwks_url: https":                   "jwks_url: ftp",
+		"life: 3m, digits: 6, tries: 3}":    "life: 3 minutes, digits: 4, tries: 3}",
+		"scopes: [challenges]":              "scopes: [everything]",
+		"grace: 10s":                        "grace: 10s\n  mercy: 1h",
+		"dsn: env:MOBILEID_POSTGRES_DSN":    "dsn: postgres://user:hunter2@db/x",
+		`tariff: "95.00"`:                   `tariff: "95.001"`,
+		`{code: "91", operator: beeline`:    `{code: "90", operator: nobody`,
+		"password: env:MOBILEID_SMPP_UCELL": "password: env:NOT_SET_ANYWHERE",
+	} {
+		if !strings.Contains(text, old) {
+			t.Fatalf("the sample has no %q", old)
+		}
+		text = strings.Replace(text, old, wrong, 1)
+	}
+	_, err := Parse([]byte(text), nil)
+	var wrong Mistakes
+	if !errors.As(err, &wrong) {
+		t.Fatalf("err = %v, want Mistakes", err)
+	}
+	for _, path := range []string{
+		"postgres.max_conns:", "postgres.dsn:", "auth.jwks_url:", "purposes[0].life:", "purposes[0].digits:",
+		"clients[0].scopes:", "deadlines.mercy:", "operators[1].tariff:", "operators[1].password:", "numbers[1]", "numbers[1].operator:",
+	} {
+		if !slices.ContainsFunc(wrong, func(m string) bool { return strings.HasPrefix(m, path) }) {
+			t.Errorf("no mistake at %s in:\n%v", path, err)
+		}
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Error("a mistake repeats the secret that was written into the file")
+	}
+}
+
+func TestEnvironmentLaysOverTheFile(t *testing.T) {
+	withSecrets(t)
+	cfg, err := Parse(sample(t), []string{
+		"MOBILEID_HTTP__LISTEN=127.0.0.1:9999", "MOBILEID_KAFKA__BROKERS=a:1,b:2", "MOBILEID_KAFKA__PARTITIONS=3",
+		"MOBILEID_KAFKA__ACLS=false", "MOBILEID_DEADLINES__CODE_ACCEPT=20s", "MOBILEID_KEY_ID=no section, not ours",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.HTTP.Listen != "127.0.0.1:9999" || !slices.Equal(cfg.Kafka.Brokers, []string{"a:1", "b:2"}) ||
+		cfg.Kafka.Partitions != 3 || cfg.Kafka.ACLs || cfg.Deadlines.CodeAccept != 20*time.Second {
+		t.Errorf("http %+v kafka %+v deadlines %+v", cfg.HTTP, cfg.Kafka, cfg.Deadlines)
+	}
+	_, err = Parse(sample(t), []string{"MOBILEID_HTTP__LISTNE=x"})
+	if err == nil || !strings.Contains(err.Error(), "http.listne: unknown key") {
+		t.Errorf("err = %v, want the unknown key named", err)
+	}
+}
+
+func TestSecretsPrintMasked(t *testing.T) {
+	s := struct{ S Secret }{NewSecret("hunter2")}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		if out := fmt.Sprintf(verb, s); strings.Contains(out, "hunter2") || strings.Contains(out, "68756e74657232") {
+			t.Errorf("%s prints %s", verb, out)
+		}
+	}
+}
+
+func TestLessThanThreeReplicasAreRefusedUnlessSaidByName(t *testing.T) {
+	withSecrets(t)
+	env := []string{"MOBILEID_KAFKA__REPLICATION=1", "MOBILEID_KAFKA__MIN_INSYNC=1"}
+	if _, err := Parse(sample(t), env); err == nil || !strings.Contains(err.Error(), "kafka.replication") {
+		t.Errorf("err = %v", err)
+	}
+	if _, err := Parse(sample(t), append(env, "MOBILEID_KAFKA__ALLOW_LESS_DURABLE=true")); err != nil {
+		t.Errorf("said by name: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("http: {listen: x}\nkeys: [1, {a: b}]\n"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		cfg, err := Parse(raw, nil)
+		if (cfg == nil) == (err == nil) {
+			t.Errorf("cfg %v, err %v", cfg, err)
+		}
+	})
+}

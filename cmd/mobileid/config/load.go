@@ -1,0 +1,220 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// EnvPrefix begins the name of an override: MOBILEID_HTTP__LISTEN sets
+// http.listen. Lists cannot be overridden, except lists of words, which are
+// separated by commas.
+const EnvPrefix = "MOBILEID_"
+
+// Mistakes is every mistake of a file, each with its path.
+type Mistakes []string
+
+// Error lists the mistakes, one a line.
+func (m Mistakes) Error() string {
+	return "the configuration has " + strconv.Itoa(len(m)) + " mistake(s):\n  " + strings.Join(m, "\n  ")
+}
+
+func (m *Mistakes) add(path, format string, args ...any) {
+	*m = append(*m, path+": "+fmt.Sprintf(format, args...))
+}
+
+// Load reads the file, lays environ (as of os.Environ) over it and checks the
+// whole. The error is Mistakes when the file could be read.
+func Load(path string, environ []string) (*Config, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w (config.sample.yaml is the manual)", err)
+	}
+	return Parse(raw, environ)
+}
+
+// Parse is Load on bytes.
+func Parse(raw []byte, environ []string) (*Config, error) {
+	tree := map[string]any{}
+	if err := yaml.Unmarshal(raw, &tree); err != nil {
+		return nil, Mistakes{"not YAML: " + strings.TrimSpace(yaml.FormatError(err, false, false))}
+	}
+	cfg := Defaults()
+	var wrong Mistakes
+	overlay(tree, environ, &wrong)
+	decode("", tree, reflect.ValueOf(&cfg).Elem(), &wrong)
+	// A half-read file makes the checks of meaning speak of things that are
+	// there but unread; both lists still come at once.
+	cfg.check(&wrong)
+	if len(wrong) > 0 {
+		slices.Sort(wrong)
+		return nil, wrong
+	}
+	return &cfg, nil
+}
+
+// overlay puts environment overrides into the tree.
+func overlay(tree map[string]any, environ []string, wrong *Mistakes) {
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		rest, ok := strings.CutPrefix(name, EnvPrefix)
+		if !ok || !strings.Contains(rest, "__") {
+			continue // MOBILEID_X without a section is somebody else's
+		}
+		at := tree
+		keys := strings.Split(strings.ToLower(rest), "__")
+		for _, k := range keys[:len(keys)-1] {
+			next, isMap := at[k].(map[string]any)
+			if !isMap {
+				if at[k] != nil {
+					wrong.add(name, "%s is not a section", k)
+				}
+				next = map[string]any{}
+				at[k] = next
+			}
+			at = next
+		}
+		at[keys[len(keys)-1]] = fromEnv(value)
+	}
+}
+
+// fromEnv marks a value as text that may still be a number, a truth or a list.
+type fromEnv string
+
+var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+
+// decode lays v over out and notes what does not fit, with its path.
+func decode(path string, v any, out reflect.Value, wrong *Mistakes) {
+	if v == nil {
+		return
+	}
+	if out.Type() == reflect.TypeFor[time.Duration]() {
+		d, err := time.ParseDuration(scalar(v))
+		if err != nil {
+			wrong.add(path, "want a duration, for example 30s")
+			return
+		}
+		out.SetInt(int64(d))
+		return
+	}
+	if reflect.PointerTo(out.Type()).Implements(textUnmarshaler) {
+		err := out.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(scalar(v)))
+		if err != nil {
+			wrong.add(path, "%v", err)
+		}
+		return
+	}
+	switch out.Kind() {
+	case reflect.Struct:
+		decodeStruct(path, v, out, wrong)
+	case reflect.Slice:
+		decodeList(path, v, out, wrong)
+	default:
+		if err := decodeScalar(v, out); err != nil {
+			wrong.add(path, "%v", err)
+		}
+	}
+}
+
+func decodeStruct(path string, v any, out reflect.Value, wrong *Mistakes) {
+	section, ok := v.(map[string]any)
+	if !ok {
+		wrong.add(path, "want a section of keys")
+		return
+	}
+	fields := map[string]int{}
+	for i := range out.NumField() {
+		fields[out.Type().Field(i).Tag.Get("yaml")] = i
+	}
+	for _, key := range slices.Sorted(maps.Keys(section)) {
+		i, known := fields[key]
+		if !known {
+			wrong.add(join(path, key), "unknown key; known here: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+			continue
+		}
+		decode(join(path, key), section[key], out.Field(i), wrong)
+	}
+}
+
+func decodeList(path string, v any, out reflect.Value, wrong *Mistakes) {
+	if words, ok := v.(fromEnv); ok && out.Type().Elem().Kind() == reflect.String {
+		out.Set(reflect.ValueOf(strings.Split(string(words), ",")))
+		return
+	}
+	list, ok := v.([]any)
+	if !ok {
+		wrong.add(path, "want a list")
+		return
+	}
+	out.Set(reflect.MakeSlice(out.Type(), len(list), len(list)))
+	for i, item := range list {
+		decode(fmt.Sprintf("%s[%d]", path, i), item, out.Index(i), wrong)
+	}
+}
+
+func decodeScalar(v any, out reflect.Value) error {
+	text := scalar(v)
+	_, env := v.(fromEnv)
+	switch out.Kind() {
+	case reflect.String:
+		switch v.(type) {
+		case string, fromEnv, uint64, int64:
+			out.SetString(text)
+			return nil
+		}
+		return errors.New("want text")
+	case reflect.Bool:
+		b, ok := v.(bool)
+		if env {
+			parsed, err := strconv.ParseBool(text)
+			b, ok = parsed, err == nil
+		}
+		if !ok {
+			return errors.New("want true or false")
+		}
+		out.SetBool(b)
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		n, err := strconv.ParseInt(text, 10, out.Type().Bits())
+		if err != nil {
+			return errors.New("want a whole number")
+		}
+		out.SetInt(n)
+	case reflect.Uint8:
+		n, err := strconv.ParseUint(text, 10, 8)
+		if err != nil {
+			return errors.New("want a whole number from 0 to 255")
+		}
+		out.SetUint(n)
+	default:
+		return fmt.Errorf("a field of kind %s cannot be configured", out.Kind())
+	}
+	return nil
+}
+
+func scalar(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case fromEnv:
+		return string(v)
+	case map[string]any, []any:
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
