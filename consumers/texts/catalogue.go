@@ -1,0 +1,164 @@
+package texts
+
+import (
+	"embed"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// Kind says what a text is for.
+type Kind string
+
+// The kinds.
+const (
+	KindOTP    Kind = "otp"    // carries a one-time code; never chosen by a client
+	KindNotice Kind = "notice" // tells a fact; a client with the scope may choose it
+)
+
+// Fallback is the locale of a text that has no body in the wanted one, and of
+// a request that names none.
+const Fallback = mobileid.LocaleUzLatn
+
+// locales is the closed list of what may be asked for.
+var locales = []mobileid.Locale{mobileid.LocaleUzLatn, mobileid.LocaleRu, mobileid.LocaleEn}
+
+// Info describes a text: for the operators' moderation and for config checks.
+type Info struct {
+	ID      string
+	Version int
+	Kind    Kind
+	Slots   map[string]Slot
+	Bodies  map[mobileid.Locale]string // with {slot} placeholders
+}
+
+type entry struct {
+	info   Info
+	pieces map[mobileid.Locale][]piece
+}
+
+// Catalogue is the loaded texts. It does not change after Load and is safe for
+// concurrent use.
+type Catalogue struct {
+	entries map[string]entry
+	zone    *time.Location // in which instants are shown
+}
+
+//go:embed data/*.yaml
+var embedded embed.FS
+
+// Default returns the catalogue that the program carries. It panics if the
+// embedded files are wrong, which the package's tests rule out.
+func Default() *Catalogue { return loadEmbedded() }
+
+var loadEmbedded = sync.OnceValue(func() *Catalogue {
+	data, err := fs.Sub(embedded, "data")
+	if err != nil {
+		panic("texts: " + err.Error())
+	}
+	c, err := Load(data)
+	if err != nil {
+		panic("texts: " + err.Error())
+	}
+	return c
+})
+
+// IDs returns the ids of all texts, sorted.
+func (c *Catalogue) IDs() []string { return slices.Sorted(maps.Keys(c.entries)) }
+
+// Info describes one text; ok = false when there is none of that id.
+func (c *Catalogue) Info(textID string) (info Info, ok bool) {
+	e, ok := c.entries[textID]
+	return e.info, ok
+}
+
+// Render fills a text. An empty locale, and a known locale in which the text
+// has no body, mean Fallback. Errors are of KindInvalid and name the field:
+// text_id, locale or slots.<name>; none repeats a value.
+func (c *Catalogue) Render(
+	textID string, locale mobileid.Locale, slots map[string]string,
+) (mobileid.Text, error) {
+	e, ok := c.entries[textID]
+	if !ok {
+		return mobileid.Text{}, unknownText()
+	}
+	return c.render(e, locale, slots)
+}
+
+// Check reports what Render would say of a notification that a client asks
+// for. A text that carries a code is refused as unknown: no client may send
+// one under words of its choice.
+func (c *Catalogue) Check(textID string, locale mobileid.Locale, slots map[string]string) error {
+	e, ok := c.entries[textID]
+	if !ok || e.info.Kind != KindNotice {
+		return unknownText()
+	}
+	_, err := c.render(e, locale, slots)
+	return err
+}
+
+// CheckPurpose reports whether codes of a purpose can be texted: its text is
+// there, carries a code, and takes that many digits and minutes.
+func (c *Catalogue) CheckPurpose(p mobileid.Purpose) error {
+	e, ok := c.entries[p.TextID]
+	if !ok || e.info.Kind != KindOTP {
+		return mobileid.Invalid("text_id", "text_unknown", "not a text of the catalogue that carries a code")
+	}
+	if d := e.info.Slots["code"].Digits; p.Digits < minDigits || p.Digits > d {
+		return mobileid.Invalid("digits", "digits_range",
+			"the text takes codes of "+strconv.Itoa(minDigits)+" to "+strconv.Itoa(d)+" digits")
+	}
+	longest := time.Duration(e.info.Slots["minutes"].Max) * time.Minute
+	if p.Life < time.Minute || p.Life > longest {
+		return mobileid.Invalid("life", "life_range", "the text takes a life of 1m to "+longest.String())
+	}
+	return nil
+}
+
+func (c *Catalogue) render(e entry, locale mobileid.Locale, slots map[string]string) (mobileid.Text, error) {
+	if locale == "" {
+		locale = Fallback
+	}
+	if !slices.Contains(locales, locale) {
+		return mobileid.Text{}, mobileid.Invalid("locale", "locale_unknown", "the locale is uz-Latn, ru or en")
+	}
+	if _, ok := e.pieces[locale]; !ok {
+		locale = Fallback
+	}
+	for _, name := range slices.Sorted(maps.Keys(slots)) {
+		if _, ok := e.info.Slots[name]; !ok {
+			return mobileid.Text{}, mobileid.Invalid(slotField(name), "slot_unknown", "the text has no such slot")
+		}
+	}
+	shown := make(map[string]string, len(e.info.Slots))
+	for _, name := range slices.Sorted(maps.Keys(e.info.Slots)) {
+		value, given := slots[name]
+		if !given {
+			return mobileid.Text{}, mobileid.Invalid(slotField(name), "slot_missing", "the text needs this slot")
+		}
+		words, want, ok := e.info.Slots[name].show(value, locale, c.zone)
+		if !ok {
+			return mobileid.Text{}, mobileid.Invalid(slotField(name), "slot_value", "the slot takes "+want)
+		}
+		shown[name] = words
+	}
+	return mobileid.NewText(fill(e.pieces[locale], shown)), nil
+}
+
+// slotField names the field at fault. A name that is none of ours is not
+// repeated: it comes from outside and could hold anything.
+func slotField(name string) string {
+	if !slotName(name) {
+		return "slots"
+	}
+	return "slots." + name
+}
+
+func unknownText() error {
+	return mobileid.Invalid("text_id", "text_unknown", "no such text in the catalogue")
+}

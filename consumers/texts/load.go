@@ -1,0 +1,307 @@
+package texts
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+
+	"mobileid/internal/mobileid"
+	"mobileid/internal/sms"
+)
+
+const fileSuffix = ".yaml"
+
+var textIDShape = regexp.MustCompile(`^[a-z]+\.[a-z]+(_[a-z]+)*$`)
+
+// Load reads every *.yaml file at the root of files: one text each, named
+// <text id>.yaml. It is strict: an unknown key, a slot that a body does not
+// use, a body that could need two parts, a wrong apostrophe are all mistakes.
+// The error joins every mistake of every file, each as "file: path: what".
+func Load(files fs.FS) (*Catalogue, error) {
+	zone, err := time.LoadLocation("Asia/Tashkent")
+	if err != nil {
+		return nil, fmt.Errorf("texts: %w", err)
+	}
+	names, err := fs.Glob(files, "*"+fileSuffix)
+	if err != nil {
+		return nil, fmt.Errorf("texts: %w", err)
+	}
+	if len(names) == 0 {
+		return nil, errors.New("texts: no *" + fileSuffix + " file")
+	}
+	c := &Catalogue{entries: map[string]entry{}, zone: zone}
+	var mistakes []error
+	for _, name := range names {
+		l := &loader{file: name}
+		e := l.load(files)
+		mistakes = append(mistakes, l.mistakes...)
+		c.entries[e.info.ID] = e
+	}
+	if len(mistakes) > 0 {
+		return nil, errors.Join(mistakes...)
+	}
+	return c, nil
+}
+
+// loader reads one file and keeps its mistakes. It walks a generic tree
+// because a decoder into structs stops at the first one.
+type loader struct {
+	file     string
+	mistakes []error
+}
+
+func (l *loader) wrong(path, format string, args ...any) {
+	at := l.file
+	if path != "" {
+		at += ": " + path
+	}
+	l.mistakes = append(l.mistakes, fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...)))
+}
+
+func (l *loader) load(files fs.FS) entry {
+	raw, err := fs.ReadFile(files, l.file)
+	if err != nil {
+		l.wrong("", "%v", err)
+		return entry{}
+	}
+	if !utf8.Valid(raw) {
+		l.wrong("", "not UTF-8")
+		return entry{}
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(raw))
+	var tree map[string]any
+	if err := decoder.Decode(&tree); err != nil {
+		l.wrong("", "not a YAML mapping: %s", yaml.FormatError(err, false, false))
+		return entry{}
+	}
+	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
+		l.wrong("", "more than one document")
+	}
+	l.keys("", tree, "id", "version", "kind", "slots", "bodies")
+	info := Info{
+		ID:      l.text(tree, "", "id"),
+		Version: l.number(tree, "", "version", 1, 1<<30),
+		Kind:    Kind(l.text(tree, "", "kind")),
+	}
+	if info.ID != "" && (!textIDShape.MatchString(info.ID) || info.ID+fileSuffix != l.file) {
+		l.wrong("id", "%q is not the name of the file, or not like otp.sign_in", info.ID)
+	}
+	info.Slots = map[string]Slot{}
+	if _, given := tree["slots"]; given { // a notice may have none
+		info.Slots = l.slots(l.mapping(tree, "", "slots"))
+	}
+	l.kind(info)
+	e := entry{info: info}
+	e.info.Bodies, e.pieces = l.bodies(l.mapping(tree, "", "bodies"), info.Slots)
+	l.words(e)
+	return e
+}
+
+// kind checks what the handlers rely on: a text with a code takes exactly the
+// slots code and minutes, a notice no code at all.
+func (l *loader) kind(info Info) {
+	switch info.Kind {
+	case KindOTP:
+		if len(info.Slots) != 2 || info.Slots["code"].Type != SlotCode || info.Slots["minutes"].Type != SlotMinutes {
+			l.wrong("slots", "a text of kind otp has the slots code (type code) and minutes (type minutes), no other")
+		}
+	case KindNotice:
+		for _, name := range slices.Sorted(maps.Keys(info.Slots)) {
+			if info.Slots[name].Type == SlotCode {
+				l.wrong("slots."+name+".type", "a notice carries no code")
+			}
+		}
+	case "":
+	default:
+		l.wrong("kind", "want otp or notice, have %q", info.Kind)
+	}
+}
+
+func (l *loader) slots(tree map[string]any) map[string]Slot {
+	slots := map[string]Slot{}
+	for _, name := range slices.Sorted(maps.Keys(tree)) {
+		path := "slots." + name
+		if !slotName(name) {
+			l.wrong(path, "a slot's name is a-z and _")
+		}
+		fields, ok := tree[name].(map[string]any)
+		if !ok {
+			l.wrong(path, "want a mapping")
+			continue
+		}
+		s := Slot{Type: SlotType(l.text(fields, path, "type"))}
+		switch s.Type {
+		case SlotCode:
+			l.keys(path, fields, "type", "digits")
+			s.Digits = l.number(fields, path, "digits", minDigits, 10)
+		case SlotMinutes:
+			l.keys(path, fields, "type", "max")
+			s.Max = l.number(fields, path, "max", 1, 24*60)
+		case SlotEnum:
+			l.keys(path, fields, "type", "values")
+			s.Words = l.enum(path+".values", l.mapping(fields, path, "values"))
+		case SlotDateTime:
+			l.keys(path, fields, "type")
+		case "":
+		default:
+			l.wrong(path+".type", "want code, minutes, enum or datetime, have %q", s.Type)
+		}
+		slots[name] = s
+	}
+	return slots
+}
+
+func (l *loader) enum(path string, tree map[string]any) map[string]map[mobileid.Locale]string {
+	words := map[string]map[mobileid.Locale]string{}
+	for _, value := range slices.Sorted(maps.Keys(tree)) {
+		if !slotName(value) {
+			l.wrong(path+"."+value, "a value is a-z and _")
+		}
+		fields, ok := tree[value].(map[string]any)
+		if !ok {
+			l.wrong(path+"."+value, "want a mapping from locale to words")
+			continue
+		}
+		words[value] = l.perLocale(path+"."+value, fields)
+		for locale, w := range words[value] {
+			if strings.ContainsAny(w, "{}") {
+				l.wrong(path+"."+value+"."+string(locale), "no braces inside words")
+			}
+		}
+	}
+	return words
+}
+
+func (l *loader) bodies(
+	tree map[string]any, slots map[string]Slot,
+) (map[mobileid.Locale]string, map[mobileid.Locale][]piece) {
+	bodies := l.perLocale("bodies", tree)
+	parsed := map[mobileid.Locale][]piece{}
+	for _, locale := range slices.Sorted(maps.Keys(bodies)) {
+		path := "bodies." + string(locale)
+		pieces, err := parseBody(bodies[locale])
+		if err != nil {
+			l.wrong(path, "%v", err)
+			continue
+		}
+		used := slotsOf(pieces)
+		for _, name := range used {
+			if _, ok := slots[name]; !ok {
+				l.wrong(path, "{%s} is not one of the slots", name)
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(slots)) {
+			if !slices.Contains(used, name) {
+				l.wrong(path, "the slot %s is not used", name)
+			}
+		}
+		parsed[locale] = pieces
+	}
+	return bodies, parsed
+}
+
+// words checks that what a body shows exists in its locale and costs one part.
+func (l *loader) words(e entry) {
+	for _, locale := range slices.Sorted(maps.Keys(e.pieces)) {
+		for _, name := range slotsOf(e.pieces[locale]) {
+			for _, value := range slices.Sorted(maps.Keys(e.info.Slots[name].Words)) {
+				if _, ok := e.info.Slots[name].Words[value][locale]; !ok {
+					l.wrong("slots."+name+".values."+value, "no words in %s", locale)
+				}
+			}
+		}
+		for _, text := range longestFillings(e.pieces[locale], e.info.Slots, locale) {
+			if n := sms.Count(text); n != 1 {
+				l.wrong("bodies."+string(locale), "needs %d parts when it reads %q", n, text)
+				break
+			}
+		}
+	}
+}
+
+// perLocale reads a mapping from locale to words; Fallback must be there.
+func (l *loader) perLocale(path string, tree map[string]any) map[mobileid.Locale]string {
+	out := map[mobileid.Locale]string{}
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		locale := mobileid.Locale(key)
+		if !slices.Contains(locales, locale) {
+			l.wrong(path+"."+key, "unknown locale; want uz-Latn, ru or en")
+			continue
+		}
+		words := l.text(tree, path, key)
+		if words != strings.TrimSpace(words) || strings.ContainsAny(words, "\r\n\t\f") {
+			l.wrong(path+"."+key, "no space at the ends and no line breaks")
+		}
+		if locale == mobileid.LocaleUzLatn && strings.ContainsAny(words, "'`\u2018\u2019\u00b4") {
+			l.wrong(path+"."+key, "write U+02BB in o\u02bb and g\u02bb, U+02BC elsewhere; the SMS edge folds them")
+		}
+		out[locale] = words
+	}
+	if _, ok := out[Fallback]; !ok {
+		l.wrong(path, "no words in %s", Fallback)
+	}
+	return out
+}
+
+func (l *loader) keys(path string, tree map[string]any, known ...string) {
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		if !slices.Contains(known, key) {
+			l.wrong(join(path, key), "unknown key; want %s", strings.Join(known, ", "))
+		}
+	}
+}
+
+func (l *loader) text(tree map[string]any, path, key string) string {
+	v, given := tree[key]
+	s, ok := v.(string)
+	switch {
+	case !given:
+		l.wrong(join(path, key), "missing")
+	case !ok || s == "":
+		l.wrong(join(path, key), "want a text that is not empty")
+	}
+	return s
+}
+
+func (l *loader) number(tree map[string]any, path, key string, low, high int) int {
+	v, given := tree[key]
+	if !given {
+		l.wrong(join(path, key), "missing")
+		return low
+	}
+	n, ok := v.(uint64)
+	if !ok || n < uint64(low) || n > uint64(high) {
+		l.wrong(join(path, key), "want a whole number from %d to %d", low, high)
+		return low
+	}
+	return int(n)
+}
+
+func (l *loader) mapping(tree map[string]any, path, key string) map[string]any {
+	v, given := tree[key]
+	m, ok := v.(map[string]any)
+	switch {
+	case !given:
+		l.wrong(join(path, key), "missing")
+	case !ok || len(m) == 0:
+		l.wrong(join(path, key), "want a mapping that is not empty")
+	}
+	return m
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
