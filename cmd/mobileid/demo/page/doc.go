@@ -1,0 +1,39 @@
+// Package page is the demo's web page and the small backend behind it.
+//
+// Its promise: what a person sees is what happened. The page itself is the
+// relying party: it calls the public /v1 API of the same origin with a real
+// token, and every hop it draws opens to the bytes that were really written:
+// the HTTP exchange, the Kafka record, the Message row, the PDUs, the charge.
+// The backend reads; it changes nothing, and it has no state but the open
+// event streams.
+//
+// Routes, all GET:
+//
+//	/                 the page
+//	/demo/style.css   /demo/app.js
+//	/demo/setup       persons, purposes, languages, engines (JSON)
+//	/demo/token       a live bearer token for /v1 (JSON)
+//	/demo/trace/{id}  the hops of a challenge or Message so far (JSON)
+//	/demo/events      the simulated handsets and the counts, live (SSE)
+//
+// It shows texts and raw PDUs, which a real deployment never would: it is for
+// the demo's synthetic persons on a loopback address only. Therefore it
+// answers only to its own Host (a foreign name that resolves to 127.0.0.1 gets
+// 421), refuses cross-site fetches, sends no CORS header and a content policy
+// without inline script.
+//
+// For tests that drive the page, these element ids are stable:
+//
+//	#person #purpose #locale   the form's choices (select)
+//	#request                   the button that asks for a code
+//	#phone                     the drawn handset; #sms is its newest text, and
+//	                           carries data-code when there is a code in it
+//	#code #verify              the field for the code, and the button
+//	#result                    what came of it; data-state is the state of the
+//	                           challenge ("" before a request, then accepted,
+//	                           pending, wrong, confirmed, expired, ...)
+//	#notice                    the button that sends a notice
+//	#hops                      the timeline: li[data-hop=KEY][data-reached=true|false],
+//	                           the keys are the Hop constants
+//	#accepted #delivered #confirmed #charged   the live counts
+package page
