@@ -1,0 +1,313 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mobileid/internal/mobileid"
+)
+
+// AcceptConfig configures an Accepter. A zero duration takes the default.
+type AcceptConfig struct {
+	Purposes             map[string]mobileid.Purpose
+	CodeDeadline         time.Duration // accept -> read by a consumer, for codes; 30 s
+	NotificationDeadline time.Duration // the same for notifications; 24 h
+	Grace                time.Duration // after a deadline, before an unseen request counts as ended; 15 s
+	PublishTimeout       time.Duration // longest wait for Kafka; 900 ms
+	Source               string        // ce_source of what is published; "/mobileid/gateway"
+}
+
+// AcceptDeps are the ports of an Accepter; all are required but Reg and Now.
+type AcceptDeps struct {
+	Publisher  Publisher
+	Quotas     Quotas
+	Keys       Keys // may also be a KeyFinder
+	Texts      Texts
+	IDKey      mobileid.IDKey
+	Pseudonyms mobileid.PseudonymKey
+	Reg        prometheus.Registerer // nil = no metrics
+	Now        func() time.Time      // nil = time.Now
+}
+
+// Accepter makes a request durable, or refuses it with a *mobileid.Error and
+// publishes nothing. It is safe for concurrent use.
+//
+// The order of its steps is what keeps the promises:
+//
+//  1. Scope, key, body, purpose: they depend on the request alone.
+//  2. Find the key. Known with another body: KindMismatch. Known with this
+//     body: a repetition, which has been paid for; go to 5.
+//  3. Spend the quota. A refusal leaves no trace of the key, so that the same
+//     key may be sent again later and is then paid for.
+//  4. Claim the key, with an id made from the present time. Whoever is second
+//     at the same moment is given the first one's id and goes on with that.
+//  5. Publish, a repetition too: a key may be claimed and its record never
+//     written (crash, Kafka away). Doubled records are normal on Kafka and die
+//     at the registry, which knows the id.
+//
+// So an id is paid for once, except when copies of one request arrive within
+// the few milliseconds between 2 and 4; then each copy pays.
+type Accepter struct {
+	cfg   AcceptConfig
+	deps  AcceptDeps
+	find  KeyFinder // nil when Keys cannot look
+	limit deadlines
+	total *prometheus.CounterVec
+}
+
+// NewAccepter checks that nothing is missing; all that is comes back together.
+func NewAccepter(cfg AcceptConfig, deps AcceptDeps) (*Accepter, error) {
+	if err := errors.Join(
+		need("Publisher", deps.Publisher != nil), need("Quotas", deps.Quotas != nil),
+		need("Keys", deps.Keys != nil), need("Texts", deps.Texts != nil),
+	); err != nil {
+		return nil, err
+	}
+	orDefault(&cfg.CodeDeadline, 30*time.Second)
+	orDefault(&cfg.NotificationDeadline, 24*time.Hour)
+	orDefault(&cfg.Grace, 15*time.Second)
+	orDefault(&cfg.PublishTimeout, 900*time.Millisecond)
+	if cfg.Source == "" {
+		cfg.Source = "/mobileid/gateway"
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	a := &Accepter{
+		cfg: cfg, deps: deps,
+		limit: deadlines{code: cfg.CodeDeadline, notification: cfg.NotificationDeadline, grace: cfg.Grace},
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mobileid_accepted_total",
+			Help: "Requests that became durable, by kind and whether the key was seen before.",
+		}, []string{"kind", "replayed"}),
+	}
+	a.find, _ = deps.Keys.(KeyFinder)
+	if deps.Reg != nil {
+		if err := deps.Reg.Register(a.total); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
+	return a, nil
+}
+
+func need(name string, there bool) error {
+	if there {
+		return nil
+	}
+	return fmt.Errorf("gateway: %s is missing", name)
+}
+
+func orDefault(d *time.Duration, def time.Duration) {
+	if *d <= 0 {
+		*d = def
+	}
+}
+
+// AcceptChallenge accepts the body of POST /v1/challenges for a client.
+// ExpiresAt is the latest time at which the code can still be valid.
+func (a *Accepter) AcceptChallenge(ctx context.Context, client mobileid.Client, key string, body []byte) (
+	mobileid.Accepted, error,
+) {
+	if err := admissible(client, mobileid.ScopeChallenges, key, body); err != nil {
+		return mobileid.Accepted{}, err
+	}
+	req, err := parseChallenge(body)
+	if err != nil {
+		return mobileid.Accepted{}, err
+	}
+	purpose, ok := a.cfg.Purposes[req.Purpose]
+	if !ok {
+		return mobileid.Accepted{}, mobileid.Invalid("purpose", "purpose_unknown", "no such purpose")
+	}
+	if !client.May(req.Purpose) {
+		return mobileid.Accepted{}, &mobileid.Error{
+			Kind: mobileid.KindForbidden, Code: "purpose_forbidden", Field: "purpose",
+			Message: "this client may not ask codes for that purpose",
+		}
+	}
+	person := a.deps.Pseudonyms.Person(req.pinfl)
+	req.Person = person.String()
+	got, hash, err := a.identify(ctx, client, mobileid.KindChallenge, key, req)
+	if err != nil {
+		return mobileid.Accepted{}, err
+	}
+	deadline := a.limit.of(got.ID)
+	got.ExpiresAt = deadline.Add(purpose.Life)
+	return got, a.publish(ctx, mobileid.TopicOTPRequests, mobileid.TypeChallengeRequested, person, got,
+		mobileid.ChallengeRequested{
+			ID: got.ID, Client: client.ID, Person: req.Person, Purpose: req.Purpose,
+			Locale: mobileid.Locale(req.Locale), ContextHash: req.ContextHash, ClientRef: req.ClientRef,
+			BodyHash: hash, Deadline: deadline,
+		})
+}
+
+// AcceptNotification accepts the body of POST /v1/notifications for a client.
+// ExpiresAt is the time after which the Message is not sent any more.
+func (a *Accepter) AcceptNotification(ctx context.Context, client mobileid.Client, key string, body []byte) (
+	mobileid.Accepted, error,
+) {
+	if err := admissible(client, mobileid.ScopeNotifications, key, body); err != nil {
+		return mobileid.Accepted{}, err
+	}
+	req, err := parseNotification(body)
+	if err != nil {
+		return mobileid.Accepted{}, err
+	}
+	if err := a.deps.Texts.Check(req.TextID, mobileid.Locale(req.Locale), req.Slots); err != nil {
+		return mobileid.Accepted{}, err
+	}
+	person := a.deps.Pseudonyms.Person(req.pinfl)
+	req.Person = person.String()
+	got, hash, err := a.identify(ctx, client, mobileid.KindMessage, key, req)
+	if err != nil {
+		return mobileid.Accepted{}, err
+	}
+	got.ExpiresAt = a.limit.of(got.ID)
+	return got, a.publish(ctx, mobileid.TopicNotificationRequests, mobileid.TypeNotificationRequested, person, got,
+		mobileid.NotificationRequested{
+			ID: got.ID, Client: client.ID, Person: req.Person, TextID: req.TextID, Slots: req.Slots,
+			Locale: mobileid.Locale(req.Locale), ClientRef: req.ClientRef, BodyHash: hash, Deadline: got.ExpiresAt,
+		})
+}
+
+func admissible(client mobileid.Client, scope mobileid.Scope, key string, body []byte) error {
+	if err := needScope(client, scope); err != nil {
+		return err
+	}
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	if len(body) > MaxBody {
+		return tooLarge()
+	}
+	return nil
+}
+
+func tooLarge() error {
+	return &mobileid.Error{
+		Kind: mobileid.KindTooLarge, Code: "body_too_large",
+		Message: fmt.Sprintf("a body has at most %d bytes", MaxBody),
+	}
+}
+
+// identify is steps 2 to 4 of the Accepter.
+func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mobileid.IDKind, key string, req any) (
+	got mobileid.Accepted, hash string, err error,
+) {
+	canonical, err := json.Marshal(req)
+	if err != nil {
+		return got, "", fmt.Errorf("canonical request: %w", err)
+	}
+	hash = a.deps.IDKey.BodyHash(client.ID, canonical)
+	part := a.deps.IDKey.KeyPart(client.ID, key)
+	if a.find != nil {
+		stored, storedHash, found, err := a.find.Find(ctx, client.ID, part)
+		if err != nil {
+			return got, "", redisAway(err)
+		}
+		if found {
+			got, err = a.known(client, kind, stored, storedHash, hash)
+			return got, hash, err
+		}
+	}
+	after, err := a.deps.Quotas.Spend(ctx, client)
+	if err != nil {
+		return got, "", redisAway(err)
+	}
+	if after > 0 {
+		return got, "", &mobileid.Error{
+			Kind: mobileid.KindLimited, Code: "quota_exceeded", RetryAfter: after,
+			Message: "the quota of this client is spent; nothing was done",
+		}
+	}
+	// The id keeps milliseconds, so the answer must not promise more.
+	fresh := a.deps.IDKey.Make(kind, client.ID, key, a.deps.Now())
+	stored, storedHash, err := a.deps.Keys.Claim(ctx, client.ID, part, fresh, hash)
+	if err != nil {
+		return got, "", redisAway(err)
+	}
+	if stored == fresh && storedHash == hash {
+		return mobileid.Accepted{ID: fresh, At: fresh.Time()}, hash, nil
+	}
+	got, err = a.known(client, kind, stored, storedHash, hash)
+	return got, hash, err
+}
+
+// known answers for a key that was claimed before.
+func (a *Accepter) known(client mobileid.Client, kind mobileid.IDKind, stored mobileid.ID, storedHash, hash string) (
+	mobileid.Accepted, error,
+) {
+	if storedHash != hash {
+		return mobileid.Accepted{}, &mobileid.Error{
+			Kind: mobileid.KindMismatch, Code: "idempotency_key_reused", Field: "Idempotency-Key",
+			Message: "this key was used for another request; a new request needs a new key",
+		}
+	}
+	if stored.Kind() != kind || !a.deps.IDKey.Check(client.ID, stored) {
+		// Redis holds what this edge did not write, or the id key was changed.
+		return mobileid.Accepted{}, errors.New("the stored id of an idempotency key is not ours")
+	}
+	return mobileid.Accepted{ID: stored, At: stored.Time(), Replayed: true}, nil
+}
+
+// publish is step 5. It outlives the request's context: a client that hangs up
+// must not turn a write that is under way into a guess.
+func (a *Accepter) publish(ctx context.Context, topic, eventType string, person mobileid.Pseudonym,
+	got mobileid.Accepted, payload any,
+) error {
+	value, err := json.Marshal(payload)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", eventType, err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.PublishTimeout)
+	defer cancel()
+	id := got.ID.String()
+	err = a.deps.Publisher.Publish(ctx, topic, mobileid.Event{
+		ID: id, Type: eventType, Source: a.cfg.Source, Subject: id, Time: a.deps.Now().UTC(),
+		TraceParent: mobileid.TraceParentOf(ctx), Key: person.String(), Value: value,
+	})
+	switch {
+	case err == nil:
+		kind := "challenge"
+		if got.ID.Kind() == mobileid.KindMessage {
+			kind = "notification"
+		}
+		a.total.WithLabelValues(kind, fmt.Sprint(got.Replayed)).Inc()
+		return nil
+	case mobileid.KindOf(err) == mobileid.KindUnavailable:
+		return mobileid.Unavailable("kafka_away", time.Second, err)
+	default:
+		return &mobileid.Error{
+			Kind: mobileid.KindUnknown, Code: "outcome_unknown", RetryAfter: time.Second, Err: err,
+			Message: "perhaps the request was taken: repeat it with the same Idempotency-Key",
+		}
+	}
+}
+
+// redisAway makes an error that is not ours a refusal that may be repeated:
+// without the memory of keys and limits nothing is accepted.
+func redisAway(err error) error {
+	var e *mobileid.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return mobileid.Unavailable("redis_away", time.Second, err)
+}
+
+// needScope refuses a client without the right; the code names what is missing.
+func needScope(client mobileid.Client, anyOf ...mobileid.Scope) error {
+	for _, s := range anyOf {
+		if client.Has(s) {
+			return nil
+		}
+	}
+	return &mobileid.Error{
+		Kind: mobileid.KindForbidden, Code: "scope_missing",
+		Message: "the token or the client lacks the scope " + string(anyOf[0]),
+	}
+}

@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"mobileid/internal/mobileid"
+)
+
+// AuthConfig says whose tokens are believed.
+type AuthConfig struct {
+	Issuer   string        // "iss", exactly
+	Audience string        // must be in "aud"
+	JWKSURL  string        // the issuer's keys
+	Leeway   time.Duration // for clocks that differ, on exp and nbf; 0 = 30 s
+}
+
+const maxToken = 8 << 10 // bytes
+
+// tokenAlgorithms are the asymmetric ones: a shared-secret algorithm would let
+// whoever knows a public key sign with it.
+var tokenAlgorithms = []jose.SignatureAlgorithm{
+	jose.ES256, jose.ES384, jose.EdDSA, jose.PS256, jose.RS256,
+}
+
+// authenticator turns a bearer token (RFC 6750, RFC 7519) into a client.
+type authenticator struct {
+	cfg     AuthConfig
+	keys    *keySet
+	clients map[string]mobileid.Client
+	now     func() time.Time
+}
+
+func newAuthenticator(cfg AuthConfig, clients []mobileid.Client, client *http.Client, now func() time.Time,
+	log *slog.Logger,
+) *authenticator {
+	if cfg.Leeway <= 0 {
+		cfg.Leeway = 30 * time.Second
+	}
+	a := &authenticator{
+		cfg: cfg, now: now, clients: map[string]mobileid.Client{},
+		keys: newKeySet(cfg.JWKSURL, client, now, log),
+	}
+	for _, c := range clients {
+		a.clients[c.ID] = c
+	}
+	return a
+}
+
+type tokenClaims struct {
+	jwt.Claims
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope"`
+}
+
+// authenticate returns the client, its scopes narrowed to those of the token.
+func (a *authenticator) authenticate(ctx context.Context, header string) (mobileid.Client, error) {
+	scheme, raw, _ := strings.Cut(header, " ")
+	raw = strings.TrimSpace(raw)
+	if !strings.EqualFold(scheme, "Bearer") || raw == "" {
+		return mobileid.Client{}, unauthorized("token_missing", "send Authorization: Bearer and an access token")
+	}
+	if len(raw) > maxToken {
+		return mobileid.Client{}, unauthorized("token_invalid", "the token is too long")
+	}
+	tok, err := jwt.ParseSigned(raw, tokenAlgorithms)
+	if err != nil || len(tok.Headers) != 1 {
+		return mobileid.Client{}, unauthorized("token_invalid", "the token is not a JWT signed with an accepted algorithm")
+	}
+	head := tok.Headers[0]
+	key, err := a.keys.key(ctx, head.KeyID)
+	if err != nil {
+		return mobileid.Client{}, err
+	}
+	var claims tokenClaims
+	if key.Algorithm != "" && key.Algorithm != head.Algorithm || tok.Claims(key.Key, &claims) != nil {
+		return mobileid.Client{}, unauthorized("token_invalid", "the signature of the token is wrong")
+	}
+	if claims.Expiry == nil {
+		return mobileid.Client{}, unauthorized("token_invalid", "the token has no exp")
+	}
+	err = claims.ValidateWithLeeway(jwt.Expected{
+		Issuer: a.cfg.Issuer, AnyAudience: jwt.Audience{a.cfg.Audience}, Time: a.now(),
+	}, a.cfg.Leeway)
+	switch {
+	case errors.Is(err, jwt.ErrExpired):
+		return mobileid.Client{}, unauthorized("token_expired", "the token has expired: ask the issuer for a new one")
+	case errors.Is(err, jwt.ErrInvalidIssuer):
+		return mobileid.Client{}, unauthorized("token_invalid", "the token is of another issuer")
+	case errors.Is(err, jwt.ErrInvalidAudience):
+		return mobileid.Client{}, unauthorized("token_invalid", "the token is for another audience")
+	case err != nil:
+		return mobileid.Client{}, unauthorized("token_invalid", "the token is not valid yet")
+	}
+	return a.client(claims)
+}
+
+func (a *authenticator) client(claims tokenClaims) (mobileid.Client, error) {
+	id := claims.ClientID
+	if id == "" {
+		id = claims.Subject
+	}
+	client, ok := a.clients[id]
+	if !ok {
+		return mobileid.Client{}, unauthorized("client_unknown", "the token is good, but its client has no account here")
+	}
+	granted := strings.Fields(claims.Scope)
+	// A new slice: the configured client is shared by all requests.
+	var scopes []mobileid.Scope
+	for _, s := range client.Scopes {
+		if slices.Contains(granted, string(s)) {
+			scopes = append(scopes, s)
+		}
+	}
+	client.Scopes = scopes
+	return client, nil
+}
+
+func unauthorized(code, message string) *mobileid.Error {
+	return &mobileid.Error{Kind: mobileid.KindUnauthorized, Code: code, Message: message}
+}

@@ -1,0 +1,177 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// acceptedBody answers a POST that became durable.
+type acceptedBody struct {
+	ID          mobileid.ID `json:"id"`
+	Status      string      `json:"status"`
+	AcceptedAt  time.Time   `json:"accepted_at"`
+	ExpiresAt   time.Time   `json:"expires_at"`
+	CanResendAt time.Time   `json:"can_resend_at,omitzero"`
+}
+
+func (g *Gateway) createChallenge(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
+	return g.create(w, r, client, "/v1/challenges/", g.accepter.AcceptChallenge)
+}
+
+func (g *Gateway) createNotification(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
+	return g.create(w, r, client, "/v1/messages/", g.accepter.AcceptNotification)
+}
+
+func (g *Gateway) create(w http.ResponseWriter, r *http.Request, client mobileid.Client, where string,
+	accept func(context.Context, mobileid.Client, string, []byte) (mobileid.Accepted, error),
+) error {
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	got, err := accept(r.Context(), client, key, body)
+	if err != nil {
+		return err
+	}
+	recordOf(r).id = got.ID
+	h := w.Header()
+	h.Set("Location", where+got.ID.String())
+	ratePolicy(h, client)
+	if got.Replayed {
+		h.Set("Idempotent-Replay", "true")
+	}
+	out := acceptedBody{
+		ID: got.ID, Status: string(mobileid.ChallengeAccepted),
+		AcceptedAt: got.At.UTC(), ExpiresAt: got.ExpiresAt.UTC(),
+	}
+	if got.ID.Kind() == mobileid.KindChallenge {
+		out.CanResendAt = got.At.Add(g.cfg.ResendAfter).UTC()
+	}
+	return writeJSON(w, http.StatusAccepted, out)
+}
+
+// challengeBody is a challenge as its client sees it.
+type challengeBody struct {
+	ID          mobileid.ID             `json:"id"`
+	State       mobileid.ChallengeState `json:"state"`
+	Reason      string                  `json:"reason,omitempty"`
+	Version     int64                   `json:"version"`
+	Terminal    bool                    `json:"terminal"`
+	Purpose     string                  `json:"purpose,omitempty"`
+	ExpiresAt   time.Time               `json:"expires_at,omitzero"`
+	Message     *messageStateBody       `json:"message,omitempty"`
+	Number      string                  `json:"number_masked,omitempty"`
+	TriesLeft   *int                    `json:"tries_left,omitempty"`
+	ConfirmedAt time.Time               `json:"confirmed_at,omitzero"`
+}
+
+type messageStateBody struct {
+	State mobileid.MessageState `json:"state"`
+}
+
+func (g *Gateway) getChallenge(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
+	id, err := g.pathID(r, client, mobileid.KindChallenge)
+	if err != nil {
+		return err
+	}
+	return g.poll(w, r, client, id, func(ctx context.Context) (shown, error) {
+		body, err := g.readChallenge(ctx, client, id)
+		return shown{version: body.Version, terminal: body.Terminal, body: body}, err
+	})
+}
+
+func (g *Gateway) readChallenge(ctx context.Context, client mobileid.Client, id mobileid.ID) (challengeBody, error) {
+	view, err := g.deps.Registry.Challenge(ctx, client.ID, id)
+	if mobileid.KindOf(err) == mobileid.KindNotFound && err != nil {
+		return g.unseenChallenge(id), nil
+	}
+	if err != nil {
+		return challengeBody{}, unavailable("postgres_away", err)
+	}
+	body := challengeBody{
+		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),
+		Purpose: view.Purpose, ExpiresAt: g.expiry(id, view.Purpose, view.ExpiresAt), Number: view.Masked,
+		TriesLeft: &view.TriesLeft, ConfirmedAt: view.ConfirmedAt.UTC(),
+	}
+	if view.MessageState != "" {
+		body.Message = &messageStateBody{view.MessageState}
+	}
+	if body.Terminal {
+		body.TriesLeft = nil
+	}
+	if client.Disclosure != mobileid.DisclosureFull {
+		body = blindChallenge(body, view.TriesLeft, g.now())
+	}
+	return body, nil
+}
+
+// unseenChallenge is an id that we gave and no consumer has stored: on its way,
+// or past the time at which one would still take it.
+func (g *Gateway) unseenChallenge(id mobileid.ID) challengeBody {
+	limit := g.accepter.limit
+	if limit.gone(id, g.now()) {
+		return challengeBody{
+			ID: id, State: mobileid.ChallengeExpired, Reason: "not_processed", Terminal: true,
+			ExpiresAt: limit.of(id).UTC(),
+		}
+	}
+	return challengeBody{ID: id, State: mobileid.ChallengeAccepted}
+}
+
+// expiry is the stored time; a challenge that never had a code gets the one
+// that its purpose would have given it.
+func (g *Gateway) expiry(id mobileid.ID, purpose string, stored time.Time) time.Time {
+	if stored.IsZero() {
+		stored = id.Time().Add(g.accepter.cfg.Purposes[purpose].Life)
+	}
+	return stored.UTC()
+}
+
+// hiddenStates are ends that tell something about the person. A blind client
+// sees `pending` until the time of the code is over.
+func hidden(s mobileid.ChallengeState) bool {
+	switch s {
+	case mobileid.ChallengeUnbound, mobileid.ChallengeNoFunds, mobileid.ChallengeFenced,
+		mobileid.ChallengeUndeliverable, mobileid.ChallengeFailed:
+		return true
+	}
+	return false
+}
+
+// blindChallenge keeps what does not depend on the person. The version is one
+// of the shown states (0 accepted, 1 pending, 2 ended): the stored one would
+// count the Message's steps, which exist for the bound only.
+//
+// Limit: the times at which pending begins, and whether a right code exists at
+// all, still differ between persons for an observer with many samples.
+func blindChallenge(b challengeBody, triesLeft int, now time.Time) challengeBody {
+	b.Reason, b.Message, b.Number = "", nil, ""
+	if hidden(b.State) {
+		b.State, b.Terminal, b.TriesLeft = mobileid.ChallengePending, false, &triesLeft
+		switch {
+		case triesLeft <= 0:
+			b.State = mobileid.ChallengeExhausted
+		case !now.Before(b.ExpiresAt):
+			b.State = mobileid.ChallengeExpired
+		}
+		if b.Terminal = b.State.Terminal(); b.Terminal {
+			b.TriesLeft = nil
+		}
+	}
+	switch {
+	case b.Terminal:
+		b.Version = 2
+	case b.State == mobileid.ChallengePending:
+		b.Version = 1
+	default:
+		b.Version = 0
+	}
+	return b
+}

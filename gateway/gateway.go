@@ -1,0 +1,160 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mobileid/internal/mobileid"
+)
+
+// Config configures a Gateway. Deadlines and purposes are the Accepter's.
+type Config struct {
+	Clients     []mobileid.Client
+	Auth        AuthConfig
+	ResendAfter time.Duration // accept -> a new code may be asked for; 60 s
+	MaxPolls    int           // open long polls of one client; 1000
+	PublicURL   string        // goes before /problems/{code} in `type`; "" = relative, which RFC 9457 allows
+}
+
+// Deps are the ports of a Gateway.
+type Deps struct {
+	Accepter *Accepter // required
+	Registry Registry  // required
+	Codes    Codes     // required
+	Waiters  WaiterSet // required; NewWaiters
+
+	HTTPClient *http.Client          // fetches the issuer's keys; nil = http.DefaultClient
+	Ready      []Check               // conditions of /readyz
+	Metrics    http.Handler          // /metrics; nil = not there
+	Root       http.Handler          // everything outside our paths; nil = a small index at /
+	Log        *slog.Logger          // nil = slog.Default()
+	Reg        prometheus.Registerer // nil = no metrics
+	Now        func() time.Time      // nil = time.Now
+}
+
+// Gateway is the HTTP edge. It starts no goroutine: a request's work happens
+// in the goroutine that net/http gave it.
+type Gateway struct {
+	cfg      Config
+	deps     Deps
+	accepter *Accepter
+	auth     *authenticator
+	polls    *waiterCount
+	metrics  *httpMetrics
+	log      *slog.Logger
+	now      func() time.Time
+	mux      *http.ServeMux
+	pages    *pages
+
+	drain     chan struct{}
+	drainOnce sync.Once
+}
+
+// New checks the configuration; all mistakes come back together.
+func New(cfg Config, deps Deps) (*Gateway, error) {
+	errs := []error{
+		need("Accepter", deps.Accepter != nil), need("Registry", deps.Registry != nil),
+		need("Codes", deps.Codes != nil), need("Waiters", deps.Waiters != nil),
+		need("auth.issuer", cfg.Auth.Issuer != ""), need("auth.audience", cfg.Auth.Audience != ""),
+	}
+	if u, err := url.Parse(cfg.Auth.JWKSURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		errs = append(errs, errors.New("gateway: auth.jwks_url is not an http or https URL"))
+	}
+	seen := map[string]bool{}
+	for i, c := range cfg.Clients {
+		if c.ID == "" || seen[c.ID] {
+			errs = append(errs, fmt.Errorf("gateway: clients[%d].id is missing or stands twice", i))
+		}
+		seen[c.ID] = true
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	orDefault(&cfg.ResendAfter, time.Minute)
+	if cfg.MaxPolls <= 0 {
+		cfg.MaxPolls = 1000
+	}
+	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
+	if deps.HTTPClient == nil {
+		deps.HTTPClient = http.DefaultClient
+	}
+	if deps.Log == nil {
+		deps.Log = slog.Default()
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	metrics, err := newHTTPMetrics(deps.Reg)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := newPages()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		cfg: cfg, deps: deps, accepter: deps.Accepter, metrics: metrics, pages: pages,
+		auth:  newAuthenticator(cfg.Auth, cfg.Clients, deps.HTTPClient, deps.Now, deps.Log),
+		polls: newWaiterCount(cfg.MaxPolls), log: deps.Log, now: deps.Now, mux: http.NewServeMux(),
+		drain: make(chan struct{}),
+	}
+	g.routes()
+	return g, nil
+}
+
+// routes is the table of what the edge serves; openapi.yaml describes the same.
+func (g *Gateway) routes() {
+	challenges := []mobileid.Scope{mobileid.ScopeChallenges}
+	notifications := []mobileid.Scope{mobileid.ScopeNotifications}
+	g.mux.Handle("POST /v1/challenges", g.authed(challenges, g.createChallenge))
+	g.mux.Handle("GET /v1/challenges/{id}", g.authed(challenges, g.getChallenge))
+	g.mux.Handle("POST /v1/challenges/{id}/verify", g.authed(challenges, g.verifyChallenge))
+	g.mux.Handle("POST /v1/notifications", g.authed(notifications, g.createNotification))
+	// A code's Message is a Message too.
+	g.mux.Handle("GET /v1/messages/{id}", g.authed(append(notifications, challenges...), g.getMessage))
+
+	g.mux.HandleFunc("GET /livez", g.livez)
+	g.mux.HandleFunc("GET /readyz", g.readyz)
+	if g.deps.Metrics != nil {
+		g.mux.Handle("GET /metrics", g.deps.Metrics)
+	}
+	g.mux.HandleFunc("GET /openapi.yaml", g.pages.openAPI)
+	g.mux.HandleFunc("GET /docs", g.pages.docs)
+	g.mux.HandleFunc("GET /problems/{code}", g.problemPage)
+	g.mux.HandleFunc("GET /problems", g.pages.problems)
+	if g.deps.Root == nil {
+		g.mux.HandleFunc("GET /{$}", g.pages.index)
+	}
+}
+
+// Accepter returns the part that the ingress of Kafka producers shares.
+func (g *Gateway) Accepter() *Accepter { return g.accepter }
+
+// Drain ends every long poll with its present answer, now and from now on, so
+// that http.Server.Shutdown need not wait for them. Give it to
+// RegisterOnShutdown.
+func (g *Gateway) Drain() { g.drainOnce.Do(func() { close(g.drain) }) }
+
+// NewServer is the one place where the timeouts of an HTTP server are set.
+//
+// ReadTimeout is longer than the longest long poll: net/http cancels a request
+// whose read deadline passes, even when it was read long ago. A slow body is
+// cut earlier, by the deadline that the handlers of POST set themselves.
+func NewServer(addr string, handler http.Handler) *http.Server {
+	return &http.Server{
+		Addr: addr, Handler: handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       maxPoll + 10*time.Second,
+		WriteTimeout:      maxPoll + 15*time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}

@@ -1,0 +1,70 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// messageBody is a Message as its client sees it.
+type messageBody struct {
+	ID       mobileid.ID           `json:"id"`
+	State    mobileid.MessageState `json:"state"`
+	Reason   string                `json:"reason,omitempty"`
+	Version  int64                 `json:"version"`
+	Terminal bool                  `json:"terminal"`
+	TextID   string                `json:"text_id,omitempty"`
+	Parts    int                   `json:"parts,omitempty"`
+	Deadline time.Time             `json:"deadline,omitzero"`
+	EndedAt  time.Time             `json:"ended_at,omitzero"`
+}
+
+// messageAccepted is shown of a Message that no consumer has stored yet; the
+// registry has no such state.
+const messageAccepted mobileid.MessageState = "accepted"
+
+func (g *Gateway) getMessage(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
+	id, err := g.pathID(r, client, mobileid.KindMessage)
+	if err != nil {
+		return err
+	}
+	return g.poll(w, r, client, id, func(ctx context.Context) (shown, error) {
+		body, err := g.readMessage(ctx, client, id)
+		return shown{version: body.Version, terminal: body.Terminal, body: body}, err
+	})
+}
+
+func (g *Gateway) readMessage(ctx context.Context, client mobileid.Client, id mobileid.ID) (messageBody, error) {
+	view, err := g.deps.Registry.Message(ctx, client.ID, id)
+	if mobileid.KindOf(err) == mobileid.KindNotFound && err != nil {
+		if g.accepter.limit.gone(id, g.now()) {
+			return messageBody{ID: id, State: mobileid.MessageExpired, Reason: "not_processed", Terminal: true}, nil
+		}
+		return messageBody{ID: id, State: messageAccepted}, nil
+	}
+	if err != nil {
+		return messageBody{}, unavailable("postgres_away", err)
+	}
+	body := messageBody{
+		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),
+		TextID: view.TextID, Parts: view.Parts, Deadline: view.Deadline.UTC(), EndedAt: view.EndedAt.UTC(),
+	}
+	if client.Disclosure != mobileid.DisclosureFull {
+		body = g.blindMessage(body)
+	}
+	return body, nil
+}
+
+// blindMessage hides everything after the row was written: any later state says
+// that the person is bound, or is not. At the deadline it ends `unconfirmed`,
+// which promises nothing.
+func (g *Gateway) blindMessage(b messageBody) messageBody {
+	deadline := g.accepter.limit.of(b.ID).UTC()
+	b = messageBody{ID: b.ID, State: mobileid.MessageQueued, Version: 1, TextID: b.TextID, Deadline: deadline}
+	if !g.now().Before(deadline) {
+		b.State, b.Version, b.Terminal = mobileid.MessageUnconfirmed, 2, true
+	}
+	return b
+}

@@ -1,0 +1,75 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// Registry is what the edge reads and the one transaction it makes (verify).
+type Registry interface {
+	// Challenge returns KindNotFound when there is no row of that client.
+	Challenge(ctx context.Context, client string, id mobileid.ID) (mobileid.ChallengeView, error)
+	// Message returns KindNotFound when there is no row of that client.
+	Message(ctx context.Context, client string, id mobileid.ID) (mobileid.MessageView, error)
+	// LiveChallenge returns KindNotFound when there is no row of that client.
+	LiveChallenge(ctx context.Context, client string, id mobileid.ID) (mobileid.LiveChallenge, error)
+	// CountWrongTry counts a wrong code for good and returns how many there were.
+	CountWrongTry(ctx context.Context, id mobileid.ID) (used int, err error)
+	// EndChallenge ends a pending challenge; no-op when it has ended already.
+	EndChallenge(ctx context.Context, id mobileid.ID, state mobileid.ChallengeState, reason string) error
+	// Confirm is the one insert that makes a right code a Confirmation.
+	Confirm(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart,
+		contextHash string) (mobileid.Confirmation, error)
+}
+
+// Codes compares a code with the live one.
+type Codes interface {
+	Verify(ctx context.Context, id mobileid.ID, nonce string, code mobileid.Code) (
+		result mobileid.CodeResult, left int, err error)
+}
+
+// Publisher writes to Kafka with acks=all. An error is of KindUnavailable when
+// surely nothing was written; any other error counts as "perhaps written".
+type Publisher interface {
+	Publish(ctx context.Context, topic string, events ...mobileid.Event) error
+}
+
+// Quotas spends one request of a client's quota; retryAfter > 0 is a refusal.
+type Quotas interface {
+	Spend(ctx context.Context, client mobileid.Client) (retryAfter time.Duration, err error)
+}
+
+// Keys remembers (client, Idempotency-Key) for 24 hours.
+type Keys interface {
+	// Claim stores id and bodyHash unless the key is taken, and returns what is
+	// stored now.
+	Claim(ctx context.Context, client string, part mobileid.KeyPart, id mobileid.ID, bodyHash string) (
+		stored mobileid.ID, hash string, err error)
+}
+
+// KeyFinder is what Keys may also offer: a look at a key without taking it.
+// With it a repeated request is recognised before the quota is spent; without
+// it every repetition costs one request of the quota.
+type KeyFinder interface {
+	Find(ctx context.Context, client string, part mobileid.KeyPart) (
+		stored mobileid.ID, hash string, found bool, err error)
+}
+
+// Texts checks a notification against the catalogue.
+type Texts interface {
+	Check(textID string, locale mobileid.Locale, slots map[string]string) error
+}
+
+// WaiterSet tells a long poll that something about an id changed.
+type WaiterSet interface {
+	// Wait registers; the channel gets a value after each change until cancel.
+	Wait(id mobileid.ID) (changed <-chan struct{}, cancel func())
+}
+
+// Check is one condition of readiness.
+type Check struct {
+	Name  string // shown at /readyz
+	Check func(ctx context.Context) error
+}

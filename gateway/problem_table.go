@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+
+	"mobileid/internal/mobileid"
+)
+
+// problemType is one row of the table of codes: what a `type` URL resolves to.
+type problemType struct {
+	Code      string
+	Status    int
+	Title     string // the same for every occurrence (RFC 9457, 3.1.3)
+	Retryable bool   // the same request may succeed later
+	Meaning   string // for the page: what happened and what to do
+}
+
+// kindType is what a kind of error becomes when its code has no row: rooms
+// behind the ports may have codes of their own.
+var kindType = map[mobileid.Kind]problemType{
+	mobileid.KindInvalid: {"invalid", http.StatusBadRequest, "Request is wrong", false,
+		"A part of the request is wrong; `field` names it. Repeating the request will not help."},
+	mobileid.KindUnauthorized: {"unauthorized", http.StatusUnauthorized, "Not authenticated", false,
+		"We do not know who asks. Get a token from the issuer."},
+	mobileid.KindForbidden: {"forbidden", http.StatusForbidden, "Not allowed", false,
+		"The client is known and may not do this."},
+	mobileid.KindNotFound: {"not_found", http.StatusNotFound, "No such thing", false,
+		"No such id for this client. An id that was given by us to this client is never answered so."},
+	mobileid.KindConflict: {"conflict", http.StatusConflict, "Contradicts the present state", false,
+		"The request contradicts what is stored."},
+	mobileid.KindMismatch: {"mismatch", http.StatusUnprocessableEntity, "Key used for another request", false,
+		"The Idempotency-Key was used before with another body."},
+	mobileid.KindTooLarge: {"too_large", http.StatusRequestEntityTooLarge, "Body too large", false,
+		"The body is over the limit."},
+	mobileid.KindLimited: {"rate_limited", http.StatusTooManyRequests, "Too many requests", true,
+		"Come again after `Retry-After` seconds."},
+	mobileid.KindUnavailable: {"unavailable", http.StatusServiceUnavailable, "A part is away", true,
+		"A part of the system is away. Surely nothing was done; repeat after `Retry-After` seconds."},
+	mobileid.KindUnknown: {"unknown_outcome", http.StatusServiceUnavailable, "Outcome unknown", true,
+		"Perhaps the request was taken. Repeat it with the same Idempotency-Key: it is taken once."},
+	mobileid.KindInternal: {"internal", http.StatusInternalServerError, "Internal error", true,
+		"Our fault. Repeat with the same Idempotency-Key; if it stays, tell us the `traceId`."},
+}
+
+// codeTypes are the codes with a row of their own.
+var codeTypes = []problemType{
+	{"body_empty", 400, "Body is missing", false, "The body must be one JSON object."},
+	{"json_syntax", 400, "Body is not JSON", false, "The body is not well-formed JSON in UTF-8."},
+	{"json_trailing", 400, "More than one JSON value", false, "Something follows the JSON object."},
+	{"unknown_field", 400, "Unknown field", false, "`field` is not part of this request. Names are case-sensitive. " +
+		"`?` stands for a name that could be data in the wrong place."},
+	{"duplicate_field", 400, "Field stands twice", false, "JSON readers differ in which of two they take; so we refuse."},
+	{"wrong_type", 400, "Wrong JSON type", false, "The value of `field` has another JSON type than the API says."},
+	{"field_missing", 400, "Field is missing", false, "`field` is required and must not be empty."},
+	{"too_long", 400, "Value too long", false, "The value of `field` is too long."},
+	{"too_many", 400, "Too many members", false, "`field` has too many members."},
+	{"content_type", 415, "Not JSON", false, "Send Content-Type: application/json."},
+	{"body_too_large", 413, "Body too large", false, "A body has at most 16384 bytes."},
+	{"body_unread", 400, "Body not received", true, "The body did not arrive in time or the connection broke."},
+	{"method_not_allowed", 405, "Method not allowed", false, "The header Allow names the methods of this path."},
+	{"idempotency_key_missing", 400, "Idempotency-Key is missing", false,
+		"Every POST needs the header Idempotency-Key: a new value for a new request, the same for a repetition."},
+	{"idempotency_key_format", 400, "Idempotency-Key is wrong", false, "1 to 128 visible ASCII characters."},
+	{"idempotency_key_reused", 422, "Idempotency-Key used before", false,
+		"This key was used for another request within 24 hours. A new request needs a new key."},
+	{"x_correlator_format", 400, "x-correlator is wrong", false, "At most 256 characters of a-z A-Z 0-9 - _ : ; . / < > { }."},
+	{"timeout_format", 400, "timeoutMs is wrong", false, "timeoutMs is a whole number from 0 to 30000."},
+	{"after_format", 400, "after is wrong", false, "after is the version of an earlier answer, a whole number."},
+
+	{"pinfl_length", 400, "PINFL has not 14 digits", false, "A PINFL has 14 digits."},
+	{"pinfl_digits", 400, "PINFL has other characters", false, "A PINFL has ASCII digits only."},
+	{"pinfl_century", 400, "PINFL begins wrong", false, "The first digit is 1 to 6."},
+	{"pinfl_date", 400, "PINFL holds no date", false, "Digits 2 to 7 are a birth date, DDMMYY."},
+	{"pinfl_check_digit", 400, "PINFL check digit is wrong", false, "Most often one digit was mistyped."},
+	{"msisdn_format", 400, "Number is wrong", false, "A number is +998 and nine digits."},
+	{"purpose_unknown", 400, "No such purpose", false, "The purposes of a client are agreed when it is registered."},
+	{"purpose_forbidden", 403, "Purpose not allowed", false, "The purpose exists, but not for this client."},
+	{"locale_unknown", 400, "No such locale", false, "The locales are uz-Latn, ru and en."},
+	{"context_hash_format", 400, "context_hash is wrong", false, "64 hexadecimal digits (SHA-256)."},
+	{"context_mismatch", 400, "Context differs", false,
+		"The context_hash of the verification is not the one of the challenge. No try was counted."},
+	{"client_ref_format", 400, "client_ref is wrong", false, "At most 64 letters, digits and . _ : - and no personal data."},
+	{"code_format", 400, "Code has a wrong form", false, "The code is digits, as many as the SMS shows. No try was counted."},
+	{"text_unknown", 400, "No such text", false, "`text_id` is not in the catalogue."},
+
+	{"token_missing", 401, "Token is missing", false, "Send Authorization: Bearer and an access token."},
+	{"token_invalid", 401, "Token is not valid", false, "Signature, issuer, audience or form of the token are wrong."},
+	{"token_expired", 401, "Token has expired", false, "Ask the issuer for a new one."},
+	{"client_unknown", 401, "Client is unknown", false, "The token is good, but its client has no account here."},
+	{"scope_missing", 403, "Scope is missing", false, "The token, or the client's account, lacks the scope."},
+	{"quota_exceeded", 429, "Quota is spent", true, "Come again after `Retry-After` seconds. Repetitions cost nothing."},
+	{"waiters_exceeded", 429, "Too many long polls", true, "This client has as many open long polls as it may."},
+
+	{"code_wrong", 400, "Code is wrong", false, "`tries_left` says how many tries are left."},
+	{"code_used", 409, "Code was used", false,
+		"This challenge was confirmed by a verification with another Idempotency-Key."},
+	{"challenge_not_ready", 409, "No code yet", true, "The request is accepted and no code is issued yet."},
+
+	{"kafka_away", 503, "Queue is away", true, "Nothing was done; repeat with the same Idempotency-Key."},
+	{"redis_away", 503, "Memory of codes and limits is away", true, "Nothing was done; repeat."},
+	{"postgres_away", 503, "Registry is away", true, "Repeat after `Retry-After` seconds."},
+	{"issuer_away", 503, "Token issuer is away", true, "The key of the token could not be fetched."},
+	{"outcome_unknown", 503, "Outcome unknown", true,
+		"Perhaps the request was taken. Repeat it with the same Idempotency-Key: it is taken once."},
+}
+
+// endedMeaning says what to tell of a challenge that has ended.
+var endedMeaning = map[mobileid.ChallengeState]string{
+	mobileid.ChallengeExpired:       "Its time is over. Ask for a new code.",
+	mobileid.ChallengeExhausted:     "Too many wrong codes. Ask for a new code.",
+	mobileid.ChallengeLost:          "We lost the live code. It is our fault: ask for a new code.",
+	mobileid.ChallengeSuperseded:    "A newer challenge for the same person and purpose took its place.",
+	mobileid.ChallengeCancelled:     "It was cancelled.",
+	mobileid.ChallengeConflict:      "Its Idempotency-Key was used for another request.",
+	mobileid.ChallengeUnbound:       "The person has no active binding.",
+	mobileid.ChallengeNoFunds:       "The balance of the subscriber was not enough for the SMS.",
+	mobileid.ChallengeFenced:        "The binding changed after the code was issued.",
+	mobileid.ChallengeUndeliverable: "The operator could not deliver the SMS.",
+	mobileid.ChallengeFailed:        "The SMS could not be sent.",
+}
+
+// problemTable is every row by its code.
+var problemTable = buildProblemTable()
+
+func buildProblemTable() map[string]problemType {
+	table := map[string]problemType{}
+	for _, t := range kindType {
+		table[t.Code] = t
+	}
+	for _, t := range codeTypes {
+		table[t.Code] = t
+	}
+	for state, meaning := range endedMeaning {
+		code := endedCode(state)
+		table[code] = problemType{code, http.StatusConflict, "Challenge has ended: " + string(state), false, meaning}
+	}
+	// Confirm names this one by the fence itself.
+	fenced := table[endedCode(mobileid.ChallengeFenced)]
+	fenced.Code = "fenced"
+	table[fenced.Code] = fenced
+	return table
+}
+
+// endedCode is the code of a verification that came too late.
+func endedCode(state mobileid.ChallengeState) string { return "challenge_" + string(state) }
+
+// sortedProblems is the table for the pages.
+func sortedProblems() []problemType {
+	out := make([]problemType, 0, len(problemTable))
+	for _, t := range problemTable {
+		out = append(out, t)
+	}
+	slices.SortFunc(out, func(a, b problemType) int {
+		if a.Status != b.Status {
+			return a.Status - b.Status
+		}
+		if a.Code < b.Code {
+			return -1
+		}
+		return 1
+	})
+	return out
+}

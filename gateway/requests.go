@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"strings"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// Limits of single values.
+const (
+	// MaxBody is the longest request body, in bytes.
+	MaxBody = 16 << 10
+	// maxKey is the longest Idempotency-Key, in characters.
+	maxKey       = 128
+	maxValue     = 128 // longest short value, in bytes
+	maxClientRef = 64
+	maxSlots     = 32
+	maxSlotValue = 256
+)
+
+// challengeRequest is POST /v1/challenges. Its JSON is also what the body hash
+// is taken over, so that spaces and the order of members do not make another
+// request; the tags keep that form.
+type challengeRequest struct {
+	Is          string         `json:"is"` // one key on two routes is two requests
+	Person      string         `json:"person"`
+	Purpose     string         `json:"purpose"`
+	Locale      string         `json:"locale"`
+	ContextHash string         `json:"context_hash"`
+	ClientRef   string         `json:"client_ref"`
+	pinfl       mobileid.PINFL // only its pseudonym leaves
+}
+
+func parseChallenge(body []byte) (challengeRequest, error) {
+	r := challengeRequest{Is: "challenge"}
+	var pinfl string
+	err := decodeObject(body, map[string]field{
+		"pinfl":        text("pinfl", maxValue, &pinfl),
+		"purpose":      text("purpose", maxValue, &r.Purpose),
+		"locale":       text("locale", maxValue, &r.Locale),
+		"context_hash": text("context_hash", maxValue, &r.ContextHash),
+		"client_ref":   text("client_ref", maxValue, &r.ClientRef),
+	})
+	if err != nil {
+		return r, err
+	}
+	if r.pinfl, err = parsePINFL(pinfl); err != nil {
+		return r, err
+	}
+	if r.Purpose == "" {
+		return r, missing("purpose")
+	}
+	if r.ContextHash, err = parseContextHash(r.ContextHash); err != nil {
+		return r, err
+	}
+	return r, firstError(checkLocale(r.Locale), checkClientRef(r.ClientRef))
+}
+
+// notificationRequest is POST /v1/notifications.
+type notificationRequest struct {
+	Is        string            `json:"is"`
+	Person    string            `json:"person"`
+	TextID    string            `json:"text_id"`
+	Slots     map[string]string `json:"slots"`
+	Locale    string            `json:"locale"`
+	ClientRef string            `json:"client_ref"`
+	pinfl     mobileid.PINFL
+}
+
+func parseNotification(body []byte) (notificationRequest, error) {
+	r := notificationRequest{Is: "notification", Slots: map[string]string{}}
+	var pinfl string
+	err := decodeObject(body, map[string]field{
+		"pinfl":      text("pinfl", maxValue, &pinfl),
+		"text_id":    text("text_id", maxValue, &r.TextID),
+		"slots":      stringMap("slots", maxSlots, maxSlotValue, &r.Slots),
+		"locale":     text("locale", maxValue, &r.Locale),
+		"client_ref": text("client_ref", maxValue, &r.ClientRef),
+	})
+	if err != nil {
+		return r, err
+	}
+	if r.pinfl, err = parsePINFL(pinfl); err != nil {
+		return r, err
+	}
+	if r.TextID == "" {
+		return r, missing("text_id")
+	}
+	return r, firstError(checkLocale(r.Locale), checkClientRef(r.ClientRef))
+}
+
+// verifyRequest is POST /v1/challenges/{id}/verify.
+type verifyRequest struct {
+	Code        mobileid.Code
+	digits      int
+	ContextHash string
+}
+
+// A code of any purpose has between minDigits and maxDigits digits.
+const (
+	minDigits = 4
+	maxDigits = 10
+)
+
+func parseVerify(body []byte) (verifyRequest, error) {
+	var r verifyRequest
+	var code string
+	err := decodeObject(body, map[string]field{
+		"code":         text("code", maxValue, &code),
+		"context_hash": text("context_hash", maxValue, &r.ContextHash),
+	})
+	if err != nil {
+		return r, err
+	}
+	if code == "" {
+		return r, missing("code")
+	}
+	if len(code) < minDigits || len(code) > maxDigits || strings.Trim(code, "0123456789") != "" {
+		return r, codeFormat()
+	}
+	r.Code, r.digits = mobileid.NewCode(code), len(code)
+	r.ContextHash, err = parseContextHash(r.ContextHash)
+	return r, err
+}
+
+func codeFormat() error {
+	return mobileid.Invalid("code", "code_format", "the code is the digits of the SMS, all of them; no try was counted")
+}
+
+func missing(name string) error {
+	return mobileid.Invalid(name, "field_missing", "the field is required")
+}
+
+func parsePINFL(s string) (mobileid.PINFL, error) {
+	if s == "" {
+		return mobileid.PINFL{}, missing("pinfl")
+	}
+	return mobileid.ParsePINFL(s)
+}
+
+// parseContextHash returns lower-case hex; "" stays "".
+func parseContextHash(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	s = strings.ToLower(s)
+	if len(s) != 64 || strings.Trim(s, "0123456789abcdef") != "" {
+		return "", mobileid.Invalid("context_hash", "context_hash_format", "a SHA-256 is 64 hexadecimal digits")
+	}
+	return s, nil
+}
+
+func checkLocale(s string) error {
+	switch mobileid.Locale(s) {
+	case "", mobileid.LocaleUzLatn, mobileid.LocaleRu, mobileid.LocaleEn:
+		return nil
+	}
+	return mobileid.Invalid("locale", "locale_unknown", "the locales are uz-Latn, ru and en")
+}
+
+func checkClientRef(s string) error {
+	if len(s) > maxClientRef {
+		return mobileid.Invalid("client_ref", "client_ref_format", "at most 64 characters")
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("._:-", c) >= 0) {
+			return mobileid.Invalid("client_ref", "client_ref_format", "letters, digits and . _ : - only")
+		}
+	}
+	return nil
+}
+
+// checkKey wants 1 to 128 visible ASCII characters.
+func checkKey(key string) error {
+	if key == "" {
+		return mobileid.Invalid("Idempotency-Key", "idempotency_key_missing", "the header Idempotency-Key is required")
+	}
+	for i := range len(key) {
+		if key[i] < 0x21 || key[i] > 0x7e {
+			return mobileid.Invalid("Idempotency-Key", "idempotency_key_format", "visible ASCII characters only")
+		}
+	}
+	if len(key) > maxKey {
+		return mobileid.Invalid("Idempotency-Key", "idempotency_key_format", "at most 128 characters")
+	}
+	return nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deadlines are the times that follow from the accept time in an id. They are
+// counted from the id and not from the clock, so that a repetition cannot give
+// a request that has ended a second life.
+type deadlines struct {
+	code, notification, grace time.Duration
+}
+
+func (d deadlines) of(id mobileid.ID) time.Time {
+	if id.Kind() == mobileid.KindChallenge {
+		return id.Time().Add(d.code)
+	}
+	return id.Time().Add(d.notification)
+}
+
+// gone reports whether an id that has no row will never have one.
+func (d deadlines) gone(id mobileid.ID, now time.Time) bool { return now.After(d.of(id).Add(d.grace)) }

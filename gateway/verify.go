@@ -1,0 +1,182 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// confirmedBody answers a right code.
+type confirmedBody struct {
+	ID          mobileid.ID             `json:"id"`
+	State       mobileid.ChallengeState `json:"state"`
+	Purpose     string                  `json:"purpose"`
+	ConfirmedAt time.Time               `json:"confirmed_at"`
+}
+
+// verifyChallenge compares a code. What it needs is checked from cheap to
+// dear, and no try is counted before everything but the code is right. The
+// Idempotency-Key is remembered by the Confirmation that it makes and nowhere
+// else: a wrong code sent twice is two tries.
+func (g *Gateway) verifyChallenge(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
+	id, err := g.pathID(r, client, mobileid.KindChallenge)
+	if err != nil {
+		return err
+	}
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	req, err := parseVerify(body)
+	if err != nil {
+		return err
+	}
+	done, err := g.verify(r.Context(), client, id, g.accepter.deps.IDKey.KeyPart(client.ID, key), req)
+	if err != nil {
+		return err
+	}
+	if done.Replayed {
+		w.Header().Set("Idempotent-Replay", "true")
+	}
+	return writeJSON(w, http.StatusOK, confirmedBody{
+		ID: id, State: mobileid.ChallengeConfirmed, Purpose: done.Purpose, ConfirmedAt: done.ConfirmedAt.UTC(),
+	})
+}
+
+func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobileid.ID, verifyKey mobileid.KeyPart,
+	req verifyRequest,
+) (mobileid.Confirmation, error) {
+	var none mobileid.Confirmation
+	live, err := g.deps.Registry.LiveChallenge(ctx, client.ID, id)
+	if err != nil {
+		if mobileid.KindOf(err) == mobileid.KindNotFound {
+			return none, g.unseen(id)
+		}
+		return none, unavailable("postgres_away", err)
+	}
+	blind := client.Disclosure != mobileid.DisclosureFull
+	switch {
+	case live.State == mobileid.ChallengeConfirmed:
+		// The evidence is in Postgres: a repetition needs no Redis.
+		return g.confirm(ctx, client, id, verifyKey, req, blind)
+	case blind && hidden(live.State):
+		return none, g.decoy(ctx, live)
+	case live.State == mobileid.ChallengeAccepted:
+		return none, notReady()
+	case live.State != mobileid.ChallengePending:
+		return none, ended(live.State)
+	case !g.now().Before(live.ExpiresAt):
+		return none, ended(mobileid.ChallengeExpired)
+	}
+	if live.ContextHash != req.ContextHash {
+		return none, mobileid.Invalid("context_hash", "context_mismatch",
+			"not the context of this challenge; no try was counted")
+	}
+	if digits := g.accepter.cfg.Purposes[live.Purpose].Digits; digits > 0 && digits != req.digits {
+		return none, codeFormat()
+	}
+	result, left, err := g.deps.Codes.Verify(ctx, id, live.Nonce, req.Code)
+	if err != nil {
+		return none, redisAway(err)
+	}
+	switch result {
+	case mobileid.CodeRight:
+		return g.confirm(ctx, client, id, verifyKey, req, blind)
+	case mobileid.CodeWrong:
+		return none, g.wrong(ctx, live, left)
+	case mobileid.CodeExhausted:
+		return none, g.end(ctx, id, mobileid.ChallengeExhausted)
+	case mobileid.CodeLost:
+		return none, g.end(ctx, id, mobileid.ChallengeLost)
+	default:
+		return none, ended(mobileid.ChallengeExpired) // the sweeper will write it down
+	}
+}
+
+// unseen answers for an id that has no row yet, or never will.
+func (g *Gateway) unseen(id mobileid.ID) error {
+	if g.accepter.limit.gone(id, g.now()) {
+		return ended(mobileid.ChallengeExpired)
+	}
+	return notReady()
+}
+
+func notReady() error {
+	return &mobileid.Error{
+		Kind: mobileid.KindConflict, Code: "challenge_not_ready", RetryAfter: time.Second,
+		Message: "no code is issued yet; no try was counted",
+	}
+}
+
+func ended(state mobileid.ChallengeState) error {
+	return &mobileid.Error{Kind: mobileid.KindConflict, Code: endedCode(state), Message: endedMeaning[state]}
+}
+
+func (g *Gateway) confirm(ctx context.Context, client mobileid.Client, id mobileid.ID, verifyKey mobileid.KeyPart,
+	req verifyRequest, blind bool,
+) (mobileid.Confirmation, error) {
+	done, err := g.deps.Registry.Confirm(ctx, client.ID, id, verifyKey, req.ContextHash)
+	if err == nil {
+		return done, nil
+	}
+	if code := mobileid.CodeOf(err); blind && (code == "fenced" || code == endedCode(mobileid.ChallengeFenced)) {
+		return done, ended(mobileid.ChallengeExpired)
+	}
+	return done, unavailable("postgres_away", err)
+}
+
+// wrong counts the try for good; the last one ends the challenge.
+func (g *Gateway) wrong(ctx context.Context, live mobileid.LiveChallenge, left int) error {
+	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID)
+	if err != nil {
+		return unavailable("postgres_away", err)
+	}
+	// Two counters, one of which forgets: the lower answer is the true one.
+	left = max(0, min(left, live.Tries-used))
+	if left == 0 {
+		if err := g.deps.Registry.EndChallenge(ctx, live.ID, mobileid.ChallengeExhausted, "wrong_codes"); err != nil {
+			return unavailable("postgres_away", err)
+		}
+	}
+	return wrongWith(left)
+}
+
+func wrongWith(left int) error {
+	return &wrongCode{
+		refusal:   mobileid.Invalid("code", "code_wrong", "the code is not the one of the SMS"),
+		triesLeft: left,
+	}
+}
+
+func (g *Gateway) end(ctx context.Context, id mobileid.ID, state mobileid.ChallengeState) error {
+	reason := "wrong_codes"
+	if state == mobileid.ChallengeLost {
+		reason = "code_store_lost"
+	}
+	if err := g.deps.Registry.EndChallenge(ctx, id, state, reason); err != nil {
+		return unavailable("postgres_away", err)
+	}
+	return ended(state)
+}
+
+// decoy answers a blind client about a person who has no live code, as if
+// there were one and the code were wrong.
+func (g *Gateway) decoy(ctx context.Context, live mobileid.LiveChallenge) error {
+	if !g.now().Before(g.expiry(live.ID, live.Purpose, live.ExpiresAt)) {
+		return ended(mobileid.ChallengeExpired)
+	}
+	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID)
+	if err != nil {
+		return unavailable("postgres_away", err)
+	}
+	if used > live.Tries {
+		return ended(mobileid.ChallengeExhausted)
+	}
+	return wrongWith(max(0, live.Tries-used))
+}
