@@ -1,0 +1,97 @@
+package consumers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"mobileid/internal/mobileid"
+)
+
+// The headers of a dead-letter record. None holds personal data: what the
+// record itself said is in the sealed value, its headers and key included.
+const (
+	dlqReason    = "dlq_reason"
+	dlqTopic     = "dlq_topic"
+	dlqPartition = "dlq_partition"
+	dlqOffset    = "dlq_offset"
+	dlqTime      = "dlq_time"
+	dlqReplay    = "dlq_replayed_from" // on a record written back: where it stood in the dead-letter topic
+)
+
+// Sealer seals bytes to a public key; *mobileid.Sealer is one.
+type Sealer interface {
+	Seal(aad, plain []byte) ([]byte, error)
+	KeyID() mobileid.SealKeyID
+}
+
+// Opener opens sealed bytes; *mobileid.Opener is one.
+type Opener interface {
+	Open(aad, sealed []byte) ([]byte, error)
+}
+
+// SealedDLQ parks records in <topic>.dlq, sealed to a key whose private half
+// only `mobileid dlq` is given.
+type SealedDLQ struct {
+	publisher *Publisher
+	sealer    Sealer
+	now       func() time.Time
+}
+
+// NewDLQ makes a SealedDLQ; nil now means time.Now.
+func NewDLQ(p *Publisher, sealer Sealer, now func() time.Time) *SealedDLQ {
+	if now == nil {
+		now = time.Now
+	}
+	return &SealedDLQ{publisher: p, sealer: sealer, now: now}
+}
+
+// original is what a dead-letter record opens to.
+type original struct {
+	Key     []byte           `json:"key,omitempty"`
+	Value   []byte           `json:"value,omitempty"`
+	Headers []originalHeader `json:"headers,omitempty"`
+	Time    time.Time        `json:"time"`
+}
+
+type originalHeader struct {
+	Key   string `json:"key"`
+	Value []byte `json:"value"`
+}
+
+// dlqAAD binds the sealed bytes to the place they came from.
+func dlqAAD(ref mobileid.RecordRef) []byte {
+	return fmt.Appendf(nil, "dlq %s %d %d", ref.Topic, ref.Partition, ref.Offset)
+}
+
+// Park seals the record and writes it with acks=all. Its errors are Publish's.
+func (q *SealedDLQ) Park(ctx context.Context, rec *Record, reason string) error {
+	o := original{Key: rec.Raw.Key, Value: rec.Raw.Value, Time: rec.Raw.Time}
+	for _, h := range rec.Raw.Headers {
+		o.Headers = append(o.Headers, originalHeader{h.Key, h.Value})
+	}
+	plain, err := json.Marshal(o)
+	if err != nil {
+		return &mobileid.Error{Kind: mobileid.KindInternal, Code: "dlq_encode", Message: "the record cannot be parked", Err: err}
+	}
+	sealed, err := q.sealer.Seal(dlqAAD(rec.Ref), plain)
+	if err != nil {
+		return &mobileid.Error{Kind: mobileid.KindInternal, Code: "dlq_seal", Message: "the record cannot be parked", Err: err}
+	}
+	header := func(k, v string) kafka.Header { return kafka.Header{Key: k, Value: []byte(v)} }
+	return q.publisher.write(ctx, []kafka.Message{{
+		Topic: mobileid.TopicDLQ(rec.Ref.Topic),
+		Value: sealed,
+		Headers: []kafka.Header{
+			header(dlqReason, reason),
+			header(dlqTopic, rec.Ref.Topic),
+			header(dlqPartition, strconv.Itoa(rec.Ref.Partition)),
+			header(dlqOffset, strconv.FormatInt(rec.Ref.Offset, 10)),
+			header(dlqTime, q.now().UTC().Format(time.RFC3339)),
+		},
+	}})
+}

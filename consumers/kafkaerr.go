@@ -1,0 +1,98 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+
+	"github.com/segmentio/kafka-go"
+
+	"mobileid/internal/mobileid"
+)
+
+// explain says in words what Kafka means by the errors that mislead: a
+// forbidden topic shows as an unknown one, a wrong password as a closed
+// connection (handbook, engineering 2.1).
+func explain(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, kafka.UnknownTopicOrPartition):
+		return err.Error() + " (the topic does not exist, or the ACL hides it from this principal)"
+	case errors.Is(err, kafka.SASLAuthenticationFailed):
+		return err.Error() + " (wrong user or password)"
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return err.Error() + " (the broker closed the connection: wrong user or password, TLS against a plain port, or a restart)"
+	}
+	return err.Error()
+}
+
+// perhapsWritten reports whether a produce request that failed so may still
+// have appended the records.
+func perhapsWritten(err error) bool {
+	var code kafka.Error
+	if errors.As(err, &code) {
+		switch code {
+		case kafka.RequestTimedOut, kafka.NotEnoughReplicasAfterAppend, kafka.NetworkException,
+			kafka.KafkaStorageError, kafka.Unknown:
+			return true
+		}
+		return false // the broker said no before it appended
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return false
+	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) || errors.Is(err, syscall.ECONNREFUSED) {
+		return false
+	}
+	return true
+}
+
+// worthRetrying reports whether the same produce may succeed in a moment.
+func worthRetrying(err error) bool {
+	var code kafka.Error
+	if errors.As(err, &code) {
+		// A topic may be new, or its leader moving, until metadata catches up.
+		return code.Temporary() || code == kafka.UnknownTopicOrPartition
+	}
+	return !errors.Is(err, context.Canceled) && !errors.Is(err, io.ErrClosedPipe)
+}
+
+// HTTPStatus is the status of RFC 9457 problems for a kind. The edge answers
+// the same for the same kind.
+func HTTPStatus(kind mobileid.Kind) int {
+	switch kind {
+	case mobileid.KindInvalid:
+		return 400
+	case mobileid.KindUnauthorized:
+		return 401
+	case mobileid.KindForbidden:
+		return 403
+	case mobileid.KindNotFound:
+		return 404
+	case mobileid.KindConflict:
+		return 409
+	case mobileid.KindTooLarge:
+		return 413
+	case mobileid.KindMismatch:
+		return 422
+	case mobileid.KindLimited:
+		return 429
+	case mobileid.KindUnavailable, mobileid.KindUnknown:
+		return 503
+	}
+	return 500
+}
+
+// retryable reports whether the same request may succeed later.
+func retryable(kind mobileid.Kind) bool {
+	switch kind {
+	case mobileid.KindUnavailable, mobileid.KindUnknown, mobileid.KindInternal, mobileid.KindLimited:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,134 @@
+package consumers
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// parallel bounds the calls that one batch has in flight to Redis or to the
+// edge's accepting.
+const parallel = 32
+
+// each runs do for every index with at most parallel at once, and returns the
+// error of the lowest index.
+func each(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	free := make(chan struct{}, parallel)
+	var wg sync.WaitGroup
+	for i := range n {
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			errs[i] = do(i)
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// composer makes a Message from a rendered text: seals number and text for the
+// bridge and counts the parts.
+type composer struct {
+	sealer Sealer
+	parts  func(text string) int
+}
+
+func (c composer) message(m mobileid.NewMessage, b mobileid.Binding, text mobileid.Text) (*mobileid.NewMessage, error) {
+	plain, err := json.Marshal(mobileid.SealedText{To: b.MSISDN.RevealDigits(), Text: text.Reveal()})
+	if err == nil {
+		m.Sealed, err = c.sealer.Seal(m.ID[:], plain)
+	}
+	if err != nil {
+		return nil, &mobileid.Error{Kind: mobileid.KindInternal, Code: "seal", Message: "the text cannot be sealed", Err: err}
+	}
+	m.SealKey = c.sealer.KeyID()
+	m.Parts = c.parts(text.Reveal())
+	m.Person, m.Dest = b.Person, b.Number
+	m.Operator, m.Account = b.Operator, b.Account
+	m.Fence = mobileid.Fence{Kind: "binding", ID: b.ID, Version: b.Version}
+	return &m, nil
+}
+
+// localeOf is the language of a text: what was asked for, else the person's
+// own, else the state language.
+func localeOf(asked mobileid.Locale, b mobileid.Binding) mobileid.Locale {
+	switch {
+	case asked != "":
+		return asked
+	case b.Locale != "":
+		return b.Locale
+	}
+	return mobileid.LocaleUzLatn
+}
+
+// readAllRequests decodes the records of a batch. The ones that do not fit
+// their schema are left out; bad is the error of the first of them.
+func readAllRequests[T any](recs []*Record, eventType string, person func(T) string) (good []request[T], bad error) {
+	for _, rec := range recs {
+		v, err := DecodeValue[T](rec.Event, eventType)
+		var p mobileid.Pseudonym
+		if err == nil {
+			if p, err = mobileid.ParsePseudonym(person(v)); err != nil {
+				err = mobileid.Invalid("/person", "event_person", "not a pseudonym")
+			}
+		}
+		if err != nil {
+			if bad == nil {
+				bad = err
+			}
+			continue
+		}
+		good = append(good, request[T]{rec: rec, value: v, person: p})
+	}
+	return good, bad
+}
+
+type request[T any] struct {
+	rec    *Record
+	value  T
+	person mobileid.Pseudonym
+}
+
+// personsOf lists the persons of a batch, each once.
+func personsOf[T any](list []request[T]) []mobileid.Pseudonym {
+	seen := map[mobileid.Pseudonym]bool{}
+	var out []mobileid.Pseudonym
+	for _, r := range list {
+		if !seen[r.person] {
+			seen[r.person] = true
+			out = append(out, r.person)
+		}
+	}
+	return out
+}
+
+// publishThenFinish puts the stored Messages on their lanes and completes the
+// records. In this order a crash in between costs a repetition, never a lost
+// Message (and the sweeper would find that one, too).
+func publishThenFinish[T any](ctx context.Context, lanes Lanes, items []mobileid.LaneItem, list []request[T]) error {
+	if len(items) > 0 {
+		if err := lanes.PublishLane(ctx, items); err != nil {
+			return err
+		}
+	}
+	for _, r := range list {
+		r.rec.Done()
+	}
+	return nil
+}
+
+func clock(now func() time.Time) func() time.Time {
+	if now == nil {
+		return time.Now
+	}
+	return now
+}

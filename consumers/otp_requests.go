@@ -1,0 +1,141 @@
+package consumers
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// The slots of the texts that carry a code.
+const (
+	SlotCode    = "code"
+	SlotMinutes = "minutes" // the code's life, rounded down to whole minutes, at least 1
+)
+
+// firstSend is the send number of the Message that is made with a challenge.
+const firstSend = 1
+
+// OTPDeps are the ports of the handler of otp.requests. All but Now and Log
+// are required.
+type OTPDeps struct {
+	Registry ChallengeRegistry
+	Codes    Codes
+	Texts    Texts
+	Sealer   Sealer // to the bridge's public key
+	IDKey    mobileid.IDKey
+	Purposes map[string]mobileid.Purpose // by id
+	Lanes    Lanes
+	Parts    func(text string) int // SMS parts of a text
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+type otpRequests struct {
+	OTPDeps
+	compose composer
+}
+
+// NewOTPRequests handles mobileid.otp.requests: for a bound person it issues a
+// code, renders and seals its text, stores challenge and Message in one
+// transaction of the whole batch, and puts the Message's id on the operator's
+// otp lane.
+//
+// A record that comes again issues a code that nobody will ever see: the
+// stored row keeps its first nonce, and its sealed text the first code (design
+// section 7), so the one SMS that is sent is the one that verifies. A request
+// past its deadline and a person without a binding are stored without a
+// Message, and the registry ends them.
+func NewOTPRequests(d OTPDeps) Handler {
+	d.Now = clock(d.Now)
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	return &otpRequests{d, composer{d.Sealer, d.Parts}}
+}
+
+// Handle stores and publishes the good records of the batch, then answers with
+// the error of the first bad one, if any.
+func (h *otpRequests) Handle(ctx context.Context, recs []*Record) error {
+	list, bad := readAllRequests(recs, mobileid.TypeChallengeRequested,
+		func(r mobileid.ChallengeRequested) string { return r.Person })
+	list, unknown := h.knownPurposes(list)
+	if bad == nil {
+		bad = unknown
+	}
+	if len(list) == 0 {
+		return bad
+	}
+	bindings, err := h.Registry.ActiveBindings(ctx, personsOf(list))
+	if err != nil {
+		return err
+	}
+	challenges := make([]mobileid.NewChallenge, len(list))
+	if err := each(len(list), func(i int) (err error) {
+		challenges[i], err = h.challenge(ctx, list[i], bindings)
+		return err
+	}); err != nil {
+		return err
+	}
+	items, err := h.Registry.IssueChallenges(ctx, challenges)
+	if err != nil {
+		return err
+	}
+	if err := publishThenFinish(ctx, h.Lanes, items, list); err != nil {
+		return err
+	}
+	return bad
+}
+
+// knownPurposes leaves out requests for a purpose that this process does not
+// know; the edge checked it, so that is a difference of configurations.
+func (h *otpRequests) knownPurposes(list []request[mobileid.ChallengeRequested]) (known []request[mobileid.ChallengeRequested], bad error) {
+	for _, r := range list {
+		if _, ok := h.Purposes[r.value.Purpose]; ok {
+			known = append(known, r)
+			continue
+		}
+		h.Log.Error("purpose accepted by the edge and unknown here: compare the configurations", "purpose", r.value.Purpose)
+		bad = mobileid.Invalid("/purpose", "purpose_unknown", "no such purpose")
+	}
+	return known, bad
+}
+
+func (h *otpRequests) challenge(ctx context.Context, r request[mobileid.ChallengeRequested], bindings map[mobileid.Pseudonym]mobileid.Binding) (mobileid.NewChallenge, error) {
+	p := h.Purposes[r.value.Purpose]
+	now := h.Now()
+	c := mobileid.NewChallenge{
+		Request: r.value, Person: r.person, Tries: p.Tries,
+		ExpiresAt: now.Add(p.Life), Source: r.rec.Ref,
+	}
+	b, bound := bindings[r.person]
+	if !bound {
+		return c, nil
+	}
+	c.Binding = &b
+	if now.After(r.value.Deadline) {
+		return c, nil
+	}
+	issued, err := h.Codes.Issue(ctx, r.value.ID, p.Digits, p.Life, p.Tries)
+	if err != nil {
+		return c, err
+	}
+	text, err := h.Texts.Render(p.TextID, localeOf(r.value.Locale, b), map[string]string{
+		SlotCode:    issued.Code.Reveal(),
+		SlotMinutes: strconv.Itoa(max(1, int(p.Life/time.Minute))),
+	})
+	if err != nil {
+		return c, err
+	}
+	c.Nonce = issued.Nonce
+	c.Message, err = h.compose.message(mobileid.NewMessage{
+		ID:       h.IDKey.Derive(mobileid.KindMessage, r.value.Client, r.value.ID, firstSend),
+		Client:   r.value.Client,
+		Lane:     mobileid.LaneOTP,
+		TextID:   p.TextID,
+		Deadline: c.ExpiresAt,
+	}, b, text)
+	return c, err
+}

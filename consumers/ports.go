@@ -1,0 +1,55 @@
+package consumers
+
+import (
+	"context"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// ChallengeRegistry is what otp.requests needs of the record of truth.
+type ChallengeRegistry interface {
+	// ActiveBindings returns the active bindings of those persons who have one.
+	ActiveBindings(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.Binding, error)
+	// IssueChallenges stores challenges and their Messages in one transaction
+	// and returns the ids to put on lanes: new ones, and ones that came again
+	// while their Message is still queued. For what is stored already nothing
+	// changes: the first nonce and text stay.
+	IssueChallenges(ctx context.Context, list []mobileid.NewChallenge) ([]mobileid.LaneItem, error)
+}
+
+// NotificationRegistry is what notification.requests needs of it.
+type NotificationRegistry interface {
+	ActiveBindings(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.Binding, error)
+	// QueueNotifications is IssueChallenges for notifications.
+	QueueNotifications(ctx context.Context, list []mobileid.NewNotification) ([]mobileid.LaneItem, error)
+}
+
+// Codes makes codes. Each call makes another code under another nonce; which
+// one is live is decided by the row that stores the nonce.
+type Codes interface {
+	Issue(ctx context.Context, id mobileid.ID, digits int, life time.Duration, tries int) (mobileid.IssuedCode, error)
+}
+
+// Texts renders a text of the catalogue.
+type Texts interface {
+	Render(textID string, locale mobileid.Locale, slots map[string]string) (mobileid.Text, error)
+}
+
+// Lanes puts ids of Messages on their lanes; *Publisher does.
+type Lanes interface {
+	PublishLane(ctx context.Context, items []mobileid.LaneItem) error
+}
+
+// EventPublisher writes events; *Publisher does.
+type EventPublisher interface {
+	Publish(ctx context.Context, topic string, events ...mobileid.Event) error
+}
+
+// Accepter is the edge's accepting of a request, without HTTP: scopes, limits,
+// validation, id, idempotency, publish. key is the Idempotency-Key and body
+// the JSON of the HTTP request of that name.
+type Accepter interface {
+	AcceptChallenge(ctx context.Context, client mobileid.Client, key string, body []byte) (mobileid.Accepted, error)
+	AcceptNotification(ctx context.Context, client mobileid.Client, key string, body []byte) (mobileid.Accepted, error)
+}

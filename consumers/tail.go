@@ -1,0 +1,104 @@
+package consumers
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"mobileid/internal/mobileid"
+)
+
+// Tail reads every partition of a topic from its end, without a group, and
+// calls fn for each event, one at a time and in the order of each partition.
+// It goes on over broker restarts, and reads partitions that are added later
+// from their start. Records that are no events are stepped over. It returns
+// nil when ctx ends, after the last fn.
+//
+// What was written before Tail reached the end of a partition is not seen:
+// readers look at the stored state once, then wait for events.
+func Tail(ctx context.Context, kc KafkaConfig, topic string, fn func(mobileid.Event)) error {
+	return tail(ctx, kc, topic, slog.New(slog.DiscardHandler), nil, fn)
+}
+
+// tail is Tail that logs and closes ready once every partition that there was
+// at first stands at its end.
+func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, ready chan<- struct{}, fn func(mobileid.Event)) error {
+	f := newKafkaFetcher(kc)
+	defer f.close()
+	t := tailer{ctx: ctx, fetcher: f, topic: topic, log: log, fn: fn, reading: map[int]bool{}}
+	defer t.readers.Wait()
+	from := int64(kafka.LastOffset)
+	tick := time.NewTicker(topologyEvery / 4)
+	defer tick.Stop()
+	for {
+		partitions, err := partitionsOf(ctx, f.current(), topic)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("tail: partitions unknown, again soon", "topic", topic, "cause", explain(err))
+		}
+		if len(partitions) > 0 && t.start(partitions, from) {
+			if from == kafka.LastOffset && ready != nil {
+				close(ready)
+			}
+			from = kafka.FirstOffset // whatever appears from now on is new
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+type tailer struct {
+	ctx     context.Context // of Tail, whose readers these are
+	fetcher fetcher
+	topic   string
+	log     *slog.Logger
+	fn      func(mobileid.Event)
+
+	one     sync.Mutex // fn is called one at a time
+	reading map[int]bool
+	readers sync.WaitGroup
+}
+
+// start reads partitions that are not read yet. It reports whether all of them
+// are; the place of a new one is found out first, so that what is written
+// afterwards is surely seen.
+func (t *tailer) start(partitions []int, from int64) bool {
+	for _, p := range partitions {
+		if t.reading[p] {
+			continue
+		}
+		first, end, err := t.fetcher.bounds(t.ctx, t.topic, p)
+		if err != nil {
+			return false
+		}
+		at := first
+		if from == kafka.LastOffset {
+			at = end
+		}
+		t.reading[p] = true
+		r := &partitionReader{
+			topic: t.topic, partition: p, fetcher: t.fetcher, out: make(chan kafka.Message, 256), log: t.log, now: time.Now,
+			onLost: func(int64) {}, onRewound: func() {}, // both are logged; a tail owes nobody completeness
+		}
+		t.readers.Go(func() { r.run(t.ctx, at) })
+		t.readers.Go(func() { t.drain(r) })
+	}
+	return true
+}
+
+func (t *tailer) drain(r *partitionReader) {
+	for m := range r.out {
+		e, err := decode(m)
+		if err != nil {
+			continue
+		}
+		t.one.Lock()
+		t.fn(e)
+		t.one.Unlock()
+	}
+}
