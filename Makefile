@@ -1,0 +1,86 @@
+# Every command of the project. make help lists them.
+#
+#   YES=1      answers yes when a missing package is to be installed (CI=true too)
+#   REAL=0     make test without the real engines, said aloud
+#   RUN=Name   only the tests that match
+#   ARGS=...   further arguments of make demo
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+GO_WANTED := 1.26
+GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT := .run/bin/golangci-lint
+PACKAGES ?= ./...
+RUN ?= .
+FUZZTIME ?= 10s
+
+.PHONY: help
+help: ## list the commands
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: go-version
+go-version:
+	@command -v $(GO) >/dev/null || { echo "!!! Go $(GO_WANTED) or later is needed and there is no '$(GO)' in PATH: https://go.dev/dl/"; exit 1; }
+	@have=$$($(GO) env GOVERSION); have=$${have#go}; \
+	if [ "$$(printf '%s\n%s\n' $(GO_WANTED) "$$have" | sort -V | head -n 1)" != $(GO_WANTED) ]; then \
+		echo "!!! Go $(GO_WANTED) or later is needed, this is $$have: https://go.dev/dl/"; exit 1; fi
+
+.PHONY: build
+build: go-version ## build the programs into bin/
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: go-version ## start the whole system on embedded engines and serve its page
+	@mkdir -p bin
+	@$(GO) build -trimpath -o bin/mobileid ./cmd/mobileid
+	@exec bin/mobileid demo $(ARGS)
+
+.PHONY: test
+test: go-version ## all tests, on embedded engines and on real ones (REAL=0: embedded only)
+	@if [ "$${REAL:-1}" = 0 ]; then \
+		echo "!!! REAL=0: the real engines (Apache Kafka, Redis Cluster, PostgreSQL) are NOT tested in this run"; \
+	else \
+		deploy/dev/services-up || { echo "!!! a real engine cannot be had, so half of the tests cannot run; REAL=0 make test runs the embedded half"; exit 1; }; \
+	fi
+	@echo "== embedded engines"
+	MOBILEID_TEST_ENGINES=embedded $(GO) test -count=1 -run '$(RUN)' $(PACKAGES)
+	@if [ "$${REAL:-1}" != 0 ]; then \
+		echo "== real engines"; set -x; \
+		MOBILEID_TEST_ENGINES=real $(GO) test -count=1 -p 1 -run '$(RUN)' $$($(GO) run ./internal/testenv/users $(PACKAGES)); \
+	fi
+
+.PHONY: race
+race: go-version ## all tests on embedded engines under the race detector
+	MOBILEID_TEST_ENGINES=embedded $(GO) test -count=1 -race -run '$(RUN)' $(PACKAGES)
+
+$(GOLANGCI_LINT):
+	@mkdir -p .run/bin
+	GOBIN=$(CURDIR)/.run/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+.PHONY: lint
+lint: go-version $(GOLANGCI_LINT) ## formatting, import rules and the linters of .golangci.yaml
+	@$(GOLANGCI_LINT) version | grep -qF '$(GOLANGCI_LINT_VERSION:v%=%)' || { rm -f $(GOLANGCI_LINT); $(MAKE) $(GOLANGCI_LINT); }
+	$(GOLANGCI_LINT) run $(PACKAGES)
+
+.PHONY: check
+check: build lint test ## build, lint, test: what a change must pass
+
+.PHONY: fuzz
+fuzz: go-version ## every fuzz target for FUZZTIME (default 10s)
+	@$(GO) list -f '{{.Dir}} {{.ImportPath}}' $(PACKAGES) | while read -r dir package; do \
+		for target in $$(grep -hos '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | sed 's/^func //'); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+.PHONY: services-up
+services-up: ## start the real engines on private ports, data under .run/
+	@deploy/dev/services-up
+
+.PHONY: services-down
+services-down: ## stop the real engines that services-up started
+	@deploy/dev/services-down
