@@ -33,7 +33,7 @@ type Error struct {
 	Field      string // JSON field at fault, "" if none
 	Message    string
 	RetryAfter time.Duration // 0 = not said
-	Err        error
+	Err        error         `json:"-"` // never encoded: a cause may quote a row
 }
 
 // Error returns the code and the public message, without the cause.

@@ -1,6 +1,10 @@
 package mobileid
 
-import "time"
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
 
 // The ce_type of each event.
 const (
@@ -99,6 +103,18 @@ type SealedText struct {
 	To   string `json:"to"`   // E.164 digits without plus
 	Text string `json:"text"` // as rendered, before the charset is chosen
 }
+
+const maskSealed = "SealedText(hidden)"
+
+// String returns the mask.
+func (SealedText) String() string { return maskSealed }
+
+// Format prints the mask for every verb. Encoding to JSON stays clear: the
+// JSON is what gets sealed.
+func (SealedText) Format(f fmt.State, _ rune) { writeMask(f, maskSealed) }
+
+// LogValue gives slog the mask.
+func (SealedText) LogValue() slog.Value { return slog.StringValue(maskSealed) }
 
 // Event is a record of any topic: the CloudEvents 1.0 attributes of binary
 // mode and the JSON value.

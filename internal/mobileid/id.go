@@ -1,13 +1,13 @@
 package mobileid
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -49,18 +49,18 @@ func (k IDKind) prefix() string {
 var idEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
 // IDKey makes and checks ids. It is shared by every edge and consumer.
-type IDKey struct{ key []byte }
+type IDKey struct{ secret hidden }
 
 // NewIDKey wraps a secret of at least 16 bytes.
 func NewIDKey(secret []byte) (IDKey, error) {
 	if len(secret) < 16 {
 		return IDKey{}, Invalid("keys.id", "key_short", "the id key needs at least 16 bytes")
 	}
-	return IDKey{bytes.Clone(secret)}, nil
+	return IDKey{hide(string(secret))}, nil
 }
 
 func (k IDKey) sum(label string, parts ...[]byte) []byte {
-	m := hmac.New(sha256.New, k.key)
+	m := hmac.New(sha256.New, []byte(k.secret.reveal()))
 	for _, p := range append([][]byte{[]byte(label)}, parts...) {
 		var n [8]byte
 		// The length before each part keeps ("ab","c") apart from ("a","bc").
@@ -70,6 +70,9 @@ func (k IDKey) sum(label string, parts ...[]byte) []byte {
 	}
 	return m.Sum(nil)
 }
+
+// Format hides the secret from every verb.
+func (IDKey) Format(f fmt.State, _ rune) { writeMask(f, "IDKey(hidden)") }
 
 // KeyPart stands for (client, Idempotency-Key) in an id and in the table that
 // remembers keys.

@@ -8,7 +8,7 @@ import (
 
 // MSISDN is a subscriber number of Uzbekistan: country code 998 and nine
 // digits. The zero value is "none".
-type MSISDN struct{ national string }
+type MSISDN struct{ national hidden }
 
 // ParseMSISDN reads a number the way people write it: spaces, '-', '(', ')'
 // and '.' are dropped, then "+998", "998", "00998" or nothing may stand before
@@ -49,15 +49,15 @@ func ParseMSISDN(s string) (MSISDN, error) {
 	if len(digits) != 9 || digits[0] == '+' {
 		return bad()
 	}
-	return MSISDN{digits}, nil
+	return MSISDN{hide(digits)}, nil
 }
 
 // Reveal returns the number in E.164 with the plus sign.
 func (m MSISDN) Reveal() string {
-	if m.national == "" {
+	if m.IsZero() {
 		return ""
 	}
-	return "+998" + m.national
+	return "+998" + m.national.reveal()
 }
 
 // RevealDigits returns the number in E.164 without the plus sign, as
@@ -66,22 +66,23 @@ func (m MSISDN) RevealDigits() string { return strings.TrimPrefix(m.Reveal(), "+
 
 // Code returns the two digits that name the network, for example "90".
 func (m MSISDN) Code() string {
-	if len(m.national) != 9 {
+	if m.IsZero() {
 		return ""
 	}
-	return m.national[:2]
+	return m.national.reveal()[:2]
 }
 
 // IsZero reports whether there is no number.
-func (m MSISDN) IsZero() bool { return m.national == "" }
+func (m MSISDN) IsZero() bool { return m == MSISDN{} }
 
 // Masked shows the code and the last two digits: enough for a person to know
 // his own number by, too little to call.
 func (m MSISDN) Masked() string {
-	if m.national == "" {
+	if m.IsZero() {
 		return "MSISDN(none)"
 	}
-	return "+998 " + m.national[:2] + " *** ** " + m.national[7:]
+	national := m.national.reveal()
+	return "+998 " + national[:2] + " *** ** " + national[7:]
 }
 
 // String returns the mask.

@@ -8,7 +8,7 @@ import (
 
 // PINFL is a person's 14-digit identification number (JShShIR; Cabinet
 // resolution No 177 of 12 April 2022). The zero value is "none".
-type PINFL struct{ digits string }
+type PINFL struct{ digits hidden }
 
 // pinflWeights repeat over digits 1-13; the sum modulo 10 is digit 14.
 var pinflWeights = [3]int{7, 3, 1}
@@ -36,7 +36,7 @@ func ParsePINFL(s string) (PINFL, error) {
 	if sum%10 != int(s[13]-'0') {
 		return PINFL{}, Invalid("pinfl", "pinfl_check_digit", "the check digit of the PINFL is wrong: look for a mistyped digit")
 	}
-	return PINFL{s}, nil
+	return PINFL{hide(s)}, nil
 }
 
 // birthDate reads digit 1 (odd male, even female; pairs 1-2, 3-4, 5-6 are the
@@ -60,10 +60,10 @@ func birthDate(s string) (time.Time, error) {
 func two(s string) int { return int(s[0]-'0')*10 + int(s[1]-'0') }
 
 // Reveal returns the 14 digits.
-func (p PINFL) Reveal() string { return p.digits }
+func (p PINFL) Reveal() string { return p.digits.reveal() }
 
 // IsZero reports whether there is no PINFL.
-func (p PINFL) IsZero() bool { return p.digits == "" }
+func (p PINFL) IsZero() bool { return p == PINFL{} }
 
 // String returns the mask.
 func (PINFL) String() string { return maskPINFL }

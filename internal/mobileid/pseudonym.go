@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
+	"fmt"
 	"strings"
 )
 
@@ -22,7 +23,9 @@ func (p Pseudonym) String() string {
 // ParsePseudonym reads what String printed.
 func ParsePseudonym(s string) (Pseudonym, error) {
 	raw, err := pseudonymEncoding.DecodeString(strings.ToUpper(s))
-	if err != nil || len(raw) != 16 {
+	// The decoder skips line breaks, takes capitals and ignores spare bits;
+	// only one spelling is a pseudonym.
+	if err != nil || len(raw) != 16 || Pseudonym(raw).String() != s {
 		return Pseudonym{}, Invalid("person", "pseudonym_format", "not a pseudonym")
 	}
 	return Pseudonym(raw), nil
@@ -30,18 +33,21 @@ func ParsePseudonym(s string) (Pseudonym, error) {
 
 // PseudonymKey makes pseudonyms. Changing it moves every key to another
 // partition, so it is not rotated lightly.
-type PseudonymKey struct{ key []byte }
+type PseudonymKey struct{ secret hidden }
 
 // NewPseudonymKey wraps a secret of at least 16 bytes.
 func NewPseudonymKey(secret []byte) (PseudonymKey, error) {
 	if len(secret) < 16 {
 		return PseudonymKey{}, Invalid("keys.pseudonym", "key_short", "the pseudonym key needs at least 16 bytes")
 	}
-	return PseudonymKey{append([]byte(nil), secret...)}, nil
+	return PseudonymKey{hide(string(secret))}, nil
 }
 
+// Format hides the secret from every verb.
+func (PseudonymKey) Format(f fmt.State, _ rune) { writeMask(f, "PseudonymKey(hidden)") }
+
 func (k PseudonymKey) of(label, value string) Pseudonym {
-	m := hmac.New(sha256.New, k.key)
+	m := hmac.New(sha256.New, []byte(k.secret.reveal()))
 	m.Write([]byte(label))
 	m.Write([]byte{0})
 	m.Write([]byte(value))

@@ -145,18 +145,25 @@ func newGCM(secret []byte) (cipher.AEAD, error) {
 // bytes. It does not say which.
 var ErrSealed = errors.New("sealed value does not open with the keys at hand")
 
+// dataKeyName is all that a header says of its data key. The key id is part of
+// it: a value whose header names another key must not open from memory.
+type dataKeyName struct {
+	key SealKeyID
+	enc [sealEncLen]byte
+}
+
 // Opener opens what was sealed to any of its private keys. It is safe for
 // concurrent use.
 type Opener struct {
 	keys map[SealKeyID]hpke.PrivateKey
 
 	mu    sync.Mutex
-	aeads map[[sealEncLen]byte]cipher.AEAD
+	aeads map[dataKeyName]cipher.AEAD
 }
 
 // NewOpener reads base64 X25519 private keys, the current and the retired.
 func NewOpener(private ...string) (*Opener, error) {
-	o := &Opener{keys: map[SealKeyID]hpke.PrivateKey{}, aeads: map[[sealEncLen]byte]cipher.AEAD{}}
+	o := &Opener{keys: map[SealKeyID]hpke.PrivateKey{}, aeads: map[dataKeyName]cipher.AEAD{}}
 	for i, text := range private {
 		raw, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
@@ -189,7 +196,7 @@ func (o *Opener) Open(aad, sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	aead, err := o.dataKey(id, [sealEncLen]byte(sealed[1+sealKeyIDLen:sealHeader]))
+	aead, err := o.dataKey(dataKeyName{id, [sealEncLen]byte(sealed[1+sealKeyIDLen : sealHeader])})
 	if err != nil {
 		return nil, err
 	}
@@ -201,17 +208,17 @@ func (o *Opener) Open(aad, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
-func (o *Opener) dataKey(id SealKeyID, enc [sealEncLen]byte) (cipher.AEAD, error) {
+func (o *Opener) dataKey(name dataKeyName) (cipher.AEAD, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if aead, ok := o.aeads[enc]; ok {
+	if aead, ok := o.aeads[name]; ok {
 		return aead, nil
 	}
-	key, ok := o.keys[id]
+	key, ok := o.keys[name.key]
 	if !ok {
 		return nil, ErrSealed
 	}
-	recipient, err := hpke.NewRecipient(bytes.Clone(enc[:]), key, hpke.HKDFSHA256(), hpke.ExportOnly(), []byte(sealInfo))
+	recipient, err := hpke.NewRecipient(bytes.Clone(name.enc[:]), key, hpke.HKDFSHA256(), hpke.ExportOnly(), []byte(sealInfo))
 	if err != nil {
 		return nil, ErrSealed
 	}
@@ -226,6 +233,6 @@ func (o *Opener) dataKey(id SealKeyID, enc [sealEncLen]byte) (cipher.AEAD, error
 	if len(o.aeads) >= openerMemory {
 		clear(o.aeads) // rare: about 40 sealing processes for a day; re-deriving costs one X25519 each
 	}
-	o.aeads[enc] = aead
+	o.aeads[name] = aead
 	return aead, nil
 }
