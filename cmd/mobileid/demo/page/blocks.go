@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -17,12 +19,28 @@ type Block struct {
 func jsonBlock(title string, raw []byte) Block {
 	var out bytes.Buffer
 	if json.Indent(&out, raw, "", "  ") != nil {
-		return Block{Title: title, Text: hex.Dump(raw)}
+		return hexBlock(title, raw)
 	}
 	return Block{Title: title, Text: out.String()}
 }
 
-func hexBlock(title string, raw []byte) Block { return Block{Title: title, Text: hex.Dump(raw)} }
+// hexBlock dumps bytes, 16 a line, in 71 columns: a phone in landscape and the
+// page's column show it without scrolling, which hex.Dump's 79 do not.
+func hexBlock(title string, raw []byte) Block {
+	var out strings.Builder
+	for at := 0; at < len(raw); at += 16 {
+		line := raw[at:min(at+16, len(raw))]
+		fmt.Fprintf(&out, "%04x  %-47s  ", at, fmt.Sprintf("% x", line))
+		for _, c := range line {
+			if c < 0x20 || c > 0x7e {
+				c = '.'
+			}
+			out.WriteByte(c)
+		}
+		out.WriteByte('\n')
+	}
+	return Block{Title: title, Text: out.String()}
+}
 
 // recordBlocks show a Kafka record: where it stands, its key and headers, and
 // its value.

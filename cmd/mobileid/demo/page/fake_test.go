@@ -157,7 +157,7 @@ func (f *fakeSystem) Exchange(_ context.Context, operatorIDs []string) ([]Handse
 	var out []HandsetEvent
 	for _, r := range f.runs {
 		for _, e := range r.wire {
-			if len(operatorIDs) == 1 && operatorIDs[0] == string(r.message.String()) && time.Now().After(e.At) {
+			if len(operatorIDs) == 1 && operatorIDs[0] == r.message.String() && time.Now().After(e.At) {
 				out = append(out, e)
 			}
 		}
@@ -305,7 +305,7 @@ func (f *fakeSystem) api(ctx context.Context) http.Handler {
 			state = "confirmed"
 		}
 		f.mu.Unlock()
-		writeJSON(w, http.StatusOK, map[string]any{"id": id, "state": state, "message_state": sms, "confirmed_at": run.confirmedAt})
+		writeJSON(w, http.StatusOK, map[string]any{"id": id, "state": state, "message": map[string]any{"state": sms}, "confirmed_at": run.confirmedAt})
 	})
 	mux.HandleFunc("POST /v1/challenges/{id}/verify", func(w http.ResponseWriter, r *http.Request) {
 		id, _ := mobileid.ParseID(r.PathValue("id"))

@@ -78,14 +78,18 @@ func TestPageInABrowser(t *testing.T) {
 				see(`document.querySelectorAll('#hops > li[data-reached=true]').length === 12`),
 				see(`document.querySelector('#confirmed').textContent === '1'`),
 				chromedp.Click("[data-hop=submit] summary"),
+				chromedp.Evaluate(`document.documentElement.scrollWidth`, &scroll),
+				chromedp.Evaluate(`window.innerWidth`, &inner),
 				shot("3-confirmed"),
 				chromedp.Click("[data-hop=submit] summary"),
 				chromedp.Click("#notice"),
 				see(`document.querySelector('#notice-result').textContent.startsWith('Delivered')`),
 				see(`document.querySelectorAll('#hops > li[data-reached=true]').length === 10`),
+				see(`document.querySelectorAll('#texts > li').length === 2 && !document.querySelector('#sms').dataset.code`),
+				chromedp.Click("#show-challenge"),
+				see(`document.querySelectorAll('#hops > li[data-reached=true]').length === 12`),
+				chromedp.Click("#explain summary"),
 				shot("4-notice"),
-				chromedp.Evaluate(`document.documentElement.scrollWidth`, &scroll),
-				chromedp.Evaluate(`window.innerWidth`, &inner),
 			)
 			if err != nil {
 				t.Fatal(err)

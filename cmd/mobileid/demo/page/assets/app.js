@@ -43,7 +43,7 @@ const requests = {
     method: 'POST', path: '/v1/challenges', key: newKey(),
     body: { pinfl: person().pinfl, purpose: $('purpose').value, locale: $('locale').value },
   }),
-  state: (id) => ({ method: 'GET', path: '/v1/challenges/' + id + '?timeoutMs=20000' }),
+  state: (id, after) => ({ method: 'GET', path: '/v1/challenges/' + id + '?timeoutMs=20000&after=' + (after || 0) }),
   verify: (id, code) => ({
     method: 'POST', path: '/v1/challenges/' + id + '/verify', key: newKey(), body: { code },
   }),
@@ -234,8 +234,14 @@ function take(run, trace) {
   const issued = trace.hops.find((h) => h.key === 'issued');
   if (issued && issued.blocks) {
     const row = issued.blocks.find((b) => b.title === 'Message row');
-    if (row && !run.firstRow && /"sealed": "\\\\x/.test(row.text)) run.firstRow = { ...row, title: 'Message row, before its text was erased' };
-    if (row && run.firstRow) issued.blocks[issued.blocks.indexOf(row)] = run.firstRow;
+    if (row && !run.firstRow && /"sealed": "\\\\x/.test(row.text)) {
+      run.firstRow = { ...row, title: 'Message row, before its text was erased' };
+      run.firstLine = issued.line;
+    }
+    if (row && run.firstRow) {
+      issued.blocks[issued.blocks.indexOf(row)] = run.firstRow;
+      issued.line = run.firstLine;
+    }
   }
   run.trace = trace;
   run.ended = trace.ended;
@@ -285,7 +291,7 @@ function draw() {
   const list = $('hops');
   if (want.length !== list.children.length || want.some((li, i) => list.children[i] !== li)) list.replaceChildren(...want);
   const onPhone = hops.find((h) => h.key === 'submit');
-  $('total').textContent = onPhone ? 'with the operator in ' + ms(onPhone.ms) : '';
+  $('total').textContent = onPhone ? 'on the phone in ' + ms(onPhone.ms) : '';
   $('subject').textContent = run ? run.id : 'Each hop shows its time since the request and opens to its real bytes.';
   drawExplain(run);
 }
@@ -301,10 +307,11 @@ function drawHop(key, title, hop, run) {
   const li = d.li;
   const was = li.dataset.reached === 'true' && d.run === (run && run.id);
   d.sig = sig;
+  const known = d.run === (run && run.id);
   d.run = run && run.id;
   li.dataset.reached = String(Boolean(hop));
   li.dataset.tone = (hop && hop.tone) || '';
-  li.classList.toggle('fresh', Boolean(hop) && !was);
+  li.classList.toggle('fresh', Boolean(hop) && known && !was);
   const cells = [
     el('span', { className: 'mark' }),
     el('span', {},
@@ -369,7 +376,8 @@ function text(s) {
   const name = s.at + s.text;
   if (seenTexts.has(name)) return;
   seenTexts.add(name);
-  const code = (s.text.match(/(^|\D)(\d{4,10})(?!\d|[.:]\d)/) || [])[2] || '';
+  // A run of digits that is no part of a date, a time or a number.
+  const code = (s.text.match(/(?<![\d.:/+-])\d{4,10}(?![\d:/]|[.-]\d)/) || [''])[0];
   const body = el('span', {});
   const at = code ? s.text.indexOf(code) : -1;
   if (at < 0) body.append(s.text);
@@ -447,7 +455,9 @@ async function ask(event) {
     $('code').value = '';
     for (const id of ['code', 'verify', 'curl-verify', 'curl-state']) $(id).disabled = false;
     step(2);
-    $('code').focus({ preventScroll: true });
+    // On a small screen the phone is what to look at, not a keyboard over it.
+    if (matchMedia('(max-width: 700px)').matches) $('phone').scrollIntoView({ block: 'center', behavior: 'smooth' });
+    else $('code').focus({ preventScroll: true });
     poll(begin('challenge', x));
   });
 }
@@ -455,11 +465,12 @@ async function ask(event) {
 // poll follows the public state as any relying party would: one long poll after
 // the other until the challenge has ended.
 async function poll(run) {
+  let version = 0; // of the newest answer: the next one waits for more
   for (let failures = 0; current(run) && failures < 30;) {
     let x;
     const t0 = performance.now();
     try {
-      x = await call(requests.state(run.id));
+      x = await call(requests.state(run.id, version));
     } catch {
       failures++;
       await wait(1000);
@@ -472,6 +483,7 @@ async function poll(run) {
       continue;
     }
     failures = 0;
+    version = x.json.version ?? version;
     if (challengeState(x.json)) { kick(); return; }
     // An answer that came at once must not become a storm.
     if (performance.now() - t0 < 300) await wait(300);
@@ -480,13 +492,13 @@ async function poll(run) {
 
 // challengeState draws an answer of GET /v1/challenges/{id}; true = ended.
 function challengeState(j) {
-  const to = j.masked_number || j.masked || person().masked;
+  const to = j.number_masked || person().masked;
   switch (j.state) {
     case 'accepted':
       result('accepted', 'Accepted', 'The code is on its way.', 'wait');
       return false;
     case 'pending': {
-      const sms = typeof j.message === 'object' && j.message ? j.message.state : j.message_state;
+      const sms = j.message && j.message.state;
       if ($('result').dataset.state === 'wrong') return false;
       if (sms === 'delivered') result('pending', 'The code is on the phone', 'Sent to ' + to + '. Type it in.', 'wait');
       else result('pending', 'The code is on its way', 'To ' + to + '.', 'wait');
@@ -521,7 +533,7 @@ async function check(event) {
   await busy($('verify'), async () => {
     const x = await call(requests.verify(run.id, $('code').value.trim()));
     if (!current(run)) return;
-    x.right = x.ok && (!x.json.state || x.json.state === 'confirmed');
+    x.right = x.ok && x.json.state === 'confirmed';
     run.tries.push(x);
     show('challenge');
     kick();
@@ -530,16 +542,16 @@ async function check(event) {
       done = true;
       return;
     }
-    const left = x.json.tries_left ?? x.json.triesLeft;
-    const dead = Object.keys(endings).find((s) => x.json.code === 'challenge_' + s || x.json.code === s || x.json.code === 'code_' + s);
+    const left = x.json.tries_left;
+    const dead = Object.keys(endings).find((s) => x.json.code === 'challenge_' + s);
     if (dead || left === 0) {
       result(dead || 'exhausted', 'Not confirmed', endings[dead || 'exhausted'], 'bad');
       closeCheck();
       done = true;
       return;
     }
-    const words = left === undefined ? problem(x) : left + (left === 1 ? ' try' : ' tries') + ' left.';
-    result('wrong', left === undefined ? 'Not accepted' : 'Wrong code', words, 'bad');
+    if (left === undefined) result('refused', 'Not accepted', problem(x), 'bad');
+    else result('wrong', 'Wrong code', left + (left === 1 ? ' try' : ' tries') + ' left.', 'bad');
     $('code').select();
   });
   if (done) $('verify').disabled = true;

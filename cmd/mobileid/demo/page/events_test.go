@@ -1,0 +1,128 @@
+package page
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+type pageServer struct {
+	*httptest.Server
+	fake *fakeSystem
+	done chan struct{}
+}
+
+func servePage(t *testing.T) *pageServer {
+	t.Helper()
+	p := &pageServer{fake: newFake(t, time.Millisecond), done: make(chan struct{})}
+	p.Server = httptest.NewUnstartedServer(nil)
+	cfg := p.fake.config(p.Listener.Addr().String())
+	cfg.Done = p.done
+	p.Config.Handler = New(cfg, p.fake.deps())
+	p.Config.WriteTimeout = time.Second // a stream must outlive it
+	p.Start()
+	t.Cleanup(p.Close)
+	return p
+}
+
+// open starts a stream and waits for its first event, after which it is
+// subscribed for certain.
+func (p *pageServer) open(t *testing.T) (next func() (event, data string, ok bool)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/demo/events", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := p.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%d %s", res.StatusCode, res.Header.Get("Content-Type"))
+	}
+	lines := bufio.NewScanner(res.Body)
+	next = func() (event, data string, ok bool) {
+		for lines.Scan() {
+			name, value, _ := strings.Cut(lines.Text(), ": ")
+			switch name {
+			case "event":
+				event = value
+			case "data":
+				return event, value, true
+			}
+		}
+		return "", "", false
+	}
+	if event, _, _ := next(); event != "counts" {
+		t.Fatalf("first event %q", event)
+	}
+	return next
+}
+
+func TestTheHandsetSeesATextAsTheOperatorGotIt(t *testing.T) {
+	p := servePage(t)
+	next := p.open(t)
+	p.fake.send(HandsetEvent{At: time.Now(), Kind: PDUSubmit, To: fakeNumber, From: "MobileID", Text: "482913\nis <b>your</b> code"})
+	event, data, _ := next()
+	if event != "handset" || !strings.Contains(data, `"to":"+998 90 *** ** 67"`) || !strings.Contains(data, `482913\nis`) {
+		t.Errorf("%s %s", event, data)
+	}
+	if strings.Contains(data, fakeNumber) {
+		t.Error("the stream names the whole number")
+	}
+}
+
+func TestCountsFollow(t *testing.T) {
+	p := servePage(t)
+	next := p.open(t)
+	p.fake.begin('c', "k")
+	event, data, _ := next()
+	if event != "counts" || !strings.Contains(data, `"accepted":1`) || !strings.Contains(data, `"charged":"`) {
+		t.Errorf("%s %s", event, data)
+	}
+}
+
+func TestStreamsEndWithTheProgram(t *testing.T) {
+	p := servePage(t)
+	next := p.open(t)
+	close(p.done)
+	if event, data, ok := next(); ok {
+		t.Errorf("%s %s after the end", event, data)
+	}
+}
+
+func TestAStreamWhoseFeedClosedEnds(t *testing.T) {
+	p := servePage(t)
+	next := p.open(t)
+	p.fake.mu.Lock()
+	for c := range p.fake.feed {
+		close(c)
+		delete(p.fake.feed, c)
+	}
+	p.fake.mu.Unlock()
+	if event, data, ok := next(); ok {
+		t.Errorf("%s %s after the end", event, data)
+	}
+}
+
+func TestOpenStreamsAreBounded(t *testing.T) {
+	p := servePage(t)
+	for range maxStreams {
+		p.open(t)
+	}
+	res, err := p.Client().Get(p.URL + "/demo/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
+		t.Errorf("status %d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
+	}
+}
