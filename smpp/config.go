@@ -1,0 +1,117 @@
+package smpp
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mobileid/internal/mobileid"
+)
+
+// Config is one operator link. Zero values of the settings below Password mean
+// the default that stands beside them; SMPP 3.4 names the timers (7.2) and no
+// values.
+type Config struct {
+	Operator string // operator id, for example "beeline"
+	Name     string // of this bridge, for people: host and process
+	Addr     string // host:port of the SMSC
+	SystemID string // the account; also what receipts are matched under
+	Password string // at most 8 characters (SMPP 3.4, 4.1.1)
+
+	SystemType string
+	SourceAddr string // sender: a short code, a number or up to 11 letters
+	SourceTON  byte   // 5 for letters, 3 for a short code, 1 international
+	SourceNPI  byte
+
+	Window          int           // 10: unanswered submit_sm at a time; agreed with the operator
+	DialTimeout     time.Duration // 5 s
+	BindTimeout     time.Duration // 10 s
+	ResponseTimeout time.Duration // 10 s; later than that the outcome is in doubt
+	WriteTimeout    time.Duration // 5 s
+	EnquireLink     time.Duration // 30 s of silence
+	UnbindWait      time.Duration // 1 s: for answers, once somebody unbinds
+	ReconnectMin    time.Duration // 500 ms, doubling with jitter up to
+	ReconnectMax    time.Duration // 30 s
+	RefusedWait     time.Duration // 2 min after wrong credentials: quick retries lock accounts
+
+	Lease        time.Duration // 15 s; renewed three times in it
+	LeaseMargin  time.Duration // a fifth of Lease: writing stops this long before its end
+	RetryEvery   time.Duration // 500 ms: how often due retries are looked for
+	GiveBack     time.Duration // 2 s without a link: what waits is given back to other bridges
+	StoreTimeout time.Duration // 5 s for one statement of the registry
+	DrainTimeout time.Duration // 10 s for the window at the end
+}
+
+func (c Config) withDefaults() Config {
+	d := func(v *time.Duration, def time.Duration) {
+		if *v <= 0 {
+			*v = def
+		}
+	}
+	if c.Window <= 0 {
+		c.Window = 10
+	}
+	d(&c.DialTimeout, 5*time.Second)
+	d(&c.BindTimeout, 10*time.Second)
+	d(&c.ResponseTimeout, 10*time.Second)
+	d(&c.WriteTimeout, 5*time.Second)
+	d(&c.EnquireLink, 30*time.Second)
+	d(&c.UnbindWait, time.Second)
+	d(&c.ReconnectMin, 500*time.Millisecond)
+	d(&c.ReconnectMax, 30*time.Second)
+	d(&c.RefusedWait, 2*time.Minute)
+	d(&c.Lease, 15*time.Second)
+	d(&c.LeaseMargin, c.Lease/5)
+	d(&c.RetryEvery, 500*time.Millisecond)
+	d(&c.GiveBack, 2*time.Second)
+	d(&c.StoreTimeout, 5*time.Second)
+	d(&c.DrainTimeout, 10*time.Second)
+	return c
+}
+
+// Store is the registry as a bridge needs it. Errors are *mobileid.Error:
+// KindUnavailable and KindUnknown are tried again, others are not.
+type Store interface {
+	// OpenBridge begins a lease of that length, counted on the registry's clock.
+	OpenBridge(ctx context.Context, operator, name string, lease time.Duration) (id int64, err error)
+	// RenewBridge lengthens a lease; KindConflict or KindNotFound when it has ended.
+	RenewBridge(ctx context.Context, id int64, lease time.Duration) error
+	// CloseBridge ends a lease.
+	CloseBridge(ctx context.Context, id int64) error
+	// Admit decides about each item and marks the bridge as the owner of those
+	// that are "mine". KindConflict: the lease has ended.
+	Admit(ctx context.Context, bridge int64, items []mobileid.AdmitItem) ([]mobileid.Admission, error)
+	// DueRetries lists what may be sent now and is on no lane.
+	DueRetries(ctx context.Context, operator string, limit int) ([]mobileid.AdmitItem, error)
+	// Settle stores outcomes. account is the system_id that operator ids belong
+	// to. An outcome of a Message that the bridge does not own changes nothing,
+	// save that one in doubt becomes sent.
+	Settle(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error
+	// StoreReceipts stores receipts; storing one again changes nothing.
+	StoreReceipts(ctx context.Context, receipts []mobileid.Receipt) (matched int, err error)
+}
+
+// Opener opens what was sealed to the bridge's key.
+type Opener interface {
+	Open(aad, sealed []byte) ([]byte, error)
+}
+
+// Numbers gives the pseudonym that a number is stored under.
+type Numbers interface {
+	Number(mobileid.MSISDN) mobileid.Pseudonym
+}
+
+// Deps are the ports of a bridge.
+type Deps struct {
+	Store   Store
+	Opener  Opener
+	Numbers Numbers // receipts name the number; the registry knows its pseudonym
+	Log     *slog.Logger
+	Reg     prometheus.Registerer // nil: no metrics
+	Now     func() time.Time      // nil: time.Now; its times must carry the monotonic clock
+	// Dial opens the connection; nil: TCP to Config.Addr.
+	Dial func(ctx context.Context) (net.Conn, error)
+}

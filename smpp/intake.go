@@ -1,0 +1,180 @@
+package smpp
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// item is one id that waits to be admitted.
+type item struct {
+	mobileid.AdmitItem
+	take *take // whose caller waits; nil for what nobody waits for
+}
+
+// take is one call of Take.
+type take struct {
+	left int // items not admitted yet
+	over bool
+	err  error
+	done chan struct{}
+}
+
+// intake holds what waits to be admitted. It is bounded by its callers: each
+// Take brings its own items and waits.
+type intake struct {
+	kick chan struct{}
+
+	mu     sync.Mutex
+	closed bool
+	otp    []*item
+	due    []*item // retries whose time has come
+	bulk   []*item
+}
+
+func newIntake(kick chan struct{}) *intake { return &intake{kick: kick} }
+
+// add queues the items of one Take.
+func (q *intake) add(items []mobileid.AdmitItem) *take {
+	t := &take{left: len(items), done: make(chan struct{})}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		t.finish(mobileid.Unavailable("draining", time.Second, nil))
+		return t
+	}
+	for _, it := range items {
+		queued := &item{AdmitItem: it, take: t}
+		if _, lane, ok := mobileid.LaneOfTopic(it.Source.Topic); ok && lane == mobileid.LaneBulk {
+			q.bulk = append(q.bulk, queued)
+		} else {
+			q.otp = append(q.otp, queued)
+		}
+	}
+	return t
+}
+
+func (t *take) finish(err error) {
+	if !t.over {
+		t.over, t.err = true, err
+		close(t.done)
+	}
+}
+
+// addDue queues retries; nobody waits for them.
+func (q *intake) addDue(items []mobileid.AdmitItem) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range items {
+		q.due = append(q.due, &item{AdmitItem: it})
+	}
+}
+
+// again puts an id that was admitted before everything of its lane; nobody
+// waits for it.
+func (q *intake) again(id mobileid.ID, lane mobileid.Lane) {
+	it := &item{AdmitItem: mobileid.AdmitItem{ID: id}}
+	q.mu.Lock()
+	if lane == mobileid.LaneBulk {
+		q.bulk = slices.Insert(q.bulk, 0, it)
+	} else {
+		q.otp = slices.Insert(q.otp, 0, it)
+	}
+	q.mu.Unlock()
+	signal(q.kick)
+}
+
+// next removes up to n items: codes, then retries, then notices.
+func (q *intake) next(n int) []*item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []*item
+	for _, queue := range []*[]*item{&q.otp, &q.due, &q.bulk} {
+		used := 0
+		for _, it := range *queue {
+			if len(out) == n {
+				break
+			}
+			used++
+			if it.take == nil || !it.take.over {
+				out = append(out, it)
+			}
+		}
+		*queue = slices.Delete(*queue, 0, used)
+	}
+	return out
+}
+
+// admitted tells the callers of items that these are admitted, or why not; an
+// error ends the whole Take, whose other items are then not looked at.
+func (q *intake) admitted(items []*item, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range items {
+		if it.take == nil {
+			continue
+		}
+		if err != nil {
+			it.take.finish(err)
+			continue
+		}
+		if it.take.left--; it.take.left == 0 {
+			it.take.finish(nil)
+		}
+	}
+}
+
+// leave ends a Take whose caller goes away, unless it has just ended; it
+// returns the Take's error.
+func (q *intake) leave(t *take, err error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t.finish(err)
+	return t.err
+}
+
+// noneDue reports that no retry waits.
+func (q *intake) noneDue() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.due) == 0
+}
+
+// close ends every Take; what they brought is still on its lane.
+func (q *intake) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for _, queue := range [][]*item{q.otp, q.bulk} {
+		for _, it := range queue {
+			if it.take != nil {
+				it.take.finish(mobileid.Unavailable("draining", time.Second, nil))
+			}
+		}
+	}
+}
+
+// Take brings ids read from a lane. It waits for room in the window and
+// returns nil when the statement that admitted the last of them has committed:
+// from then on the rows are the job and the Kafka offsets may be committed.
+//
+// An error means that some of them are not admitted: bring all of them again,
+// those that were admitted are recognised. It is KindUnavailable with code
+// "operator_busy" when ctx ended while waiting for room, "draining" when the
+// bridge stops, or what the registry's Admit returned.
+func (b *Bridge) Take(ctx context.Context, items []mobileid.AdmitItem) error {
+	if len(items) == 0 {
+		return nil
+	}
+	t := b.intake.add(items)
+	signal(b.kick)
+	select {
+	case <-t.done:
+		return b.intake.leave(t, nil)
+	case <-ctx.Done():
+		return b.intake.leave(t, mobileid.Unavailable("operator_busy", time.Second, ctx.Err()))
+	}
+}

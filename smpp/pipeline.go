@@ -1,0 +1,253 @@
+package smpp
+
+import (
+	"context"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// Bounds of the pipeline, in Messages.
+const (
+	maxBatch = 500    // in one admit or settle statement (handbook/engineering.md 3.5)
+	maxAhead = 5000   // admitted and not in the window yet
+	maxHeld  = 20_000 // owned in all; the registry being slow to settle stops admission here
+)
+
+// pipeline is the way of a batch of Messages through the bridge, in order.
+func (b *Bridge) pipeline(ctx context.Context, batch []*item) error {
+	// 1. Admit: one statement decides, reserves the money and makes the rows
+	//    ours. When it has committed, the callers of Take may go on.
+	return b.admit(ctx, batch, func(j *job) {
+		// 2. Authorise: charging that is asked outside runs here, each Message
+		//    with its own deadline; the ledger has answered inside admit.
+		b.authorise(ctx, j, func() {
+			// 3. Submit: codes before notices, into a free slot of the window, if
+			//    the admission is not older than a second at the write itself.
+			b.submit(j, func(stale bool) {
+				if stale {
+					// 4a. Surely not written: due again at once, which goes back to
+					//     step 1, the fence included.
+					b.readmit(j)
+					return
+				}
+				// 4b. Settle what the operator answered, or that it did not.
+				b.settle(j)
+			})
+		})
+	})
+}
+
+// admitLoop has one admit statement in flight; what arrives meanwhile is the
+// next batch, so batches grow with the load and nothing lingers.
+func (b *Bridge) admitLoop(ctx context.Context) {
+	pause := 100 * time.Millisecond
+	for {
+		select {
+		case <-b.kick:
+		case <-ctx.Done():
+			return
+		}
+		for ctx.Err() == nil {
+			batch := b.nextBatch()
+			if len(batch) == 0 {
+				break
+			}
+			if err := b.pipeline(ctx, batch); err != nil {
+				b.log.Warn("admission failed", "items", len(batch), "err", err)
+				sleep(ctx, jitter(pause))
+				pause = min(2*pause, 2*time.Second)
+				continue
+			}
+			pause = 100 * time.Millisecond
+		}
+	}
+}
+
+// room is how many Messages may be admitted now: only as many as the window
+// will write within a second, going by how many were answered in the last one.
+func (b *Bridge) room() int {
+	waiting := b.outgoing.len()
+	now := b.now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.draining || b.link == nil || b.lease == nil || !b.lease.writable(now) {
+		return 0
+	}
+	ahead := min(max(b.rate.lastSecond(now), b.cfg.Window), maxAhead)
+	return min(ahead-waiting, maxBatch, maxHeld-len(b.held))
+}
+
+// nextBatch takes what may be admitted now. Ids that this bridge holds already
+// (a lane may deliver twice) are answered from memory; the statement before
+// this one has committed, because there is only one at a time.
+func (b *Bridge) nextBatch() []*item {
+	for {
+		n := b.room()
+		if n <= 0 {
+			return nil
+		}
+		found := b.intake.next(n)
+		if len(found) == 0 {
+			return nil
+		}
+		var batch, known []*item
+		first := map[mobileid.ID]bool{}
+		b.mu.Lock()
+		for _, it := range found {
+			_, held := b.held[it.ID]
+			if held || first[it.ID] {
+				known = append(known, it)
+				continue
+			}
+			first[it.ID] = true
+			batch = append(batch, it)
+		}
+		b.mu.Unlock()
+		b.metrics.duplicates.Add(float64(len(known)))
+		if len(batch) > 0 {
+			// A twin inside the batch is known when the batch is.
+			for _, it := range known {
+				if first[it.ID] {
+					batch = append(batch, it)
+				} else {
+					b.intake.admitted([]*item{it}, nil)
+				}
+			}
+			return batch
+		}
+		b.intake.admitted(known, nil)
+	}
+}
+
+// admit asks the registry about a batch and hands on what is ours to write.
+func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) error {
+	b.mu.Lock()
+	l := b.lease
+	b.mu.Unlock()
+	if l == nil {
+		err := mobileid.Unavailable("no_lease", time.Second, nil)
+		b.intake.admitted(batch, err)
+		return err
+	}
+	asks := make([]mobileid.AdmitItem, 0, len(batch))
+	seen := make(map[mobileid.ID]bool, len(batch))
+	for _, it := range batch {
+		if !seen[it.ID] {
+			seen[it.ID] = true
+			asks = append(asks, it.AdmitItem)
+		}
+	}
+	asked := b.now()
+	// A shutdown does not break a statement off: its rows may be ours already.
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.StoreTimeout)
+	defer cancel()
+	admissions, err := b.store.Admit(call, l.id, asks)
+	b.metrics.admitSeconds.Observe(b.now().Sub(asked).Seconds())
+	b.metrics.admitBatch.Observe(float64(len(asks)))
+	if err != nil {
+		b.notAdmitted(l, asks, err)
+		b.intake.admitted(batch, err)
+		return err
+	}
+	mine := make([]*job, 0, len(admissions))
+	b.mu.Lock()
+	for _, a := range admissions {
+		if a.Verdict == mobileid.VerdictMine && seen[a.ID] {
+			delete(seen, a.ID)
+			j := &job{admission: a, lease: l, asked: asked}
+			b.held[a.ID] = j
+			mine = append(mine, j)
+		}
+	}
+	b.mu.Unlock()
+	for _, a := range admissions {
+		b.metrics.admissions.WithLabelValues(string(a.Verdict)).Inc()
+	}
+	b.intake.admitted(batch, nil)
+	for _, j := range mine {
+		next(j)
+	}
+	signal(b.quiet)
+	return nil
+}
+
+// notAdmitted looks after a failed admit statement. When it may have committed
+// all the same, its rows are ours and nobody would write them: they are made
+// due again, which changes nothing if they are not ours.
+func (b *Bridge) notAdmitted(l *lease, asks []mobileid.AdmitItem, err error) {
+	switch mobileid.KindOf(err) {
+	case mobileid.KindConflict:
+		l.over.Store(true)
+		signal(b.leaseOver)
+	case mobileid.KindUnknown:
+		for _, it := range asks {
+			j := &job{admission: mobileid.Admission{ID: it.ID}, lease: l}
+			b.mu.Lock()
+			b.held[it.ID] = j
+			b.mu.Unlock()
+			b.returnJob(j, "admission_unknown")
+		}
+	default:
+	}
+}
+
+// authorise is the place of the Charger; today the ledger, asked inside admit,
+// is the only one who charges.
+func (b *Bridge) authorise(_ context.Context, _ *job, next func()) { next() }
+
+// readmit makes a job that was surely not written due again at once. When this
+// bridge can carry it, it is admitted again as soon as that is stored, before
+// everything else of its lane; otherwise whichever bridge looks first has it.
+func (b *Bridge) readmit(j *job) {
+	b.metrics.readmitted.Inc()
+	j.again = true
+	b.returnJob(j, "not_written")
+}
+
+// giveBack returns every job that waits for a slot to the registry, due at
+// once, so that any bridge of the operator can have it; with a lease, only its
+// jobs.
+func (b *Bridge) giveBack(reason string, l *lease) {
+	for _, j := range b.outgoing.jobs(l) {
+		b.returnJob(j, reason)
+	}
+}
+
+func (b *Bridge) returnJob(j *job, reason string) {
+	j.outcome = mobileid.Outcome{
+		ID: j.admission.ID, State: mobileid.MessageRetry, Reason: reason, Link: b.cfg.linkName(), RetryAt: b.now(),
+	}
+	b.settle(j)
+}
+
+// retryLoop brings what is due again, and gives back what waits for a link
+// that does not come.
+func (b *Bridge) retryLoop(ctx context.Context) {
+	for sleep(ctx, b.cfg.RetryEvery) {
+		b.mu.Lock()
+		stuck := b.link == nil && b.now().Sub(b.down) >= b.cfg.GiveBack
+		b.mu.Unlock()
+		if stuck {
+			b.giveBack("link_down", nil)
+			continue
+		}
+		n := b.room()
+		if n <= 0 || !b.intake.noneDue() {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, b.cfg.StoreTimeout)
+		due, err := b.store.DueRetries(call, b.cfg.Operator, n)
+		cancel()
+		if err != nil {
+			if ctx.Err() == nil {
+				b.log.Warn("retries not read", "err", err)
+			}
+			continue
+		}
+		if len(due) > 0 {
+			b.intake.addDue(due)
+			signal(b.kick)
+		}
+	}
+}

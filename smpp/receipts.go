@@ -1,0 +1,119 @@
+package smpp
+
+import (
+	"context"
+
+	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
+
+	"mobileid/internal/mobileid"
+	"mobileid/smpp/wire"
+)
+
+// receiptQueue is how many deliver_sm wait to be stored; the operator is asked
+// to come again when it is full.
+const receiptQueue = 2000
+
+// incoming is a receipt that waits to be stored and then acknowledged on the
+// session that it came from.
+type incoming struct {
+	session *session
+	frame   wire.Frame
+	record  mobileid.Receipt
+}
+
+// deliver takes a deliver_sm or data_sm from the reading goroutine.
+func (b *Bridge) deliver(s *session, f wire.Frame) {
+	fields, err := wire.Decode(f)
+	if err != nil {
+		// Refused, it would come again for ever and say no more than now.
+		b.received(s, f, wire.StatusOK, "malformed")
+		return
+	}
+	if esm := fields.Byte(pdufield.ESMClass) & esmTypeMask; esm != esmReceipt {
+		result := "message" // from a handset; storing those is a later thing
+		if esm == esmIntermediate {
+			result = "intermediate"
+		}
+		b.received(s, f, wire.StatusOK, result)
+		return
+	}
+	r, ok := readReceipt(fields)
+	if !ok {
+		b.received(s, f, wire.StatusOK, "unparseable")
+		return
+	}
+	in := incoming{session: s, frame: f, record: mobileid.Receipt{
+		Account: b.cfg.SystemID, OperatorID: r.operatorID, State: r.state, Stat: r.stat, Err: r.err, At: b.now(),
+	}}
+	in.frame.Raw = nil // it may quote the text
+	if number, err := mobileid.ParseMSISDN(r.from); err == nil && b.numbers != nil {
+		in.record.Dest = b.numbers.Number(number)
+	}
+	select {
+	case b.receipts <- in:
+	default:
+		b.received(s, f, wire.StatusTemporary, "queue_full")
+	}
+}
+
+// received answers a deliver_sm or data_sm and counts it.
+func (b *Bridge) received(s *session, f wire.Frame, status wire.Status, result string) {
+	b.metrics.receipts.WithLabelValues(result).Inc()
+	s.respond(wire.AppendCString(nil, f.Command.Response(), status, f.Sequence, ""))
+}
+
+// storeReceipts stores receipts in batches without lingering and acknowledges
+// each when it is stored; what is not stored is refused with 0x64, for the
+// operator to send it again.
+func (b *Bridge) storeReceipts(ctx context.Context) {
+	for {
+		var batch []incoming
+		select {
+		case in := <-b.receipts:
+			batch = append(batch, in)
+		case <-ctx.Done():
+			return
+		}
+	fill:
+		for len(batch) < maxBatch {
+			select {
+			case in := <-b.receipts:
+				batch = append(batch, in)
+			default:
+				break fill
+			}
+		}
+		b.storeBatch(ctx, batch)
+	}
+}
+
+// storeBatch stores a batch. One that the registry refuses for good is halved
+// until the bad receipt stands alone: that one is acknowledged and counted, or
+// it would come again for ever.
+func (b *Bridge) storeBatch(ctx context.Context, batch []incoming) {
+	records := make([]mobileid.Receipt, len(batch))
+	for i, in := range batch {
+		records[i] = in.record
+	}
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.StoreTimeout)
+	defer cancel()
+	matched, err := b.store.StoreReceipts(call, records)
+	status, result := wire.StatusOK, "stored"
+	switch {
+	case err == nil:
+		b.metrics.unmatched.Add(float64(len(batch) - matched))
+	case mobileid.KindOf(err) == mobileid.KindInvalid && len(batch) > 1:
+		b.storeBatch(ctx, batch[:len(batch)/2])
+		b.storeBatch(ctx, batch[len(batch)/2:])
+		return
+	case mobileid.KindOf(err) == mobileid.KindInvalid:
+		result = "refused"
+		b.log.Error("receipt refused by the registry", "err", err)
+	default:
+		status, result = wire.StatusTemporary, "not_stored"
+		b.log.Warn("receipts not stored", "receipts", len(batch), "err", err)
+	}
+	for _, in := range batch {
+		b.received(in.session, in.frame, status, result)
+	}
+}

@@ -1,0 +1,128 @@
+package smpp
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// settled is an outcome to be stored under the lease it belongs to.
+type settled struct {
+	job     *job // nil for a late answer: nothing is held for it
+	bridge  int64
+	outcome mobileid.Outcome
+}
+
+// settling holds outcomes to be stored. maxHeld bounds it.
+type settling struct {
+	wake chan struct{}
+
+	mu    sync.Mutex
+	queue []settled
+}
+
+func newSettling() *settling { return &settling{wake: make(chan struct{}, 1)} }
+
+func (q *settling) put(s settled) {
+	q.mu.Lock()
+	q.queue = append(q.queue, s)
+	q.mu.Unlock()
+	signal(q.wake)
+}
+
+// next removes up to n outcomes of one lease, in order.
+func (q *settling) next(n int) []settled {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	end := 0
+	for end < len(q.queue) && end < n && q.queue[end].bridge == q.queue[0].bridge {
+		end++
+	}
+	out := append([]settled(nil), q.queue[:end]...)
+	clear(q.queue[:end])
+	q.queue = q.queue[end:]
+	return out
+}
+
+// settle queues the outcome of a job.
+func (b *Bridge) settle(j *job) {
+	b.metrics.outcomes.WithLabelValues(string(j.outcome.State)).Inc()
+	b.settling.put(settled{job: j, bridge: j.lease.id, outcome: j.outcome})
+}
+
+// settleLoop stores outcomes in batches without lingering, one statement in
+// flight.
+func (b *Bridge) settleLoop(ctx context.Context) {
+	for {
+		select {
+		case <-b.settling.wake:
+		case <-ctx.Done():
+			return
+		}
+		for ctx.Err() == nil {
+			batch := b.settling.next(maxBatch)
+			if len(batch) == 0 {
+				break
+			}
+			b.storeOutcomes(ctx, batch)
+			b.letGo(batch)
+		}
+	}
+}
+
+// letGo forgets the jobs of a stored batch, and admits again what has to be.
+func (b *Bridge) letGo(batch []settled) {
+	b.mu.Lock()
+	carries := !b.draining && b.link != nil
+	for _, s := range batch {
+		if s.job != nil && b.held[s.outcome.ID] == s.job {
+			delete(b.held, s.outcome.ID)
+		}
+	}
+	b.mu.Unlock()
+	for _, s := range batch {
+		if s.job != nil && s.job.again && carries {
+			b.intake.again(s.outcome.ID, s.job.admission.Lane)
+		}
+	}
+	signal(b.kick)
+	signal(b.quiet)
+}
+
+// storeOutcomes stores a batch of one lease, trying again until the registry
+// is back. A batch that it refuses for good is halved until the bad outcome
+// stands alone; that one is counted and its row is left to the sweeper.
+func (b *Bridge) storeOutcomes(ctx context.Context, batch []settled) {
+	outcomes := make([]mobileid.Outcome, len(batch))
+	for i, s := range batch {
+		outcomes[i] = s.outcome
+	}
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		began := b.now()
+		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.StoreTimeout)
+		err := b.store.Settle(call, batch[0].bridge, b.cfg.SystemID, outcomes)
+		cancel()
+		b.metrics.settleSeconds.Observe(b.now().Sub(began).Seconds())
+		if err == nil {
+			return
+		}
+		switch k := mobileid.KindOf(err); {
+		case k == mobileid.KindUnavailable || k == mobileid.KindUnknown:
+			b.log.Warn("outcomes not stored", "outcomes", len(batch), "err", err)
+			if !sleep(ctx, jitter(pause)) {
+				return
+			}
+		case len(batch) > 1:
+			b.storeOutcomes(ctx, batch[:len(batch)/2])
+			b.storeOutcomes(ctx, batch[len(batch)/2:])
+			return
+		default:
+			b.metrics.unsettled.Inc()
+			b.log.Error("outcome refused by the registry", "id", batch[0].outcome.ID,
+				"state", batch[0].outcome.State, "err", err)
+			return
+		}
+	}
+}

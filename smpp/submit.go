@@ -1,0 +1,248 @@
+package smpp
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
+	"github.com/fiorix/go-smpp/smpp/pdu/pdutlv"
+
+	"mobileid/internal/mobileid"
+	"mobileid/internal/sms"
+	"mobileid/smpp/wire"
+)
+
+// submit queues a job for the window. next(true) says that it was surely not
+// written; next(false) that job.outcome tells what became of it.
+func (b *Bridge) submit(j *job, next func(stale bool)) {
+	j.next = next
+	b.outgoing.put(j)
+}
+
+// submitLoop moves jobs into the window. The slot is taken first and the job
+// chosen then, so a code never waits behind a notice for a slot.
+func (b *Bridge) submitLoop(ctx context.Context) {
+	for {
+		s, ok := b.boundSession(ctx)
+		if !ok {
+			return
+		}
+		if !b.outgoing.wait(ctx, s.dead) || s.reserve(ctx) != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			select { // the session is ending; its requests learn their fates first
+			case <-s.gone:
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		j := b.outgoing.pop()
+		if j == nil {
+			s.release() // given back meanwhile
+			continue
+		}
+		signal(b.kick)
+		if until, ok := j.permit(b.now()); !ok || until.Sub(b.now()) < writeMargin {
+			s.release()
+			j.next(true)
+			continue
+		}
+		b.write(ctx, s, j)
+	}
+}
+
+// write opens the text, makes the parts and hands them to the session. The
+// caller has reserved one slot.
+func (b *Bridge) write(ctx context.Context, s *session, j *job) {
+	parts, err := b.compose(j)
+	if err != nil {
+		s.release()
+		b.log.Error("message cannot be written", "id", j.admission.ID, "err", err)
+		j.outcome = mobileid.Outcome{
+			ID: j.admission.ID, State: mobileid.MessageFailed, Reason: reasonOf(err), Link: b.cfg.linkName(),
+		}
+		j.next(false)
+		return
+	}
+	t := &tally{answers: make([]answer, len(parts)), left: len(parts)}
+	for i, raw := range parts {
+		r := &request{
+			raw: raw, command: wire.SubmitSM, permit: j.permit,
+			done: func(a answer) {
+				b.partDone(a)
+				if t.put(i, a) {
+					b.conclude(j, t.answers)
+				}
+			},
+			late: func(a answer) { b.lateAnswer(j, len(parts), a) },
+		}
+		if i > 0 && s.reserve(ctx) != nil {
+			r.done(answer{fate: notWritten})
+			continue
+		}
+		s.submit(r)
+	}
+}
+
+// tally collects the answers of the parts of one Message.
+type tally struct {
+	mu      sync.Mutex
+	answers []answer
+	left    int
+}
+
+// put stores an answer and reports whether it was the last.
+func (t *tally) put(i int, a answer) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.answers[i] = a
+	t.left--
+	return t.left == 0
+}
+
+func (b *Bridge) partDone(a answer) {
+	switch a.fate {
+	case answered:
+		b.metrics.submits.WithLabelValues(statusLabel(a.frame.Status)).Inc()
+		b.metrics.submitSeconds.Observe(a.answeredAt.Sub(a.writtenAt).Seconds())
+		b.mu.Lock()
+		b.rate.add(a.answeredAt)
+		b.mu.Unlock()
+	case timedOut:
+		b.metrics.submits.WithLabelValues("no_answer").Inc()
+	case lost:
+		b.metrics.submits.WithLabelValues("link_lost").Inc()
+	case notWritten:
+	}
+}
+
+// conclude makes one outcome of the parts' answers.
+func (b *Bridge) conclude(j *job, answers []answer) {
+	written := false
+	for _, a := range answers {
+		written = written || a.fate != notWritten
+	}
+	if !written {
+		j.next(true)
+		return
+	}
+	j.outcome = judge(answers, j.admission.Deadline, b.now())
+	j.outcome.ID, j.outcome.Link = j.admission.ID, b.cfg.linkName()
+	for i := range j.outcome.Parts {
+		j.outcome.Parts[i].Dest = j.admission.Dest
+	}
+	j.next(false)
+}
+
+// lateAnswer settles a Message that went in doubt and was accepted after all.
+// When it is held again (its resend is on the way, or being in doubt is not
+// stored yet) that one decides.
+func (b *Bridge) lateAnswer(j *job, parts int, a answer) {
+	b.mu.Lock()
+	_, held := b.held[j.admission.ID]
+	b.mu.Unlock()
+	if held || parts != 1 || a.frame.Status != wire.StatusOK {
+		return
+	}
+	o := judge([]answer{a}, j.admission.Deadline, b.now())
+	o.ID, o.Link, o.Reason, o.Parts[0].Dest = j.admission.ID, b.cfg.linkName(), "late_answer", j.admission.Dest
+	b.settling.put(settled{bridge: j.lease.id, outcome: o})
+}
+
+// The reasons a Message cannot be composed for. They are outcomes' reasons and
+// say nothing of the content.
+var (
+	errUnsealable = errors.New("sealed_text_unreadable")
+	errAlphabet   = errors.New("text_unencodable")
+	errTooLong    = errors.New("pdu_field_too_long")
+)
+
+func reasonOf(err error) string {
+	for _, known := range []error{errUnsealable, errAlphabet, errTooLong} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return "compose"
+}
+
+// compose opens the sealed text and makes its submit_sm PDUs, one a part.
+func (b *Bridge) compose(j *job) ([][]byte, error) {
+	id := j.admission.ID
+	plain, err := b.opener.Open(id[:], j.admission.Sealed)
+	if err != nil {
+		return nil, errUnsealable
+	}
+	var text mobileid.SealedText
+	if err := json.Unmarshal(plain, &text); err != nil {
+		return nil, errUnsealable // the error of json may quote the text
+	}
+	enc, err := sms.Encode(text.Text)
+	if err != nil {
+		return nil, errAlphabet
+	}
+	m := wire.Message{
+		Command:            wire.SubmitSM,
+		Source:             wire.Address{TON: b.cfg.SourceTON, NPI: b.cfg.SourceNPI, Addr: b.cfg.SourceAddr},
+		Dest:               wire.Address{TON: 1, NPI: 1, Addr: text.To},
+		ValidityPeriod:     validity(j.admission.Deadline.Sub(b.now())),
+		RegisteredDelivery: 1, // a receipt of the final state, always (SMPP 3.4, 5.2.17)
+		DataCoding:         enc.DataCoding,
+		// Some operators repeat it in the receipt: a second key to match by.
+		TLV: pdutlv.Fields{pdutlv.TagUserMessageReference: binary.BigEndian.AppendUint16(nil, reference(id))},
+	}
+	out := make([][]byte, 0, len(enc.Parts))
+	for i, part := range enc.Parts {
+		m.ShortMessage = part
+		if len(enc.Parts) > 1 {
+			m.ESMClass = 0x40 // UDHI: an 8-bit concatenation header stands before the text
+			m.ShortMessage = append([]byte{5, 0, 3, byte(reference(id)), byte(len(enc.Parts)), byte(i + 1)}, part...)
+		}
+		raw, err := m.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errTooLong, err)
+		}
+		out = append(out, raw)
+	}
+	return out, nil
+}
+
+// reference is a Message's 16-bit number on the wire. It comes from the keyed
+// part of the id, so it is spread evenly.
+func reference(id mobileid.ID) uint16 { return binary.BigEndian.Uint16(id[7:9]) }
+
+// The bounds of validity_period. Many operators refuse less than a minute; the
+// relative format of two-digit days cannot tell more than this.
+const (
+	minValidity = time.Minute
+	maxValidity = 30 * 24 * time.Hour
+)
+
+// validity prints the time left in the relative format of SMPP 3.4, 7.1.1.2,
+// for example "000000000500000R" for five minutes. Relative, because it does
+// not depend on the operator's clock. What is left is rounded down to seconds
+// and never below a minute: an operator may then try up to a minute longer
+// than the Message's deadline, when the code in it is refused anyway.
+func validity(left time.Duration) string {
+	left = min(max(left, minValidity), maxValidity).Truncate(time.Second)
+	days := left / (24 * time.Hour)
+	left -= days * 24 * time.Hour
+	return fmt.Sprintf("0000%02d%02d%02d%02d000R", days, left/time.Hour, left/time.Minute%60, left/time.Second%60)
+}
+
+// messageID reads the operator's id from a submit_sm_resp. An answer without
+// one, or one that cannot be read, still says accepted or not.
+func messageID(f wire.Frame) string {
+	fields, err := wire.Decode(f)
+	if err != nil {
+		return ""
+	}
+	return operatorID(fields.Text(pdufield.MessageID))
+}
