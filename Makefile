@@ -17,6 +17,11 @@ PACKAGES ?= ./...
 RUN ?= .
 FUZZTIME ?= 10s
 
+# The packages whose tests take their engines from internal/testenv; only they
+# differ between the two sets.
+TESTENV := mobileid/internal/testenv
+TESTENV_USERS = $(GO) list -f '{{$$p := .ImportPath}}{{if eq $$p "$(TESTENV)"}}{{$$p}}{{end}}{{range .TestImports}}{{if eq . "$(TESTENV)"}}{{$$p}}{{"\n"}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "$(TESTENV)"}}{{$$p}}{{"\n"}}{{end}}{{end}}' $(PACKAGES) | sort -u
+
 .PHONY: help
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,8 +53,8 @@ test: go-version ## all tests, on embedded engines and on real ones (REAL=0: emb
 	@echo "== embedded engines"
 	MOBILEID_TEST_ENGINES=embedded $(GO) test -count=1 -run '$(RUN)' $(PACKAGES)
 	@if [ "$${REAL:-1}" != 0 ]; then \
-		echo "== real engines"; set -x; \
-		MOBILEID_TEST_ENGINES=real $(GO) test -count=1 -p 1 -run '$(RUN)' $$($(GO) run ./internal/testenv/users $(PACKAGES)); \
+		echo "== real engines"; \
+		MOBILEID_TEST_ENGINES=real $(GO) test -count=1 -p 1 -run '$(RUN)' $$($(TESTENV_USERS)); \
 	fi
 
 .PHONY: race
