@@ -5,8 +5,10 @@
 -- are partitioned by the month in the id; registry/partitions.go makes the
 -- months. An id always meets itself, because its month is inside it.
 --
--- No index stands on a column that changes while a message is on its way:
--- those updates stay on their page (HOT), which is why fillfactor leaves room.
+-- No index stands on a column that changes while a message is on its way, not
+-- even in its WHERE (a column there counts as indexed): those updates stay on
+-- their page (HOT), which is why fillfactor leaves room. What has to be found
+-- by a changing state has a small table of its own: live_challenges, retries.
 --
 -- Columns in clear that name a person: bindings.pinfl and bindings.msisdn.
 -- Everywhere else person and number are pseudonyms of 16 bytes.
@@ -105,7 +107,7 @@ create table live_challenges (
     expires_at   timestamptz not null,
     primary key (person, purpose, client)
 );
-create index live_challenges_expiry on live_challenges (expires_at);
+create index live_challenges_expiry on live_challenges (expires_at, challenge_id);
 
 create table wrong_tries (
     person bytea   not null,
@@ -134,17 +136,19 @@ create table messages (
     operator       text        not null,
     text_id        text        not null,
     challenge_id   bytea,
-    fence_kind     text        not null check (fence_kind in ('binding', 'enrollment', 'test')),
-    fence_id       bigint      not null,
-    fence_version  integer     not null,
+    -- A notification that ends without a text (person not bound, deadline
+    -- passed) has no fence, no destination and an empty operator.
+    fence_kind     text        check (fence_kind in ('binding', 'enrollment', 'test')),
+    fence_id       bigint,
+    fence_version  integer,
     account_id     bigint,
     tariff_id      integer,
     amount         bigint      not null check (amount >= 0),   -- tiyin, fixed when queued
     deadline       timestamptz not null,
-    dest           bytea       not null,
+    dest           bytea,                    -- pseudonym of the number
     parts          smallint    not null,
-    sealed         bytea,                    -- number and text; erased at the end
-    seal_key       text,                     -- null once erased
+    sealed         bytea,                    -- number and text; null once sent or ended
+    seal_key       text,                     -- null with it: a key is removable when no row names it
     state          text        not null,
     state_version  integer     not null default 1,
     reason         text        not null default '',
@@ -163,11 +167,22 @@ create table messages (
     source_partition integer   not null default -1,
     source_offset  bigint      not null default -1,
     lane_partition integer     not null default -1,
-    lane_offset    bigint      not null default -1
+    lane_offset    bigint      not null default -1,
+    constraint messages_erased check (ended_at is null or (sealed is null and seal_key is null))
 ) partition by range (id);
 -- For the sweeper: everything unfinished, oldest deadline first. Its columns
 -- change once, at the end.
-create index messages_unfinished on messages (deadline) where ended_at is null;
+create index messages_unfinished on messages (deadline, id) where ended_at is null;
+
+-- What a bridge has to admit again: retries, and codes in doubt that have
+-- their one extra sending left. A row here is a hint: admission looks at the
+-- Message and removes the hint that no longer holds.
+create table retries (
+    message_id bytea       not null primary key,
+    operator   text        not null,
+    due_at     timestamptz not null
+);
+create index retries_due on retries (operator, due_at);
 
 create table message_parts (
     message_id  bytea       not null,
@@ -180,10 +195,10 @@ create table message_parts (
     status      bigint      not null,        -- command_status
     answered_at timestamptz,
     receipt     text        not null default '',   -- final state by receipt
-    primary key (message_id, part, sequence)
+    primary key (message_id, part, link, sequence)   -- each link counts from 1
 ) partition by range (message_id);
 -- Operators' ids wrap and repeat: a match is account + id + destination.
-create index message_parts_operator_id on message_parts (operator_id, account) where operator_id <> '';
+create index message_parts_operator_id on message_parts (operator_id, account);
 
 create table receipts (
     message_id  bytea       not null,
@@ -206,7 +221,9 @@ create table receipts_unmatched (
     err         text        not null,
     received_at timestamptz not null
 );
-create index receipts_unmatched_key on receipts_unmatched (operator_id, account);
+-- An operator repeats a receipt until it is answered: once is enough.
+create unique index receipts_unmatched_key on receipts_unmatched (operator_id, account, dest, stat, err);
+create index receipts_unmatched_age on receipts_unmatched (received_at);
 
 create table charges (
     message_id  bytea       not null check (octet_length(message_id) = 24) primary key,
@@ -217,14 +234,15 @@ create table charges (
     reserved_at timestamptz not null,
     settled_at  timestamptz,
     reversed_at timestamptz
-) partition by range (message_id) ;
+) partition by range (message_id);
 
 create table bridges (
     id          bigint generated always as identity primary key,
     operator    text        not null,
     name        text        not null,        -- host and process, for people
     started_at  timestamptz not null,
-    lease_until timestamptz not null         -- database time
+    lease_until timestamptz not null,        -- database time
+    swept_at    timestamptz                  -- when the sweeper had returned all it owned
 );
 
 create table outbox (
@@ -235,6 +253,5 @@ create table outbox (
     state      text        not null,
     reason     text        not null default '',
     version    bigint      not null,
-    terminal   boolean     not null,
     at         timestamptz not null
-);
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);  -- a queue: short, but churning

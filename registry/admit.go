@@ -1,0 +1,230 @@
+package registry
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// admitSQL decides a batch in one statement, after its rows were locked.
+//
+//	item     the batch, in lane order, if the bridge still has its lease
+//	seen     each Message with what decides about it, read after the locks
+//	judged   the state it would get by everything but money
+//	wanting  those that need money reserved, numbered within their account
+//	short    accounts that cannot pay for all that the batch wants of them
+//	walk     the short accounts' Messages one by one, in lane order: one that
+//	         does not fit is passed over, so the answer does not depend on how
+//	         the lane was cut into batches
+//	verdict  the state it gets
+//
+// LEFT JOINs, not EXISTS inside the CASE: that became a subplan over the whole
+// table when it was measured.
+const admitSQL = `
+with recursive alive as (
+	select coalesce((select lease_until > clock_timestamp() and swept_at is null from bridges where id = $2), false) as ok
+), item as (
+	select i.* from unnest($3::bytea[], $4::integer[], $5::bigint[]) with ordinality as i(id, part, pos, ord), alive where alive.ok
+), seen as (
+	select i.ord, i.part, i.pos, m.id, m.client, m.lane, m.operator, m.text_id, m.challenge_id, m.deadline, m.dest, m.sealed,
+	       m.state, m.reason, m.retry_at, m.account_id, m.tariff_id, m.amount, m.resends,
+	       c.state as challenge_state,
+	       coalesce(m.fence_kind = 'test' or (b.state = 'active' and b.version = m.fence_version), false) as fence_holds,
+	       coalesce(b.sms_suspended, false) as suspended,
+	       h.state as charge_state,
+	       coalesce(o.lease_until > clock_timestamp() and o.swept_at is null, false) as owner_lives
+	from item i
+	join messages m on m.id = i.id
+	left join challenges c on c.id = m.challenge_id
+	left join bindings b on b.id = m.fence_id and m.fence_kind = 'binding'
+	left join charges h on h.message_id = m.id
+	left join bridges o on o.id = m.owner
+), judged as (
+	select s.*, case
+		when state = 'admitted' and not owner_lives then 'in_doubt'
+		when state = 'in_doubt' and challenge_id is not null and challenge_state = 'pending'
+		     and resends = 0 and deadline > $1 and fence_holds then 'admitted'
+		when state not in ('queued', 'retry') then state
+		when state = 'retry' and retry_at > $1 and deadline > $1 then state
+		when deadline <= $1 then 'expired'
+		when challenge_id is not null and challenge_state is distinct from 'pending' then 'cancelled'
+		when not fence_holds then 'fenced'
+		when suspended then 'no_funds'
+		else 'admitted' end as next
+	from seen s
+), wanting as (
+	select ord, account_id, amount,
+	       row_number() over (partition by account_id order by ord) as n,
+	       sum(amount) over (partition by account_id) as total
+	from judged where next = 'admitted' and state <> 'admitted' and charge_state is null and account_id is not null
+), short as (
+	select distinct a.id, a.granted - a.posted - a.pending as free
+	from wanting w join accounts a on a.id = w.account_id where w.total > a.granted - a.posted - a.pending
+), walk(account_id, n, free, ord, fits) as (
+	select id, 0::bigint, free, 0::bigint, true from short
+	union all
+	select k.account_id, w.n, k.free - case when w.amount <= k.free then w.amount else 0 end, w.ord, w.amount <= k.free
+	from walk k join wanting w on w.account_id = k.account_id and w.n = k.n + 1
+), verdict as (
+	select j.*, case when k.fits then j.next when k.ord is null then j.next else 'no_funds' end as final
+	from judged j left join walk k on k.ord = j.ord and k.n > 0
+), moves as (
+	select v.*, final in ('expired', 'cancelled', 'fenced', 'no_funds') as ends, case
+		when final = 'in_doubt' then 'owner_lost'
+		when final = 'expired' then 'deadline'
+		when final = 'cancelled' then 'challenge_' || coalesce(challenge_state, 'gone')
+		when final = 'fenced' then 'binding_changed'
+		when final = 'no_funds' and suspended then 'suspended'
+		when final = 'no_funds' then 'balance'
+		else '' end as why
+	from verdict v where final <> state
+), changed as (
+	update messages m set
+		state = v.final, reason = v.why, state_version = m.state_version + 1,
+		owner = case when v.final = 'admitted' then $2 when v.final = 'in_doubt' then m.owner end,
+		admitted_at = case when v.final = 'admitted' then $1 else m.admitted_at end,
+		resends = m.resends + case when v.state = 'in_doubt' then 1 else 0 end,
+		retry_at = null,
+		lane_partition = case when v.part >= 0 then v.part else m.lane_partition end,
+		lane_offset = case when v.part >= 0 then v.pos else m.lane_offset end,
+		sealed = case when v.ends then null else m.sealed end,
+		seal_key = case when v.ends then null else m.seal_key end,
+		ended_at = case when v.ends then $1::timestamptz end
+	from moves v where m.id = v.id
+	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
+), reserved as (
+	insert into charges (message_id, account_id, tariff_id, amount, state, reserved_at)
+	select id, account_id, tariff_id, amount, 'pending', $1 from moves
+	where final = 'admitted' and charge_state is null and account_id is not null
+	returning account_id, amount
+), voided as (
+	update charges h set state = 'voided', settled_at = $1
+	from moves v where h.message_id = v.id and v.ends and h.state = 'pending'
+	returning h.account_id, h.amount
+), postings as (
+	select account_id, amount as pending, 0 as posted from reserved
+	union all
+	select account_id, -amount, 0 from voided
+), ended as (
+	update challenges c set state = v.final, reason = v.why, state_version = c.state_version + 1, ended_at = $1
+	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.final in ('expired', 'fenced', 'no_funds')
+	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
+), again as (
+	insert into retries (message_id, operator, due_at)
+	select id, operator, $1 from moves where final = 'in_doubt' and challenge_id is not null and resends = 0
+	on conflict (message_id) do update set due_at = excluded.due_at
+), done as (
+	delete from retries r using verdict v where r.message_id = v.id and v.final not in ('retry', 'in_doubt')
+), stale as (
+	delete from retries r using verdict v where r.message_id = v.id and v.final = 'in_doubt' and v.state = 'in_doubt'
+), ` + tailSQL + `
+select alive.ok, v.id, v.state, v.final, v.lane, v.text_id, v.deadline, v.dest, v.state = 'in_doubt',
+       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end
+from alive left join verdict v on true`
+
+// Admit decides about Messages taken from a lane, or due again, in one round
+// trip and one transaction. When it has returned, an item's Kafka offset may be
+// committed: the row is the job now. The admissions come back in the order of
+// the items, a repeated id once.
+//
+//   - mine: write it within a second, counted from before this call; the money
+//     is reserved, once per Message. Resend marks a code that was in doubt: its
+//     one extra try.
+//   - refused: the Message has ended by this call, unsent and uncharged, and
+//     with it the challenge it carried the code of: expired (deadline),
+//     cancelled (challenge_<state>: superseded or otherwise ended), fenced
+//     (binding_changed), no_funds (balance, or suspended).
+//   - drop: nothing to write. It has ended, is sent, another live bridge or
+//     this one has it, its retry is not due, it is in doubt and waits; or its
+//     owner has died, and it is in doubt from now on (a code comes back by
+//     DueRetries).
+//   - unknown: no such row.
+//
+// A Message in doubt is never refused here: it may have been sent, so its end
+// is what a receipt or the sweeper says.
+//
+// A bridge whose lease has ended gets KindConflict, code "bridge_ended", and
+// nothing is changed.
+func (db *DB) Admit(ctx context.Context, bridge int64, items []mobileid.AdmitItem) ([]mobileid.Admission, error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	// A repeated id would be decided twice by the same statement.
+	out := make([]mobileid.Admission, 0, len(items))
+	place := make(map[mobileid.ID]int, len(items))
+	ids, parts, offsets := make([][]byte, 0, len(items)), make([]int32, 0, len(items)), make([]int64, 0, len(items))
+	for i := range items {
+		if _, twice := place[items[i].ID]; twice {
+			continue
+		}
+		place[items[i].ID] = len(out)
+		out = append(out, mobileid.Admission{ID: items[i].ID, Verdict: mobileid.VerdictUnknown})
+		part, offset := int32(items[i].Source.Partition), items[i].Source.Offset
+		if items[i].Source.Topic == "" {
+			part, offset = -1, -1
+		}
+		ids, parts, offsets = append(ids, items[i].ID[:]), append(parts, part), append(offsets, offset)
+	}
+	b := &pgx.Batch{}
+	lockFromMessages(b, ids)
+	b.Queue(admitSQL, db.clock(), bridge, ids, parts, offsets)
+	alive := false
+	err := db.send(ctx, "admit", b, func(r pgx.Rows) error {
+		var id, dest, sealed []byte
+		var was, state, lane, text *string
+		var deadline *time.Time
+		var resend *bool
+		if err := r.Scan(&alive, &id, &was, &state, &lane, &text, &deadline, &dest, &resend, &sealed); err != nil || id == nil {
+			return err
+		}
+		a := &out[place[toID(id)]]
+		a.State = mobileid.MessageState(*state)
+		a.Lane, a.TextID, a.Deadline = mobileid.Lane(*lane), *text, *deadline
+		a.Dest, a.Sealed = toPseudonym(dest), sealed
+		a.Verdict = verdictOf(mobileid.MessageState(*was), a.State)
+		a.Resend = *resend && a.Verdict == mobileid.VerdictMine
+		return nil
+	})
+	if err == nil && !alive {
+		err = errBridgeEnded()
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		db.metrics.admitted.WithLabelValues(string(out[i].Verdict), string(out[i].State)).Inc()
+	}
+	return out, nil
+}
+
+// verdictOf reads the verdict off the move that admission made.
+func verdictOf(was, is mobileid.MessageState) mobileid.Verdict {
+	switch {
+	case was == is || is == mobileid.MessageInDoubt:
+		return mobileid.VerdictDrop
+	case is == mobileid.MessageAdmitted:
+		return mobileid.VerdictMine
+	}
+	return mobileid.VerdictRefused
+}
+
+// DueRetries returns Messages to admit again, the longest due first: those
+// that the operator asked for later and whose time has come, and codes in
+// doubt that have their one extra sending left. It changes nothing: two
+// bridges may get the same ids, admission gives each to one.
+func (db *DB) DueRetries(ctx context.Context, operator string, limit int) ([]mobileid.AdmitItem, error) {
+	b := &pgx.Batch{}
+	b.Queue(`
+select message_id from retries where operator = $1 and due_at <= $2 order by due_at limit $3`, operator, db.clock(), limit)
+	var out []mobileid.AdmitItem
+	err := db.send(ctx, "due retries", b, func(r pgx.Rows) error {
+		var id []byte
+		err := r.Scan(&id)
+		out = append(out, mobileid.AdmitItem{ID: toID(id)})
+		return err
+	})
+	return out, err
+}

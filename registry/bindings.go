@@ -1,0 +1,83 @@
+package registry
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// ActiveBindings returns the active bindings of these persons, read without a
+// lock: whoever acts on one names its version, and the act checks it. A person
+// without one is missing from the map.
+func (db *DB) ActiveBindings(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.Binding, error) {
+	keys := make([][]byte, len(persons))
+	for i := range persons {
+		keys[i] = persons[i][:]
+	}
+	b := &pgx.Batch{}
+	b.Queue(`
+select id, version, person, number, msisdn, operator, account_id, sms_suspended, locale
+from bindings where state = 'active' and person = any($1)`, keys)
+	out := make(map[mobileid.Pseudonym]mobileid.Binding, len(persons))
+	err := db.send(ctx, "active bindings", b, func(r pgx.Rows) error {
+		var v mobileid.Binding
+		var person, number []byte
+		var msisdn string
+		err := r.Scan(&v.ID, &v.Version, &person, &number, &msisdn, &v.Operator, &v.Account, &v.Suspended, &v.Locale)
+		if err != nil {
+			return err
+		}
+		v.Person, v.Number = toPseudonym(person), toPseudonym(number)
+		if v.MSISDN, err = mobileid.ParseMSISDN(msisdn); err != nil {
+			return err
+		}
+		out[v.Person] = v
+		return nil
+	})
+	return out, err
+}
+
+// Bind makes an active binding at version 1 and the account that pays for its
+// SMS, if the number has none yet. A person or a number that is bound already
+// is KindConflict, code "bound": one number a person, one person a number
+// (decree clauses 5, 14).
+func (db *DB) Bind(ctx context.Context, nb mobileid.NewBinding) (int64, error) {
+	locale := nb.Locale
+	if locale == "" {
+		locale = mobileid.LocaleUzLatn
+	}
+	owner := "subscriber:" + nb.Number.String() + ":" + nb.Operator
+	var id int64
+	err := db.inTx(ctx, "bind", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `insert into accounts (owner) values ($1) on conflict (owner) do nothing`, owner); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `
+insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at)
+select $1, $2, $3, $4, $5, 'active', $6, a.id, $7 from accounts a where a.owner = $8
+returning id`, nb.Person[:], nb.Number[:], nb.PINFL.Reveal(), nb.MSISDN.Reveal(), nb.Operator, locale, db.clock(), owner).Scan(&id)
+	})
+	if isConstraint(err, "bindings_person_active") || isConstraint(err, "bindings_number_active") {
+		return 0, conflict("bound", "the person or the number is bound already")
+	}
+	return id, err
+}
+
+// Revoke ends a binding; its version grows. It waits for a confirmation that
+// is being written under this binding, and after it has returned none can be
+// (promise P7). Revoked again, nothing changes; an id that names no binding is
+// KindNotFound.
+func (db *DB) Revoke(ctx context.Context, bindingID int64) error {
+	return db.inTx(ctx, "revoke", func(tx pgx.Tx) error {
+		var state string
+		err := tx.QueryRow(ctx, `select state from bindings where id = $1 for update`, bindingID).Scan(&state)
+		if err != nil || state != "active" {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
+update bindings set state = 'revoked', version = version + 1, ended_at = $2 where id = $1`, bindingID, db.clock())
+		return err
+	})
+}

@@ -1,0 +1,142 @@
+package registry
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mobileid/internal/mobileid"
+	"mobileid/registry/ledger"
+)
+
+// Config is how to reach the registry.
+type Config struct {
+	DSN      string // URL or key=value form; search_path in it is obeyed
+	MaxConns int32  // of this process; 0 = 8
+	Log      *slog.Logger
+	Now      func() time.Time // nil = time.Now
+	Reg      prometheus.Registerer
+}
+
+// DB is the registry. It is safe for concurrent use.
+type DB struct {
+	pool    *pgxpool.Pool
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+}
+
+// sessionParams are set on every connection.
+//
+// jit=off: a batch is a few hundred rows, compiling it costs more than running
+// it. enable_mergejoin=off: unnest of an array has no statistics, and for a
+// batch the planner sometimes prefers to walk a whole index of messages to
+// merge it; with nested loops a batch costs what its rows cost.
+// plan_cache_mode stays on auto: with partitions a generic plan cannot prune
+// by the ids of an array, a custom one can.
+var sessionParams = map[string]string{
+	"application_name":                    "mobileid",
+	"timezone":                            "UTC",
+	"jit":                                 "off",
+	"enable_mergejoin":                    "off",
+	"statement_timeout":                   "15s",
+	"idle_in_transaction_session_timeout": "30s",
+	"log_parameter_max_length_on_error":   "0", // parameters hold sealed texts and pseudonyms
+}
+
+// Open makes the pool. It does not connect yet: Ping does. A DSN that cannot
+// be parsed is KindInvalid; the error does not repeat it.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	pc, err := pgxpool.ParseConfig(cfg.DSN)
+	if err != nil {
+		return nil, mobileid.Invalid("postgres.dsn", "dsn_format", "the DSN of Postgres cannot be parsed")
+	}
+	for k, v := range sessionParams {
+		if _, set := pc.ConnConfig.RuntimeParams[k]; !set {
+			pc.ConnConfig.RuntimeParams[k] = v
+		}
+	}
+	pc.MaxConns = cfg.MaxConns
+	if pc.MaxConns <= 0 {
+		pc.MaxConns = 8
+	}
+	pc.ConnConfig.ConnectTimeout = 2 * time.Second
+	pc.MaxConnLifetime = time.Hour
+	pc.MaxConnLifetimeJitter = 10 * time.Minute
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, clean("open", err)
+	}
+	db := &DB{pool: pool, log: cfg.Log, now: cfg.Now, metrics: newMetrics(cfg.Reg)}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	if db.now == nil {
+		db.now = time.Now
+	}
+	return db, nil
+}
+
+// Close waits for the connections in use and closes them.
+func (db *DB) Close() { db.pool.Close() }
+
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error { return clean("ping", db.pool.Ping(ctx)) }
+
+// CheckLedger compares the postings with the balances (promise P4).
+func (db *DB) CheckLedger(ctx context.Context) (ledger.Report, error) {
+	r, err := ledger.Check(ctx, db.pool)
+	return r, clean("check ledger", err)
+}
+
+// clock is the injected time, to the microsecond that Postgres keeps.
+func (db *DB) clock() time.Time { return db.now().UTC().Truncate(time.Microsecond) }
+
+// inTx runs fn in a transaction and cleans its error.
+func (db *DB) inTx(ctx context.Context, op string, fn func(pgx.Tx) error) error {
+	defer db.metrics.time(op)()
+	err := clean(op, pgx.BeginFunc(ctx, db.pool, fn))
+	db.metrics.failed(op, err)
+	return err
+}
+
+// send runs the statements of b in one round trip as one transaction (the
+// batch has no other Sync than its last, so the server commits it whole or not
+// at all), giving the rows of the last statement to read.
+func (db *DB) send(ctx context.Context, op string, b *pgx.Batch, read func(pgx.Rows) error) error {
+	defer db.metrics.time(op)()
+	err := clean(op, readLast(db.pool.SendBatch(ctx, b), b.Len(), read))
+	db.metrics.failed(op, err)
+	return err
+}
+
+// readLast drains n results, of which read gets the last, and closes them.
+func readLast(br pgx.BatchResults, n int, read func(pgx.Rows) error) error {
+	for range n - 1 {
+		if _, err := br.Exec(); err != nil {
+			_ = br.Close()
+			return err
+		}
+	}
+	rows, err := br.Query()
+	if err == nil && read != nil {
+		for rows.Next() {
+			if err = read(rows); err != nil {
+				break
+			}
+		}
+	}
+	rows.Close()
+	if err == nil {
+		err = rows.Err()
+	}
+	// Close reads the server's answer to Sync: the commit.
+	if cerr := br.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

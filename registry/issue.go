@@ -1,0 +1,295 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// IssueChallenges stores a batch of challenges and their Messages in one
+// transaction and returns the ids to publish on the lanes: the new Messages,
+// and those of requests delivered again whose Message is still queued. For a
+// request delivered again nothing else happens: no second code, no second
+// Message.
+//
+// Each challenge becomes, by the first rule that holds:
+//
+//   - conflict, when its Idempotency-Key belongs to another request (reason
+//     key_reused: another body; second_id: the same body under another id);
+//   - expired (deadline), when it was read after its deadline;
+//   - unbound, when the person has no active binding, or not the one that the
+//     code was made for any more (binding_changed);
+//   - superseded (newer), when a younger one of the same person, purpose and
+//     client is live: ids sort by accept time;
+//   - pending. The older live one, if any, ends superseded (newer), and its
+//     Message is cancelled if no bridge has it yet.
+func (db *DB) IssueChallenges(ctx context.Context, batch []mobileid.NewChallenge) ([]mobileid.LaneItem, error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	is := &issuing{db: db, now: db.clock(), batch: youngestFirst(batch)}
+	err := db.inTx(ctx, "issue challenges", func(tx pgx.Tx) error {
+		is.lanes = nil
+		if err := is.lock(ctx, tx); err != nil {
+			return err
+		}
+		is.decide()
+		return is.write(ctx, tx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(is.lanes) // oldest first, as they were accepted
+	return is.lanes, nil
+}
+
+// youngestFirst drops repeated ids and sorts by id, descending: going down
+// that list the first challenge of a person, purpose and client is the one
+// that stays, and those after it are older.
+func youngestFirst(batch []mobileid.NewChallenge) []*mobileid.NewChallenge {
+	out := make([]*mobileid.NewChallenge, len(batch))
+	for i := range batch {
+		out[i] = &batch[i]
+	}
+	// Stable: of two deliveries of one id the first in the batch is kept.
+	slices.SortStableFunc(out, func(a, b *mobileid.NewChallenge) int {
+		return bytes.Compare(b.Request.ID[:], a.Request.ID[:])
+	})
+	return slices.CompactFunc(out, func(a, b *mobileid.NewChallenge) bool { return a.Request.ID == b.Request.ID })
+}
+
+// liveKey is what only one challenge can be live for.
+type liveKey struct {
+	client  string
+	person  mobileid.Pseudonym
+	purpose string
+}
+
+func liveKeyOf(c *mobileid.NewChallenge) liveKey {
+	return liveKey{c.Request.Client, c.Person, c.Request.Purpose}
+}
+
+type fenceKey struct {
+	id      int64
+	version int
+}
+
+// issuing is one call of IssueChallenges.
+type issuing struct {
+	db    *DB
+	now   time.Time
+	batch []*mobileid.NewChallenge
+
+	// What the locks showed.
+	keys     map[keyOf]keyTaken
+	bound    map[fenceKey]bool
+	live     map[liveKey]mobileid.ID
+	existing map[mobileid.ID]*mobileid.LaneItem // nil: stored, nothing to publish
+	prices   map[string]price
+
+	// What was decided.
+	rows       []challengeRow
+	superseded []mobileid.ID
+	lanes      []mobileid.LaneItem
+}
+
+// challengeRow is a challenge to insert and the state it gets.
+type challengeRow struct {
+	*mobileid.NewChallenge
+	state  mobileid.ChallengeState
+	reason string
+}
+
+func (is *issuing) lock(ctx context.Context, tx pgx.Tx) error {
+	var reqs []request
+	var ids, persons [][]byte
+	var clients, purposes, operators []string
+	var bindings []int64
+	for _, c := range is.batch {
+		reqs = append(reqs, request{c.Request.ID, c.Request.Client, c.Request.BodyHash})
+		ids = append(ids, raw(c.Request.ID))
+		clients, persons, purposes = append(clients, c.Request.Client), append(persons, c.Person[:]), append(purposes, c.Request.Purpose)
+		if c.Binding != nil && c.Message != nil {
+			bindings = append(bindings, c.Binding.ID)
+			operators = append(operators, c.Message.Operator)
+		}
+	}
+	var err error
+	if is.keys, err = claimKeys(ctx, tx, reqs, is.now); err != nil {
+		return err
+	}
+
+	b := &pgx.Batch{}
+	is.bound = map[fenceKey]bool{}
+	// The lock of the binding lets one issuer at a time look at what is live
+	// for its person.
+	b.Queue(`select id, version, state from bindings where id = any($1) order by id for no key update`, bindings).
+		Query(func(rows pgx.Rows) error {
+			var f fenceKey
+			var state string
+			_, err := pgx.ForEachRow(rows, []any{&f.id, &f.version, &state}, func() error {
+				is.bound[f] = state == "active"
+				return nil
+			})
+			return err
+		})
+	b.Queue(`
+select from challenges where id in (
+	select unnest($1::bytea[])
+	union
+	select l.challenge_id from unnest($2::text[], $3::bytea[], $4::text[]) as k(client, person, purpose)
+	join live_challenges l on l.person = k.person and l.purpose = k.purpose and l.client = k.client)
+order by id for no key update`, ids, clients, persons, purposes)
+	is.live = map[liveKey]mobileid.ID{}
+	b.Queue(`
+select l.client, l.person, l.purpose, l.challenge_id
+from unnest($1::text[], $2::bytea[], $3::text[]) as k(client, person, purpose)
+join live_challenges l on l.person = k.person and l.purpose = k.purpose and l.client = k.client`, clients, persons, purposes).
+		Query(func(rows pgx.Rows) error {
+			var k liveKey
+			var person, id []byte
+			_, err := pgx.ForEachRow(rows, []any{&k.client, &person, &k.purpose, &id}, func() error {
+				k.person = toPseudonym(person)
+				is.live[k] = toID(id)
+				return nil
+			})
+			return err
+		})
+	is.existing = map[mobileid.ID]*mobileid.LaneItem{}
+	b.Queue(`
+select c.id, coalesce(m.state, ''), m.id, coalesce(m.operator, ''), coalesce(m.lane, ''), c.person
+from challenges c left join messages m on m.id = c.message_id where c.id = any($1)`, ids).
+		Query(func(rows pgx.Rows) error {
+			var id, message, person []byte
+			var state mobileid.MessageState
+			var item mobileid.LaneItem
+			_, err := pgx.ForEachRow(rows, []any{&id, &state, &message, &item.Operator, &item.Lane, &person}, func() error {
+				is.existing[toID(id)] = nil
+				if state == mobileid.MessageQueued {
+					again := item
+					again.ID, again.Person = toID(message), toPseudonym(person)
+					is.existing[toID(id)] = &again
+				}
+				return nil
+			})
+			return err
+		})
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return err
+	}
+	is.prices, err = prices(ctx, tx, operators, is.now)
+	return err
+}
+
+// decide goes from the youngest request to the oldest.
+func (is *issuing) decide() {
+	is.rows, is.superseded = nil, nil
+	for _, c := range is.batch {
+		if item, stored := is.existing[c.Request.ID]; stored {
+			if item != nil {
+				is.lanes = append(is.lanes, *item)
+			}
+			continue
+		}
+		state, reason := is.judge(c)
+		is.rows = append(is.rows, challengeRow{c, state, reason})
+		if state != mobileid.ChallengePending {
+			continue
+		}
+		if older, ok := is.live[liveKeyOf(c)]; ok {
+			is.superseded = append(is.superseded, older)
+		}
+		is.live[liveKeyOf(c)] = c.Request.ID
+		is.lanes = append(is.lanes, mobileid.LaneItem{
+			ID: c.Message.ID, Operator: c.Message.Operator, Lane: c.Message.Lane, Person: c.Message.Person,
+		})
+	}
+}
+
+func (is *issuing) judge(c *mobileid.NewChallenge) (mobileid.ChallengeState, string) {
+	r := request{c.Request.ID, c.Request.Client, c.Request.BodyHash}
+	if reason := is.keys[r.key()].contradicts(r); reason != "" {
+		return mobileid.ChallengeConflict, reason
+	}
+	if is.now.After(c.Request.Deadline) {
+		return mobileid.ChallengeExpired, "deadline"
+	}
+	if c.Binding == nil || c.Message == nil {
+		return mobileid.ChallengeUnbound, "unbound"
+	}
+	if !is.bound[fenceKey{c.Binding.ID, c.Binding.Version}] {
+		return mobileid.ChallengeUnbound, "binding_changed"
+	}
+	if live, ok := is.live[liveKeyOf(c)]; ok && bytes.Compare(live[:], c.Request.ID[:]) > 0 {
+		return mobileid.ChallengeSuperseded, "newer"
+	}
+	return mobileid.ChallengePending, ""
+}
+
+const insertLiveSQL = `
+insert into live_challenges (client, person, purpose, challenge_id, expires_at) values ($1, $2, $3, $4, $5)
+on conflict (person, purpose, client) do update set challenge_id = excluded.challenge_id, expires_at = excluded.expires_at`
+
+const insertChallengeSQL = `
+with ended as (
+	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state, reason,
+		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, ended_at,
+		source_topic, source_partition, source_offset)
+	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $1, $17, $18, $19, $20, $21)
+	returning id, client, state, reason, state_version)
+insert into outbox (subject, client, state, reason, version, at)
+select id, client, state, reason, state_version, $1 from ended`
+
+func (is *issuing) write(ctx context.Context, tx pgx.Tx) error {
+	b := &pgx.Batch{}
+	if len(is.superseded) > 0 {
+		ids := rawIDs(is.superseded)
+		// The challenges are locked already; what pays for a Message that waits
+		// for its retry, and the Message, come after them.
+		b.Queue(lockAccountsOfChallengesSQL, ids)
+		b.Queue(lockMessagesOfChallengesSQL, ids)
+		queueEnd(b, endArgs{now: is.now, ids: ids, state: mobileid.ChallengeSuperseded, reason: "newer"})
+	}
+	for i := range is.rows {
+		is.queueRow(b, &is.rows[i])
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return tx.SendBatch(ctx, b).Close()
+}
+
+func (is *issuing) queueRow(b *pgx.Batch, row *challengeRow) {
+	r := &row.Request
+	var bindingID *int64
+	var bindingVersion *int
+	var message []byte
+	var ended *time.Time
+	nonce := ""
+	expires := row.ExpiresAt
+	if row.state == mobileid.ChallengePending {
+		bindingID, bindingVersion = &row.Binding.ID, &row.Binding.Version
+		message, nonce = raw(row.Message.ID), row.Nonce
+	} else {
+		ended = &is.now
+	}
+	if expires.IsZero() {
+		expires = r.Deadline
+	}
+	b.Queue(insertChallengeSQL, is.now, raw(r.ID), r.Client, row.Person[:], r.Purpose, r.Locale, r.ContextHash, r.ClientRef,
+		r.BodyHash, row.state, row.reason, bindingID, bindingVersion, nonce, message, row.Tries, expires, ended,
+		row.Source.Topic, row.Source.Partition, row.Source.Offset)
+	if row.state != mobileid.ChallengePending {
+		return
+	}
+	b.Queue(insertLiveSQL, r.Client, row.Person[:], r.Purpose, raw(r.ID), expires)
+	queueMessage(b, is.now, row.Message, messageOrigin{
+		challenge: r.ID, clientRef: r.ClientRef, bodyHash: r.BodyHash, source: row.Source,
+		price: is.prices[row.Message.Operator],
+	})
+}

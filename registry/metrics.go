@@ -1,0 +1,64 @@
+package registry
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mobileid/internal/mobileid"
+)
+
+type metrics struct {
+	seconds   *prometheus.HistogramVec
+	errors    *prometheus.CounterVec
+	admitted  *prometheus.CounterVec
+	swept     *prometheus.CounterVec
+	relayed   prometheus.Counter
+	unmatched prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "mobileid_registry_seconds",
+			Help:    "Time of a registry operation, the commit included.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}, []string{"op"}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mobileid_registry_errors_total",
+			Help: "Registry operations that failed, by kind of error.",
+		}, []string{"op", "kind"}),
+		admitted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mobileid_registry_admissions_total",
+			Help: "Verdicts of admission, with the state that the Message got or has.",
+		}, []string{"verdict", "state"}),
+		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mobileid_registry_swept_total",
+			Help: "Rows that the sweeper ended, returned or removed.",
+		}, []string{"what"}),
+		relayed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mobileid_registry_relayed_total",
+			Help: "Outbox rows published.",
+		}),
+		unmatched: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mobileid_registry_receipts_unmatched_total",
+			Help: "Receipts stored without a Message part that they belong to.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.unmatched)
+	}
+	return m
+}
+
+// time starts the clock of an operation; the returned function stops it.
+func (m *metrics) time(op string) func() {
+	start := time.Now()
+	return func() { m.seconds.WithLabelValues(op).Observe(time.Since(start).Seconds()) }
+}
+
+func (m *metrics) failed(op string, err error) {
+	if err != nil {
+		m.errors.WithLabelValues(op, string(mobileid.KindOf(err))).Inc()
+	}
+}

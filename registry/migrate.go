@@ -1,0 +1,116 @@
+package registry
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migrateLock is the advisory lock that lets one process migrate at a time.
+const migrateLock = 0x6d6f62696c656964 // "mobileid"
+
+type migration struct {
+	version int
+	name    string
+	sql     string
+}
+
+// migrations returns the embedded files NNNN_name.sql in order. They are part
+// of the program, so a wrong name is a bug that the tests find.
+func migrations() ([]migration, error) {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", err)
+	}
+	sort.Strings(names)
+	out := make([]migration, 0, len(names))
+	for i, name := range names {
+		number, _, _ := strings.Cut(path.Base(name), "_")
+		v, err := strconv.Atoi(number)
+		if err != nil || v != i+1 {
+			return nil, fmt.Errorf("migration %s: want number %04d", path.Base(name), i+1)
+		}
+		sql, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("migration %s: %w", path.Base(name), err)
+		}
+		out = append(out, migration{version: v, name: path.Base(name), sql: string(sql)})
+	}
+	return out, nil
+}
+
+// Migrate brings the schema forward and makes the partitions around now.
+// Several processes may call it at once; a migration runs once, in its own
+// transaction. There is no way back: a mistake is mended by the next number.
+func (db *DB) Migrate(ctx context.Context) error {
+	all, err := migrations()
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if err := db.apply(ctx, m); err != nil {
+			return fmt.Errorf("migration %s: %w", m.name, err)
+		}
+	}
+	return db.EnsurePartitions(ctx, db.clock())
+}
+
+func (db *DB) apply(ctx context.Context, m migration) error {
+	return db.inTx(ctx, "migrate", func(tx pgx.Tx) error {
+		b := &pgx.Batch{}
+		b.Queue(`set local statement_timeout = 0`)
+		b.Queue(`select pg_advisory_xact_lock($1)`, int64(migrateLock))
+		b.Queue(`create table if not exists schema_migrations (
+			version integer primary key, name text not null, applied_at timestamptz not null default now())`)
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
+			return err
+		}
+		var done bool
+		err := tx.QueryRow(ctx, `select exists (select from schema_migrations where version = $1)`, m.version).Scan(&done)
+		if err != nil || done {
+			return err
+		}
+		if _, err := tx.Exec(ctx, m.sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `insert into schema_migrations (version, name) values ($1, $2)`, m.version, m.name)
+		return err
+	})
+}
+
+// CheckSchema refuses a schema older than this program (KindInvalid, code
+// "schema_old"). A newer one is accepted: migrations only add, so that a
+// version can be rolled out process by process.
+func (db *DB) CheckSchema(ctx context.Context) error {
+	all, err := migrations()
+	if err != nil {
+		return err
+	}
+	var have bool
+	if err := db.pool.QueryRow(ctx, `select to_regclass('schema_migrations') is not null`).Scan(&have); err != nil {
+		return clean("check schema", err)
+	}
+	version := 0
+	if have {
+		if err := db.pool.QueryRow(ctx, `select coalesce(max(version), 0) from schema_migrations`).Scan(&version); err != nil {
+			return clean("check schema", err)
+		}
+	}
+	if want := all[len(all)-1].version; version < want {
+		return mobileid.Invalid("", "schema_old",
+			fmt.Sprintf("the schema is at version %d, this program needs %d: run mobileid migrate", version, want))
+	}
+	return nil
+}

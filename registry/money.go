@@ -1,0 +1,84 @@
+package registry
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// Credit adds to what an account may spend. (source, seq) names the credit at
+// who told us: told again, nothing changes; told again with another account or
+// amount is KindConflict, code "credit_differs". An unknown account or an
+// amount that is not positive is KindInvalid.
+func (db *DB) Credit(ctx context.Context, account int64, source, seq string, amount mobileid.Money) error {
+	return db.inTx(ctx, "credit", func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+insert into credits (source, seq, account_id, amount, at) values ($1, $2, $3, $4, $5)
+on conflict (source, seq) do nothing`, source, seq, account, int64(amount), db.clock())
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 1 {
+			_, err = tx.Exec(ctx, `update accounts set granted = granted + $2 where id = $1`, account, int64(amount))
+			return err
+		}
+		var same bool
+		err = tx.QueryRow(ctx, `
+select account_id = $3 and amount = $4 from credits where source = $1 and seq = $2`, source, seq, account, int64(amount)).Scan(&same)
+		if err == nil && !same {
+			return conflict("credit_differs", "this credit was told before with another account or amount")
+		}
+		return err
+	})
+}
+
+// SetTariff sets the price of one Message to an operator from a date on, in
+// tiyin. The price of a Message is the one in force when it is queued; an
+// operator without a tariff costs nothing. The same date again with another
+// amount is KindConflict, code "tariff_differs": a price that was in force is
+// not rewritten.
+func (db *DB) SetTariff(ctx context.Context, operator string, amount mobileid.Money, from time.Time) error {
+	return db.inTx(ctx, "set tariff", func(tx pgx.Tx) error {
+		var same bool
+		err := tx.QueryRow(ctx, `
+with new as (
+	insert into tariffs (operator, amount, valid_from) values ($1, $2, $3)
+	on conflict (operator, valid_from) do nothing returning amount)
+select amount = $2 from new
+union all
+select amount = $2 from tariffs where operator = $1 and valid_from = $3`, operator, int64(amount), from).Scan(&same)
+		if err == nil && !same {
+			return conflict("tariff_differs", "another amount is in force from that date")
+		}
+		return err
+	})
+}
+
+// price is what a Message costs by a tariff.
+type price struct {
+	tariff *int32 // nil: no tariff in force
+	amount int64  // tiyin
+}
+
+// prices reads the tariffs in force at a time.
+func prices(ctx context.Context, tx pgx.Tx, operators []string, at time.Time) (map[string]price, error) {
+	rows, err := tx.Query(ctx, `
+select distinct on (operator) operator, id, amount from tariffs
+where operator = any($1) and valid_from <= $2 order by operator, valid_from desc`, operators, at)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]price, len(operators))
+	var operator string
+	var id int32
+	var amount int64
+	_, err = pgx.ForEachRow(rows, []any{&operator, &id, &amount}, func() error {
+		tariff := id
+		out[operator] = price{tariff: &tariff, amount: amount}
+		return nil
+	})
+	return out, err
+}

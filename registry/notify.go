@@ -1,0 +1,150 @@
+package registry
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// QueueNotifications stores a batch of notifications in one transaction and
+// returns the ids to publish on the lanes, as IssueChallenges does. A
+// notification is its one Message, so what cannot be sent is a Message that
+// has ended, without a text:
+//
+//   - cancelled, when its Idempotency-Key belongs to another request (reason
+//     key_reused or second_id);
+//   - expired (deadline), when it was read after its deadline;
+//   - cancelled (unbound), when the person has no active binding. Not fenced:
+//     there was never a binding that could be gone; not undeliverable: that is
+//     an operator's word; not failed: nothing went wrong.
+//
+// Whether the binding still holds is asked at admission, by the fence.
+func (db *DB) QueueNotifications(ctx context.Context, batch []mobileid.NewNotification) ([]mobileid.LaneItem, error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	now := db.clock()
+	var lanes []mobileid.LaneItem
+	err := db.inTx(ctx, "queue notifications", func(tx pgx.Tx) error {
+		lanes = nil
+		q, err := loadNotifications(ctx, tx, batch, now)
+		if err != nil {
+			return err
+		}
+		b := &pgx.Batch{}
+		for i := range batch {
+			if item, ok := q.add(b, &batch[i]); ok {
+				lanes = append(lanes, item)
+			}
+		}
+		if b.Len() == 0 {
+			return nil
+		}
+		return tx.SendBatch(ctx, b).Close()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return lanes, nil
+}
+
+// notifying is one call of QueueNotifications.
+type notifying struct {
+	now      time.Time
+	keys     map[keyOf]keyTaken
+	prices   map[string]price
+	existing map[mobileid.ID]*mobileid.LaneItem // nil: stored, nothing to publish
+}
+
+func loadNotifications(ctx context.Context, tx pgx.Tx, batch []mobileid.NewNotification, now time.Time) (*notifying, error) {
+	var reqs []request
+	var ids [][]byte
+	var operators []string
+	for i := range batch {
+		n := &batch[i]
+		reqs = append(reqs, request{n.Request.ID, n.Request.Client, n.Request.BodyHash})
+		ids = append(ids, raw(n.Request.ID))
+		if n.Message != nil {
+			operators = append(operators, n.Message.Operator)
+		}
+	}
+	q := &notifying{now: now, existing: map[mobileid.ID]*mobileid.LaneItem{}}
+	var err error
+	if q.keys, err = claimKeys(ctx, tx, reqs, now); err != nil {
+		return nil, err
+	}
+	if q.prices, err = prices(ctx, tx, operators, now); err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, `select id, state, operator, lane, person from messages where id = any($1)`, ids)
+	if err != nil {
+		return nil, err
+	}
+	var id, person []byte
+	var state mobileid.MessageState
+	var item mobileid.LaneItem
+	_, err = pgx.ForEachRow(rows, []any{&id, &state, &item.Operator, &item.Lane, &person}, func() error {
+		q.existing[toID(id)] = nil
+		if state == mobileid.MessageQueued {
+			again := item
+			again.ID, again.Person = toID(id), toPseudonym(person)
+			q.existing[again.ID] = &again
+		}
+		return nil
+	})
+	return q, err
+}
+
+// add queues the row of a notification and returns what to publish for it.
+func (q *notifying) add(b *pgx.Batch, n *mobileid.NewNotification) (mobileid.LaneItem, bool) {
+	if item, stored := q.existing[n.Request.ID]; stored {
+		if item == nil {
+			return mobileid.LaneItem{}, false
+		}
+		return *item, true
+	}
+	q.existing[n.Request.ID] = nil // a second delivery in this batch finds it stored
+	state, reason := q.judge(n)
+	if state != mobileid.MessageQueued {
+		q.addEnded(b, n, state, reason)
+		return mobileid.LaneItem{}, false
+	}
+	queueMessage(b, q.now, n.Message, messageOrigin{
+		clientRef: n.Request.ClientRef, bodyHash: n.Request.BodyHash, source: n.Source, price: q.prices[n.Message.Operator],
+	})
+	return mobileid.LaneItem{
+		ID: n.Message.ID, Operator: n.Message.Operator, Lane: n.Message.Lane, Person: n.Message.Person,
+	}, true
+}
+
+func (q *notifying) judge(n *mobileid.NewNotification) (mobileid.MessageState, string) {
+	r := request{n.Request.ID, n.Request.Client, n.Request.BodyHash}
+	if reason := q.keys[r.key()].contradicts(r); reason != "" {
+		return mobileid.MessageCancelled, reason
+	}
+	if q.now.After(n.Request.Deadline) {
+		return mobileid.MessageExpired, "deadline"
+	}
+	if n.Message == nil {
+		return mobileid.MessageCancelled, "unbound"
+	}
+	return mobileid.MessageQueued, ""
+}
+
+const insertEndedMessageSQL = `
+with changed as (
+	insert into messages (id, client, person, lane, operator, text_id, amount, deadline, parts, state, reason,
+		client_ref, body_hash, queued_at, ended_at, source_topic, source_partition, source_offset)
+	values ($2, $3, $4, 'bulk', '', $5, 0, $6, 0, $7, $8, $9, $10, $1, $1, $11, $12, $13)
+	returning id, client, state, reason, state_version)
+insert into outbox (subject, client, state, reason, version, at)
+select id, client, state, reason, state_version, $1 from changed`
+
+func (q *notifying) addEnded(b *pgx.Batch, n *mobileid.NewNotification, state mobileid.MessageState, reason string) {
+	r := &n.Request
+	b.Queue(insertEndedMessageSQL, q.now, raw(r.ID), r.Client, n.Person[:], r.TextID, r.Deadline, state, reason,
+		r.ClientRef, r.BodyHash, n.Source.Topic, n.Source.Partition, n.Source.Offset)
+}

@@ -1,0 +1,288 @@
+package registry
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// Operators' ids wrap and repeat, so a receipt belongs to the last part that
+// was answered with its id, on its account, to its destination, in this time.
+const (
+	receiptWindow = 72 * time.Hour
+	// clockSkew lets a receipt seem a little older than the answer: two hosts
+	// may have written the two times.
+	clockSkew = 5 * time.Minute
+)
+
+// matchSQL finds the part of each receipt.
+const matchSQL = `
+select r.ord, p.message_id, p.part, p.link, p.sequence
+from unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[]) with ordinality as r(account, operator_id, dest, at, ord)
+join lateral (
+	select message_id, part, link, sequence from message_parts p
+	where p.operator_id = r.operator_id and p.account = r.account and p.dest = r.dest
+	  and p.answered_at > r.at - $5::interval and p.answered_at < r.at + $6::interval
+	order by p.answered_at desc limit 1) p on true
+where r.operator_id <> ''`
+
+// attachSQL stores receipts with the parts they belong to. The first final
+// receipt of a part is its state; a repeated one adds nothing.
+const attachSQL = `
+with r as (
+	select * from unnest($1::bytea[], $2::integer[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+	     with ordinality as r(id, part, link, sequence, state, stat, err, at, ord)
+), fresh as (
+	select distinct on (r.id, r.part, r.state, r.stat, r.err) r.*
+	from r left join receipts x on x.message_id = r.id and x.part = r.part
+	     and x.state = r.state and x.stat = r.stat and x.err = r.err
+	where x.message_id is null
+	order by r.id, r.part, r.state, r.stat, r.err, r.ord
+), kept as (
+	insert into receipts (message_id, part, seen, state, stat, err, received_at)
+	select f.id, f.part, coalesce(max(x.seen), 0) + row_number() over (partition by f.id, f.part order by f.ord),
+	       f.state, f.stat, f.err, f.at
+	from fresh f left join receipts x on x.message_id = f.id and x.part = f.part
+	group by f.id, f.part, f.state, f.stat, f.err, f.at, f.ord
+), final as (
+	select distinct on (id, part, link, sequence) id, part, link, sequence, state
+	from r where state <> '' order by id, part, link, sequence, ord
+)
+update message_parts p set receipt = f.state from final f
+where p.message_id = f.id and p.part = f.part and p.link = f.link and p.sequence = f.sequence and p.receipt = ''`
+
+// foldSQL moves Messages whose parts all have a final receipt. A part that was
+// submitted twice (a code in doubt, sent again) is delivered if either was, and
+// failed only if every answered submission of it failed. While a bridge has
+// the Message only a delivery ends it: a failure may be of the earlier try.
+//
+// The charge follows the receipt even after the Message has ended otherwise,
+// in one direction: what the operator did not deliver is given back.
+const foldSQL = `
+with part as (
+	select message_id, part, bool_or(receipt = 'delivered') as delivered,
+	       coalesce(bool_and(receipt <> '') filter (where operator_id <> ''), false) as final,
+	       min(receipt) filter (where receipt not in ('', 'delivered')) as failure
+	from message_parts where message_id = any($2) group by message_id, part
+), whole as (
+	select message_id, bool_and(delivered) as delivered, min(failure) filter (where not delivered) as failure
+	from part group by message_id having bool_and(delivered or final)
+), final as (
+	select m.id, m.challenge_id, m.state, m.ended_at, case when w.delivered then 'delivered' else w.failure end as next
+	from whole w join messages m on m.id = w.message_id
+), moves as (
+	select * from final where state in ('sent', 'in_doubt') or (state = 'admitted' and next = 'delivered')
+), changed as (
+	update messages m set state = v.next, reason = 'receipt', state_version = m.state_version + 1,
+	       sealed = null, seal_key = null, owner = null, ended_at = $1
+	from moves v where m.id = v.id
+	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
+), posted as (
+	update charges h set state = 'posted', settled_at = $1
+	from moves v where h.message_id = v.id and h.state = 'pending' and v.next = 'delivered'
+	returning h.account_id, h.amount
+), voided as (
+	update charges h set state = 'voided', settled_at = $1
+	from moves v where h.message_id = v.id and h.state = 'pending' and v.next <> 'delivered'
+	returning h.account_id, h.amount
+), reversed as (
+	update charges h set state = 'reversed', reversed_at = $1
+	from final f where h.message_id = f.id and h.state = 'posted' and f.next <> 'delivered' and f.state <> 'delivered'
+	     and f.state <> 'admitted'
+	returning h.account_id, h.amount
+), postings as (
+	select account_id, -amount as pending, amount as posted from posted
+	union all select account_id, -amount, 0 from voided
+	union all select account_id, 0, -amount from reversed
+), ended as (
+	update challenges c set state = case v.next when 'failed' then 'failed' else 'undeliverable' end,
+	       reason = 'receipt_' || v.next, state_version = c.state_version + 1, ended_at = $1
+	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.next <> 'delivered'
+	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
+), done as (
+	delete from retries r using moves v where r.message_id = v.id
+), ` + tailSQL + `
+select count(*) from changed`
+
+// receiptStates are what a receipt may say; "" is not final.
+var receiptStates = map[mobileid.MessageState]bool{
+	"": true, mobileid.MessageDelivered: true, mobileid.MessageUndeliverable: true, mobileid.MessageExpired: true,
+	mobileid.MessageRejected: true, mobileid.MessageFailed: true,
+}
+
+// StoreReceipts keeps delivery receipts and returns how many of them belong to
+// a Message that we know. Storing the same receipt again changes nothing.
+//
+// A Message ends when each of its parts has a final receipt: delivered if all
+// are, otherwise as the failure says; a code that was not delivered ends its
+// challenge (undeliverable, or failed). Delivered posts a charge that is still
+// pending; a failure voids it, or reverses it if it was posted (promise P3). A
+// Message that had ended keeps its state; the receipt is kept as a fact.
+//
+// What matches nothing is kept too: the answer it belongs to may be on its way
+// (Settle and the sweeper look), or be missing for good (reconciliation).
+func (db *DB) StoreReceipts(ctx context.Context, receipts []mobileid.Receipt) (matched int, err error) {
+	for i := range receipts {
+		if !receiptStates[receipts[i].State] {
+			return 0, mobileid.Invalid("state", "receipt_state", "a receipt says delivered, undeliverable, expired, rejected, failed or nothing final")
+		}
+	}
+	if len(receipts) == 0 {
+		return 0, nil
+	}
+	found, err := db.match(ctx, receipts)
+	if err != nil {
+		return 0, err
+	}
+	err = db.inTx(ctx, "store receipts", func(tx pgx.Tx) error {
+		matched = 0
+		b := &pgx.Batch{}
+		at := &attachment{}
+		var rest []mobileid.Receipt
+		for i := range receipts {
+			if p, ok := found[i]; ok {
+				at.add(p, &receipts[i])
+				matched++
+			} else {
+				rest = append(rest, receipts[i])
+			}
+		}
+		queueUnmatched(b, rest)
+		if at.len() > 0 {
+			at.queue(b, db.clock())
+		}
+		return tx.SendBatch(ctx, b).Close()
+	})
+	if err != nil {
+		return 0, err
+	}
+	db.metrics.unmatched.Add(float64(len(receipts) - matched))
+	return matched, nil
+}
+
+// queueUnmatched queues the receipts that belong to nothing yet, in the order
+// of their key: two transactions with the same ones wait for each other.
+func queueUnmatched(b *pgx.Batch, receipts []mobileid.Receipt) {
+	if len(receipts) == 0 {
+		return
+	}
+	n := len(receipts)
+	accounts, ids, dests, states := make([]string, n), make([]string, n), make([][]byte, n), make([]string, n)
+	stats, errs, at := make([]string, n), make([]string, n), make([]time.Time, n)
+	for i := range receipts {
+		r := &receipts[i]
+		accounts[i], ids[i], dests[i], states[i] = r.Account, r.OperatorID, r.Dest[:], string(r.State)
+		stats[i], errs[i], at[i] = r.Stat, r.Err, r.At
+	}
+	b.Queue(`
+insert into receipts_unmatched (account, operator_id, dest, state, stat, err, received_at)
+select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+	as r(account, operator_id, dest, state, stat, err, received_at)
+order by operator_id, account, dest, stat, err
+on conflict do nothing`, accounts, ids, dests, states, stats, errs, at)
+}
+
+// partRef names one submission of one part.
+type partRef struct {
+	message  mobileid.ID
+	part     int32
+	link     string
+	sequence int64
+}
+
+// match finds the parts of receipts, by their place in the slice. It takes no
+// lock: the keys of a part never change.
+func (db *DB) match(ctx context.Context, receipts []mobileid.Receipt) (map[int]partRef, error) {
+	n := len(receipts)
+	accounts, ids, dests, at := make([]string, n), make([]string, n), make([][]byte, n), make([]time.Time, n)
+	for i := range receipts {
+		r := &receipts[i]
+		accounts[i], ids[i], dests[i], at[i] = r.Account, r.OperatorID, r.Dest[:], r.At
+	}
+	b := &pgx.Batch{}
+	b.Queue(matchSQL, accounts, ids, dests, at, receiptWindow, clockSkew)
+	out := make(map[int]partRef, n)
+	err := db.send(ctx, "match receipts", b, func(r pgx.Rows) error {
+		var ord int
+		var p partRef
+		var id []byte
+		err := r.Scan(&ord, &id, &p.part, &p.link, &p.sequence)
+		p.message = toID(id)
+		out[ord-1] = p
+		return err
+	})
+	return out, err
+}
+
+// attachment is a batch of receipts with their parts, as arrays.
+type attachment struct {
+	messages          [][]byte
+	parts             []int32
+	links             []string
+	sequences         []int64
+	states, stats, er []string
+	at                []time.Time
+}
+
+func (a *attachment) len() int { return len(a.messages) }
+
+func (a *attachment) add(p partRef, r *mobileid.Receipt) {
+	a.messages, a.parts = append(a.messages, raw(p.message)), append(a.parts, p.part)
+	a.links, a.sequences = append(a.links, p.link), append(a.sequences, p.sequence)
+	a.states, a.stats = append(a.states, string(r.State)), append(a.stats, r.Stat)
+	a.er, a.at = append(a.er, r.Err), append(a.at, r.At)
+}
+
+// queue queues the locks, the receipts and what follows from them.
+func (a *attachment) queue(b *pgx.Batch, now time.Time) {
+	ids := slices.CompactFunc(slices.SortedFunc(slices.Values(a.messages), slices.Compare), slices.Equal)
+	lockFromMessages(b, ids)
+	b.Queue(attachSQL, a.messages, a.parts, a.links, a.sequences, a.states, a.stats, a.er, a.at)
+	b.Queue(foldSQL, now, ids)
+}
+
+// rematch looks again for the parts of unmatched receipts and returns how many
+// it found.
+func (db *DB) rematch(ctx context.Context, ids []int64) (int, error) {
+	matched := 0
+	err := db.inTx(ctx, "rematch receipts", func(tx pgx.Tx) error {
+		matched = 0
+		rows, err := tx.Query(ctx, `
+select r.id, r.state, r.stat, r.err, r.received_at, p.message_id, p.part, p.link, p.sequence
+from (select * from receipts_unmatched where id = any($1) order by id for update skip locked) r
+join lateral (
+	select message_id, part, link, sequence from message_parts p
+	where p.operator_id = r.operator_id and p.account = r.account and p.dest = r.dest
+	  and p.answered_at > r.received_at - $2::interval and p.answered_at < r.received_at + $3::interval
+	order by p.answered_at desc limit 1) p on true
+where r.operator_id <> ''`, ids, receiptWindow, clockSkew)
+		if err != nil {
+			return err
+		}
+		at := &attachment{}
+		var found []int64
+		var id int64
+		var r mobileid.Receipt
+		var p partRef
+		var message []byte
+		_, err = pgx.ForEachRow(rows, []any{&id, &r.State, &r.Stat, &r.Err, &r.At, &message, &p.part, &p.link, &p.sequence}, func() error {
+			p.message = toID(message)
+			found = append(found, id)
+			at.add(p, &r)
+			return nil
+		})
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		matched = len(found)
+		b := &pgx.Batch{}
+		at.queue(b, db.clock())
+		b.Queue(`delete from receipts_unmatched where id = any($1)`, found)
+		return tx.SendBatch(ctx, b).Close()
+	})
+	return matched, err
+}

@@ -1,0 +1,139 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// Publisher is where statuses go: Kafka.
+type Publisher interface {
+	// PublishStatuses returns nil only when all of them are durable.
+	PublishStatuses(ctx context.Context, changes []mobileid.StatusChanged) error
+}
+
+// RelayConfig is the pace of a Relay. The zero value is the default.
+type RelayConfig struct {
+	Busy  time.Duration // pause after a batch that was not empty; 20 ms
+	Idle  time.Duration // longest pause while there is nothing; 200 ms
+	Batch int           // rows at once; 500
+}
+
+func (c RelayConfig) withDefaults() RelayConfig {
+	c.Busy = cmp.Or(c.Busy, 20*time.Millisecond)
+	c.Idle = max(cmp.Or(c.Idle, 200*time.Millisecond), c.Busy)
+	c.Batch = cmp.Or(c.Batch, 500)
+	return c
+}
+
+// Relay publishes the outbox. Its promise: every status that a committed
+// transaction wrote is published at least once. A row is deleted in the
+// transaction that waits for the publisher, so a crash in between publishes it
+// again, never not at all. Any number of relays may run: they skip each
+// other's rows. Then two statuses of one subject may come in the wrong order,
+// which is why each carries its version and readers ignore lower ones.
+type Relay struct {
+	db  *DB
+	pub Publisher
+	cfg RelayConfig
+}
+
+// NewRelay makes a relay; Run runs it.
+func NewRelay(db *DB, pub Publisher, cfg RelayConfig) *Relay {
+	return &Relay{db: db, pub: pub, cfg: cfg.withDefaults()}
+}
+
+// Run relays until ctx ends, and then returns nil. Postgres or the publisher
+// being away is waited out, with a pause that grows to 2 s.
+func (r *Relay) Run(ctx context.Context) error {
+	pause := r.cfg.Busy
+	for {
+		n, err := r.Once(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			r.db.log.LogAttrs(ctx, levelOf(err), "statuses wait in the outbox", errAttr(err))
+			pause = min(max(2*pause, 100*time.Millisecond), 2*time.Second)
+		case n == r.cfg.Batch:
+			pause = 0
+		case n > 0:
+			pause = r.cfg.Busy
+		default:
+			pause = min(max(2*pause, r.cfg.Busy), r.cfg.Idle)
+		}
+		if !sleep(ctx, pause) {
+			return nil
+		}
+	}
+}
+
+// Once relays at most one batch and returns how many rows it had.
+func (r *Relay) Once(ctx context.Context) (int, error) {
+	var changes []mobileid.StatusChanged
+	err := r.db.inTx(ctx, "relay", func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+delete from outbox where seq in (select seq from outbox order by seq limit $1 for update skip locked)
+returning seq, subject, challenge, client, state, reason, version, at`, r.cfg.Batch)
+		if err != nil {
+			return err
+		}
+		if changes, err = scanStatuses(rows); err != nil || len(changes) == 0 {
+			return err
+		}
+		return r.pub.PublishStatuses(ctx, changes)
+	})
+	if err != nil {
+		return 0, err
+	}
+	r.db.metrics.relayed.Add(float64(len(changes)))
+	return len(changes), nil
+}
+
+// scanStatuses reads outbox rows in the order they were written.
+func scanStatuses(rows pgx.Rows) ([]mobileid.StatusChanged, error) {
+	var events []mobileid.StatusEvent
+	var e mobileid.StatusEvent
+	var subject, challenge []byte
+	c := &e.Change
+	_, err := pgx.ForEachRow(rows, []any{&e.Seq, &subject, &challenge, &c.Client, &c.State, &c.Reason, &c.Version, &c.At}, func() error {
+		c.ID, c.Challenge = toID(subject), toID(challenge)
+		c.Terminal = terminal(c.ID, c.State)
+		events = append(events, e)
+		return nil
+	})
+	slices.SortFunc(events, func(a, b mobileid.StatusEvent) int { return cmp.Compare(a.Seq, b.Seq) })
+	changes := make([]mobileid.StatusChanged, len(events))
+	for i := range events {
+		changes[i] = events[i].Change
+	}
+	return changes, err
+}
+
+// terminal asks the vocabulary, by the kind that the id has.
+func terminal(id mobileid.ID, state string) bool {
+	if id.Kind() == mobileid.KindChallenge {
+		return mobileid.ChallengeState(state).Terminal()
+	}
+	return mobileid.MessageState(state).Terminal()
+}
+
+// sleep waits, and reports whether ctx is still on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,185 @@
+package registry
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// settleSQL moves the Messages that this bridge has, after its rows were
+// locked.
+const settleSQL = `
+with moves as (
+	select o.*, m.challenge_id, m.operator, m.resends, o.next in ('rejected', 'failed', 'expired') as ends
+	from unnest($3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[])
+	     as o(id, next, why, link, retry_at, submitted_at)
+	join messages m on m.id = o.id
+	where m.owner = $2 and (m.state = 'admitted' or (m.state = 'in_doubt' and o.next in ('sent', 'rejected')))
+), changed as (
+	update messages m set
+		state = v.next, reason = v.why, state_version = m.state_version + 1,
+		link = v.link, retry_at = case when v.next = 'retry' then v.retry_at end,
+		submitted_at = coalesce(v.submitted_at, m.submitted_at),
+		owner = case when v.next = 'in_doubt' then m.owner end,
+		sealed = case when v.ends or v.next = 'sent' then null else m.sealed end,
+		seal_key = case when v.ends or v.next = 'sent' then null else m.seal_key end,
+		ended_at = case when v.ends then $1::timestamptz end
+	from moves v where m.id = v.id
+	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
+), settled as (
+	update charges h set state = case when v.next = 'sent' then 'posted' else 'voided' end, settled_at = $1
+	from moves v where h.message_id = v.id and h.state = 'pending' and (v.ends or v.next = 'sent')
+	returning h.account_id, h.amount, h.state
+), postings as (
+	select account_id, -amount as pending, case when state = 'posted' then amount else 0 end as posted from settled
+), ended as (
+	update challenges c set
+		state = case v.next when 'rejected' then 'undeliverable' else v.next end,
+		reason = v.why, state_version = c.state_version + 1, ended_at = $1
+	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.ends
+	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
+), again as (
+	insert into retries (message_id, operator, due_at)
+	select id, operator, case when next = 'retry' then coalesce(retry_at, $1) else $1 end from moves
+	where next = 'retry' or (next = 'in_doubt' and challenge_id is not null and resends = 0)
+	on conflict (message_id) do update set due_at = excluded.due_at
+), done as (
+	delete from retries r using moves v where r.message_id = v.id and (v.ends or v.next = 'sent')
+), ` + tailSQL + `
+select count(*) from changed`
+
+// storePartsSQL keeps what the operator answered, even for a Message that has
+// gone on without us: it is a fact, and a receipt may come for it. An answer
+// that came late fills the row that was stored without one.
+const storePartsSQL = `
+insert into message_parts (message_id, part, account, operator_id, dest, link, sequence, status, answered_at)
+select p.id, p.part, $1, p.operator_id, p.dest, p.link, p.sequence, p.status, p.answered_at
+from unnest($2::bytea[], $3::integer[], $4::text[], $5::bytea[], $6::text[], $7::bigint[], $8::bigint[], $9::timestamptz[])
+     as p(id, part, operator_id, dest, link, sequence, status, answered_at)
+join messages m on m.id = p.id
+order by p.id, p.part
+on conflict (message_id, part, link, sequence) do update
+set operator_id = excluded.operator_id, status = excluded.status, answered_at = excluded.answered_at
+where message_parts.operator_id = '' and message_parts.answered_at is null`
+
+// waitingReceiptsSQL finds receipts that came before the answer they belong to.
+const waitingReceiptsSQL = `
+select r.id from unnest($2::text[], $3::bytea[]) as p(operator_id, dest)
+join receipts_unmatched r on r.operator_id = p.operator_id and r.account = $1 and r.dest = p.dest
+where p.operator_id <> ''`
+
+// outcomeStates are what a bridge may say of a Message.
+var outcomeStates = map[mobileid.MessageState]bool{
+	mobileid.MessageSent: true, mobileid.MessageRejected: true, mobileid.MessageRetry: true,
+	mobileid.MessageInDoubt: true, mobileid.MessageExpired: true, mobileid.MessageFailed: true,
+}
+
+// Settle stores what became of Messages on a link of the operator account
+// (system_id), in one transaction:
+//
+//	sent       the charge is posted, the text erased
+//	rejected   the operator refused it for good: voided; its challenge ends undeliverable
+//	failed     our fault: voided; its challenge ends failed
+//	expired    not written by its deadline: voided; its challenge ends expired
+//	retry      comes back by DueRetries at RetryAt; the money stays reserved
+//	in_doubt   written, no answer; a code comes back by DueRetries once
+//
+// Only a Message that this bridge has is moved: admitted by it, or in doubt
+// since and now answered late (sent or rejected). The parts of any other are
+// kept as facts. A receipt that came first is matched at once. A state that is
+// not in the list is KindInvalid, and nothing is stored.
+func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error {
+	s := newSettlement(outcomes)
+	if s.bad {
+		return mobileid.Invalid("state", "outcome_state", "a bridge says sent, rejected, retry, in_doubt, expired or failed")
+	}
+	if len(s.ids) == 0 {
+		return nil
+	}
+	b := &pgx.Batch{}
+	lockFromMessages(b, s.ids)
+	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt)
+	p := &s.parts
+	b.Queue(storePartsSQL, account, p.ids, p.numbers, p.operatorIDs, p.dests, p.links, p.sequences, p.statuses, p.answeredAt)
+	b.Queue(waitingReceiptsSQL, account, p.operatorIDs, p.dests)
+	var waiting []int64
+	err := db.send(ctx, "settle", b, func(r pgx.Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		waiting = append(waiting, id)
+		return err
+	})
+	if err != nil || len(waiting) == 0 {
+		return err
+	}
+	// The outcomes are stored; if this fails the sweeper matches the receipts.
+	if _, err := db.rematch(ctx, waiting); err != nil {
+		db.log.LogAttrs(ctx, levelOf(err), "receipts that came first are left to the sweeper", errAttr(err))
+	}
+	return nil
+}
+
+// settlement is a batch of outcomes as arrays, a repeated id once: the first
+// answer is the one that counts, the parts of all are kept.
+type settlement struct {
+	bad                  bool
+	ids                  [][]byte
+	states               []string
+	reasons, links       []string
+	retryAt, submittedAt []*time.Time
+	parts                struct {
+		ids, dests         [][]byte
+		numbers            []int32
+		operatorIDs, links []string
+		sequences          []int64
+		statuses           []int64
+		answeredAt         []*time.Time
+	}
+}
+
+func newSettlement(outcomes []mobileid.Outcome) *settlement {
+	s := &settlement{}
+	seen := make(map[mobileid.ID]bool, len(outcomes))
+	type partKey struct {
+		id       mobileid.ID
+		part     int
+		link     string
+		sequence uint32
+	}
+	parts := map[partKey]bool{}
+	for i := range outcomes {
+		o := &outcomes[i]
+		s.bad = s.bad || !outcomeStates[o.State]
+		if !seen[o.ID] {
+			seen[o.ID] = true
+			s.ids, s.states = append(s.ids, o.ID[:]), append(s.states, string(o.State))
+			s.reasons, s.links = append(s.reasons, o.Reason), append(s.links, o.Link)
+			s.retryAt, s.submittedAt = append(s.retryAt, orNull(o.RetryAt)), append(s.submittedAt, orNull(o.SubmittedAt))
+		}
+		for j := range o.Parts {
+			p := &o.Parts[j]
+			k := partKey{o.ID, p.Part, o.Link, p.Sequence}
+			if parts[k] {
+				continue
+			}
+			parts[k] = true
+			s.parts.ids, s.parts.numbers = append(s.parts.ids, o.ID[:]), append(s.parts.numbers, int32(p.Part))
+			s.parts.operatorIDs, s.parts.dests = append(s.parts.operatorIDs, p.OperatorID), append(s.parts.dests, p.Dest[:])
+			s.parts.links, s.parts.sequences = append(s.parts.links, o.Link), append(s.parts.sequences, int64(p.Sequence))
+			s.parts.statuses = append(s.parts.statuses, int64(p.Status))
+			s.parts.answeredAt = append(s.parts.answeredAt, orNull(p.AnsweredAt))
+		}
+	}
+	return s
+}
+
+// orNull gives the database null for "no time".
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

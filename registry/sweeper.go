@@ -1,0 +1,132 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// Lanes is where ids are published again: Kafka.
+type Lanes interface {
+	PublishLane(ctx context.Context, items []mobileid.LaneItem) error
+}
+
+// Codes is where the live codes are: Redis.
+type Codes interface {
+	// Epoch changes when the codes were lost.
+	Epoch(ctx context.Context) (string, error)
+	// Missing says which of these codes are not there.
+	Missing(ctx context.Context, refs []mobileid.IssuedRef) ([]mobileid.ID, error)
+}
+
+// SweepConfig is the pace of a Sweeper. The zero value is the default.
+type SweepConfig struct {
+	Interval       time.Duration // between passes; 1 s
+	Grace          time.Duration // what a deadline is overrun by before the sweeper ends it; 1 s
+	RepublishAfter time.Duration // a queued id counts as lost from its lane; 5 s, then twice as long each time
+	ReceiptWait    time.Duration // how long after its deadline a Message waits for a receipt; 1 h
+	StuckAfter     time.Duration // an admitted Message whose bridge lives but never settles, after its deadline; 1 min
+	Batch          int           // rows at once; 500
+	Batches        int           // batches of one step in one pass; 10
+}
+
+func (c SweepConfig) withDefaults() SweepConfig {
+	c.Interval = cmp.Or(c.Interval, time.Second)
+	c.Grace = cmp.Or(c.Grace, time.Second)
+	c.RepublishAfter = cmp.Or(c.RepublishAfter, 5*time.Second)
+	c.ReceiptWait = cmp.Or(c.ReceiptWait, time.Hour)
+	c.StuckAfter = cmp.Or(c.StuckAfter, time.Minute)
+	c.Batch = cmp.Or(c.Batch, 500)
+	c.Batches = cmp.Or(c.Batches, 10)
+	return c
+}
+
+// Sweeper ends what nobody else will. Its promise: every challenge and every
+// Message reaches a terminal state by its deadline + grace (a Message that the
+// operator has, by its deadline + ReceiptWait), whatever was killed or lost
+// (promise P1). Each pass does, in batches:
+//
+//   - Messages of bridges whose lease ended: in_doubt. Whether they were
+//     written is not known, so none goes back to queued;
+//   - Messages past their deadline + grace that are queued or wait for a retry:
+//     expired, uncharged;
+//   - codes in doubt whose challenge is over: unconfirmed. The charge is posted
+//     if the code was confirmed, because then it arrived; otherwise voided;
+//   - notices in doubt past their deadline + ReceiptWait: unconfirmed, voided;
+//   - sent without a receipt past their deadline + ReceiptWait: unconfirmed;
+//     the charge stays posted, because the operator took it;
+//   - challenges past their expiry: expired;
+//   - live codes that Redis lost (its epoch changed, or this sweeper is new):
+//     their challenges end lost;
+//   - queued Messages whose lane record seems lost: published again;
+//   - receipts that came before the answer they belong to: matched;
+//   - Idempotency-Keys older than 48 h: forgotten; partitions ahead: made.
+//
+// Any number of sweepers may run; they find less to do.
+type Sweeper struct {
+	db    *DB
+	cfg   SweepConfig
+	lanes Lanes
+	codes Codes
+
+	epoch      string // of the codes, when they were last checked whole
+	codesAfter liveCursor
+	checking   string // epoch of the check under way, "" if none
+
+	fresh     messageCursor // walks deadlines that passed in the last minute
+	overdue   messageCursor // walks deadlines that passed before
+	ahead     messageCursor // walks deadlines to come, for lost lane records
+	partsDone time.Time     // when the partitions were last looked at
+}
+
+// NewSweeper makes a sweeper; Run runs it. codes may be nil when no codes are
+// kept anywhere: then none is ever missing.
+func NewSweeper(db *DB, cfg SweepConfig, lanes Lanes, codes Codes) *Sweeper {
+	return &Sweeper{db: db, cfg: cfg.withDefaults(), lanes: lanes, codes: codes}
+}
+
+// Run makes a pass every interval until ctx ends, and then returns nil. An
+// error is logged; the next pass tries again.
+func (s *Sweeper) Run(ctx context.Context) error {
+	for {
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.db.log.LogAttrs(ctx, levelOf(err), "a pass of the sweeper was not complete", errAttr(err))
+		}
+		if !sleep(ctx, s.cfg.Interval) {
+			return nil
+		}
+	}
+}
+
+// Sweep makes one pass. A step that fails does not stop the others; the errors
+// come back together.
+func (s *Sweeper) Sweep(ctx context.Context) error {
+	steps := []struct {
+		what string
+		run  func(context.Context) (int, error)
+	}{
+		{"partition", s.partitions},
+		{"dead_bridge", s.deadBridges},
+		{"receipt", s.receipts},
+		{"challenge_lost", s.lostCodes},
+		{"challenge_expired", s.expiredChallenges},
+		{"message", s.overdueMessages},
+		{"republished", s.republish},
+		{"idempotency_key", s.oldKeys},
+	}
+	var errs []error
+	for _, step := range steps {
+		n, err := step.run(ctx)
+		s.db.metrics.swept.WithLabelValues(step.what).Add(float64(n))
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,430 @@
+package registry
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// sweepSQL moves the Messages that are due among locked ones. $3 deadline of
+// what no bridge has; $4 of what waits for a receipt; $5 of what a bridge has
+// and does not settle; $6 bridges whose lease has ended.
+const sweepSQL = `
+with seen as (
+	select m.id, m.state, m.challenge_id, m.operator, m.resends, c.state as challenge_state, case
+		when m.state in ('queued', 'retry') and m.deadline <= $3 then 'expired'
+		when m.state = 'in_doubt' and m.challenge_id is not null and m.deadline <= $3
+		     and (c.id is null or c.state <> 'pending' or c.expires_at <= $3) then 'unconfirmed'
+		when m.state in ('in_doubt', 'sent') and m.deadline <= $4 then 'unconfirmed'
+		when m.state = 'admitted' and (m.deadline <= $5 or m.owner = any($6::bigint[])) then 'in_doubt'
+		end as next
+	from messages m left join challenges c on c.id = m.challenge_id
+	where m.id = any($2) and m.ended_at is null
+), moves as (
+	select s.*, next <> 'in_doubt' as ends, case
+		when next = 'expired' then 'deadline'
+		when next = 'in_doubt' then 'owner_lost'
+		when state = 'sent' then 'no_receipt'
+		else 'no_answer' end as why
+	from seen s where next is not null
+), changed as (
+	update messages m set state = v.next, reason = v.why, state_version = m.state_version + 1,
+	       sealed = case when v.ends then null else m.sealed end,
+	       seal_key = case when v.ends then null else m.seal_key end,
+	       owner = case when v.ends then null else m.owner end,
+	       retry_at = null,
+	       ended_at = case when v.ends then $1::timestamptz end
+	from moves v where m.id = v.id
+	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
+), settled as (
+	update charges h set state = case when v.challenge_state = 'confirmed' then 'posted' else 'voided' end, settled_at = $1
+	from moves v where h.message_id = v.id and h.state = 'pending' and v.ends
+	returning h.account_id, h.amount, h.state
+), postings as (
+	select account_id, -amount as pending, case when state = 'posted' then amount else 0 end as posted from settled
+), ended as (
+	update challenges c set state = 'expired', reason = v.why, state_version = c.state_version + 1, ended_at = $1
+	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.next = 'expired'
+	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
+), again as (
+	insert into retries (message_id, operator, due_at)
+	select id, operator, $1 from moves where next = 'in_doubt' and challenge_id is not null and resends = 0
+	on conflict (message_id) do update set due_at = excluded.due_at
+), done as (
+	delete from retries r using moves v where r.message_id = v.id and v.ends
+), ` + tailSQL + `
+select count(*) from changed`
+
+// sweepMessages moves those of the Messages that are due.
+func (s *Sweeper) sweepMessages(ctx context.Context, ids [][]byte, dead []int64) (int, error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	now := s.db.clock()
+	b := &pgx.Batch{}
+	lockFromMessages(b, ids)
+	if dead == nil {
+		dead = []int64{}
+	}
+	b.Queue(sweepSQL, now, ids, now.Add(-s.cfg.Grace), now.Add(-s.cfg.ReceiptWait), now.Add(-s.cfg.StuckAfter), dead)
+	n := 0
+	err := s.db.send(ctx, "sweep messages", b, func(r pgx.Rows) error { return r.Scan(&n) })
+	return n, err
+}
+
+// messageCursor is a place in the index of unfinished Messages.
+type messageCursor struct {
+	deadline time.Time
+	id       []byte
+}
+
+// openMessage is what a walk over unfinished Messages shows.
+type openMessage struct {
+	item      mobileid.LaneItem
+	state     mobileid.MessageState
+	owner     *int64
+	deadline  time.Time
+	isCode    bool
+	queued    time.Time
+	published *time.Time
+}
+
+// walk returns the next page of unfinished Messages with a deadline from lo to
+// hi, after the cursor, and moves the cursor; behind the last page it starts
+// again. A page that is not full is the last.
+func (s *Sweeper) walk(ctx context.Context, cur *messageCursor, lo, hi time.Time) ([]openMessage, error) {
+	if cur.deadline.Before(lo) {
+		*cur = messageCursor{deadline: lo}
+	}
+	id := cur.id
+	if id == nil {
+		id = []byte{}
+	}
+	b := &pgx.Batch{}
+	b.Queue(`
+select id, operator, lane, person, state, owner, deadline, challenge_id is not null, queued_at, published_at
+from messages where ended_at is null and (deadline, id) > ($1, $2) and deadline <= $3
+order by deadline, id limit $4`, cur.deadline, id, hi, s.cfg.Batch)
+	var page []openMessage
+	err := s.db.send(ctx, "walk messages", b, func(r pgx.Rows) error {
+		var m openMessage
+		var id, person []byte
+		err := r.Scan(&id, &m.item.Operator, &m.item.Lane, &person, &m.state, &m.owner, &m.deadline, &m.isCode, &m.queued, &m.published)
+		m.item.ID, m.item.Person = toID(id), toPseudonym(person)
+		page = append(page, m)
+		return err
+	})
+	if err != nil || len(page) < s.cfg.Batch {
+		*cur = messageCursor{}
+	} else {
+		last := &page[len(page)-1]
+		*cur = messageCursor{last.deadline, raw(last.item.ID)}
+	}
+	return page, err
+}
+
+// epochStart is before every deadline.
+var epochStart = time.Unix(0, 0).UTC()
+
+// freshFor is how long ago a deadline passed that is looked at in every pass.
+// Older ones, where Messages that wait for receipts pile up, are walked at the
+// pace of the batches.
+const freshFor = time.Minute
+
+// overdueMessages ends Messages whose deadline has passed.
+func (s *Sweeper) overdueMessages(ctx context.Context) (int, error) {
+	over := s.db.clock().Add(-s.cfg.Grace)
+	n, err := s.endOverdue(ctx, &s.fresh, over.Add(-freshFor), over)
+	if err != nil {
+		return n, err
+	}
+	old, err := s.endOverdue(ctx, &s.overdue, epochStart, over.Add(-freshFor))
+	return n + old, err
+}
+
+func (s *Sweeper) endOverdue(ctx context.Context, cur *messageCursor, lo, hi time.Time) (int, error) {
+	total := 0
+	for range s.cfg.Batches {
+		now := s.db.clock()
+		page, err := s.walk(ctx, cur, lo, hi)
+		if err != nil {
+			return total, err
+		}
+		var ids [][]byte
+		for i := range page {
+			// What surely waits is not locked in vain. The statement decides.
+			m := &page[i]
+			waits := m.state == mobileid.MessageSent || m.state == mobileid.MessageInDoubt && !m.isCode
+			if waits && m.deadline.After(now.Add(-s.cfg.ReceiptWait)) ||
+				m.state == mobileid.MessageAdmitted && m.deadline.After(now.Add(-s.cfg.StuckAfter)) {
+				continue
+			}
+			ids = append(ids, raw(m.item.ID))
+		}
+		n, err := s.sweepMessages(ctx, ids, nil)
+		total += n
+		if err != nil || len(page) < s.cfg.Batch {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// deadGrace lets an admission that was under way when a lease ended finish.
+const deadGrace = 2 * time.Second
+
+// deadBridges puts what dead bridges had in doubt. A bridge is looked at once,
+// over all unfinished Messages, and then marked.
+func (s *Sweeper) deadBridges(ctx context.Context) (int, error) {
+	var dead []int64
+	b := &pgx.Batch{}
+	b.Queue(`
+select id from bridges where swept_at is null and lease_until < clock_timestamp() - $1::interval order by id limit 100`, deadGrace)
+	err := s.db.send(ctx, "dead bridges", b, func(r pgx.Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		dead = append(dead, id)
+		return err
+	})
+	if err != nil || len(dead) == 0 {
+		return 0, err
+	}
+	total := 0
+	var cur messageCursor
+	for {
+		page, err := s.walk(ctx, &cur, epochStart, s.db.clock().AddDate(10, 0, 0))
+		if err != nil {
+			return total, err
+		}
+		var ids [][]byte
+		for i := range page {
+			if o := page[i].owner; o != nil && page[i].state == mobileid.MessageAdmitted && slices.Contains(dead, *o) {
+				ids = append(ids, raw(page[i].item.ID))
+			}
+		}
+		n, err := s.sweepMessages(ctx, ids, dead)
+		total += n
+		if err != nil {
+			return total, err
+		}
+		if len(page) < s.cfg.Batch {
+			break
+		}
+	}
+	b = &pgx.Batch{}
+	b.Queue(`update bridges set swept_at = clock_timestamp() where id = any($1)`, dead)
+	return total, s.db.send(ctx, "dead bridges", b, nil)
+}
+
+// republish publishes queued ids again whose lane record seems lost. A long
+// backlog looks the same, so the wait doubles with every time: from
+// RepublishAfter on, a Message of age t is published about log2(t) times.
+func (s *Sweeper) republish(ctx context.Context) (int, error) {
+	if s.lanes == nil {
+		return 0, nil
+	}
+	for range s.cfg.Batches {
+		now := s.db.clock()
+		page, err := s.walk(ctx, &s.ahead, now, now.AddDate(10, 0, 0))
+		if err != nil {
+			return 0, err
+		}
+		var items []mobileid.LaneItem
+		for i := range page {
+			m := &page[i]
+			if m.state != mobileid.MessageQueued {
+				continue
+			}
+			since, wait := m.queued, s.cfg.RepublishAfter
+			if m.published != nil {
+				since, wait = *m.published, wait+m.published.Sub(m.queued)
+			}
+			if now.Sub(since) >= wait {
+				items = append(items, m.item)
+			}
+		}
+		if len(items) > 0 {
+			return len(items), s.publishAgain(ctx, items, now)
+		}
+		if len(page) < s.cfg.Batch {
+			return 0, nil
+		}
+	}
+	return 0, nil
+}
+
+func (s *Sweeper) publishAgain(ctx context.Context, items []mobileid.LaneItem, now time.Time) error {
+	if err := s.lanes.PublishLane(ctx, items); err != nil {
+		return err
+	}
+	ids := make([]mobileid.ID, len(items))
+	for i := range items {
+		ids[i] = items[i].ID
+	}
+	b := &pgx.Batch{}
+	b.Queue(lockMessagesSQL, rawIDs(ids))
+	b.Queue(`update messages set published_at = $2 where id = any($1)`, rawIDs(ids), now)
+	return s.db.send(ctx, "published again", b, nil)
+}
+
+// rematchWindow is how long the sweeper looks for the part of a receipt that
+// came first. The answer is stored within seconds; what stays longer belongs
+// to nothing that we know.
+const rematchWindow = 10 * time.Minute
+
+// receipts closes the race of a receipt with the settling of its answer, when
+// neither transaction could see the other's row.
+func (s *Sweeper) receipts(ctx context.Context) (int, error) {
+	b := &pgx.Batch{}
+	b.Queue(`
+select r.id from receipts_unmatched r
+join message_parts p on p.operator_id = r.operator_id and p.account = r.account and p.dest = r.dest
+where r.received_at > $1 and r.operator_id <> '' group by r.id order by r.id limit $2`, s.db.clock().Add(-rematchWindow), s.cfg.Batch)
+	var ids []int64
+	err := s.db.send(ctx, "waiting receipts", b, func(r pgx.Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return s.db.rematch(ctx, ids)
+}
+
+// expiredChallenges ends pending challenges whose time is over.
+func (s *Sweeper) expiredChallenges(ctx context.Context) (int, error) {
+	total := 0
+	for range s.cfg.Batches {
+		var ids []mobileid.ID
+		b := &pgx.Batch{}
+		b.Queue(`select challenge_id from live_challenges where expires_at <= $1 order by expires_at limit $2`, s.db.clock(), s.cfg.Batch)
+		err := s.db.send(ctx, "expired challenges", b, func(r pgx.Rows) error {
+			var id []byte
+			err := r.Scan(&id)
+			ids = append(ids, toID(id))
+			return err
+		})
+		if err != nil || len(ids) == 0 {
+			return total, err
+		}
+		n, err := s.db.endChallenges(ctx, "expire challenges", ids, mobileid.ChallengeExpired, "expired")
+		total += n
+		if err != nil || len(ids) < s.cfg.Batch {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// liveCursor is a place in the live challenges.
+type liveCursor struct {
+	expires time.Time
+	id      []byte
+}
+
+// lostCodes looks whether the live codes are still there: all of them when the
+// sweeper is new or the epoch has changed, a bounded number in each pass. A
+// code stands in Redis before its row is written, so a live row without one
+// has lost it.
+func (s *Sweeper) lostCodes(ctx context.Context) (int, error) {
+	if s.codes == nil {
+		return 0, nil
+	}
+	epoch, err := s.codes.Epoch(ctx)
+	if err != nil || epoch == s.epoch {
+		return 0, err
+	}
+	if epoch != s.checking {
+		s.checking, s.codesAfter = epoch, liveCursor{}
+	}
+	total := 0
+	for range s.cfg.Batches {
+		refs, next, err := s.liveCodes(ctx, s.codesAfter)
+		if err != nil {
+			return total, err
+		}
+		if len(refs) > 0 {
+			missing, err := s.codes.Missing(ctx, refs)
+			if err != nil {
+				return total, err
+			}
+			if len(missing) > 0 {
+				n, err := s.db.endChallenges(ctx, "lost codes", missing, mobileid.ChallengeLost, "code_lost")
+				if err != nil {
+					return total, err
+				}
+				total += n
+			}
+		}
+		if len(refs) < s.cfg.Batch {
+			s.epoch, s.checking = epoch, ""
+			return total, nil
+		}
+		s.codesAfter = next
+	}
+	return total, nil
+}
+
+// liveCodes returns a page of live challenges whose code should still be
+// there: one about to expire may have left Redis by its time.
+func (s *Sweeper) liveCodes(ctx context.Context, cur liveCursor) ([]mobileid.IssuedRef, liveCursor, error) {
+	if soon := s.db.clock().Add(s.cfg.Grace); cur.expires.Before(soon) {
+		cur = liveCursor{expires: soon}
+	}
+	if cur.id == nil {
+		cur.id = []byte{}
+	}
+	b := &pgx.Batch{}
+	b.Queue(`
+select l.challenge_id, l.expires_at, c.nonce
+from live_challenges l join challenges c on c.id = l.challenge_id
+where (l.expires_at, l.challenge_id) > ($1, $2)
+order by l.expires_at, l.challenge_id limit $3`, cur.expires, cur.id, s.cfg.Batch)
+	var refs []mobileid.IssuedRef
+	err := s.db.send(ctx, "live codes", b, func(r pgx.Rows) error {
+		var ref mobileid.IssuedRef
+		if err := r.Scan(&cur.id, &cur.expires, &ref.Nonce); err != nil {
+			return err
+		}
+		ref.ID = toID(cur.id)
+		refs = append(refs, ref)
+		return nil
+	})
+	return refs, cur, err
+}
+
+// keyLife is how long an Idempotency-Key is remembered here: twice as long as
+// at the edge, so that what the edge forgot is still one effect.
+const keyLife = 48 * time.Hour
+
+func (s *Sweeper) oldKeys(ctx context.Context) (int, error) {
+	b := &pgx.Batch{}
+	b.Queue(`
+with old as (
+	delete from idempotency where (client, key_part) in (
+		select client, key_part from idempotency where created_at < $1 order by created_at limit $2 for update skip locked)
+	returning 1)
+select count(*) from old`, s.db.clock().Add(-keyLife), s.cfg.Batch)
+	n := 0
+	err := s.db.send(ctx, "old keys", b, func(r pgx.Rows) error { return r.Scan(&n) })
+	return n, err
+}
+
+// partitions makes the months ahead, looking once an hour.
+func (s *Sweeper) partitions(ctx context.Context) (int, error) {
+	now := s.db.clock()
+	if now.Sub(s.partsDone) < time.Hour && !now.Before(s.partsDone) {
+		return 0, nil
+	}
+	if err := s.db.EnsurePartitions(ctx, now); err != nil {
+		return 0, err
+	}
+	s.partsDone = now
+	return 0, nil
+}

@@ -1,0 +1,188 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// LiveChallenge returns what comparing a code needs to know of a challenge,
+// whatever its state. KindNotFound if this client has no such row.
+func (db *DB) LiveChallenge(ctx context.Context, client string, id mobileid.ID) (mobileid.LiveChallenge, error) {
+	b := &pgx.Batch{}
+	b.Queue(`
+select person, state, purpose, nonce, context_hash, tries, expires_at
+from challenges where id = $1 and client = $2`, raw(id), client)
+	v := mobileid.LiveChallenge{ID: id, Client: client}
+	found := false
+	err := db.send(ctx, "live challenge", b, func(r pgx.Rows) error {
+		found = true
+		var person []byte
+		err := r.Scan(&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt)
+		v.Person = toPseudonym(person)
+		return err
+	})
+	if err == nil && !found {
+		err = notFound()
+	}
+	return v, err
+}
+
+// tashkent is the zone of legal dates. Uzbekistan has had UTC+5 without summer
+// time since 1992, so the zone does not depend on the host's tables.
+var tashkent = time.FixedZone("Asia/Tashkent", 5*60*60)
+
+// CountWrongTry counts a wrong code, on the challenge and on the person's day
+// (Asia/Tashkent), and returns how many wrong codes the challenge has now. It
+// does not judge: the caller ends the challenge when its tries are used up.
+func (db *DB) CountWrongTry(ctx context.Context, id mobileid.ID) (used int, err error) {
+	today := db.clock().In(tashkent)
+	day := time.Date(today.Year(), today.Month(), today.Day(), 0, 0, 0, 0, time.UTC)
+	b := &pgx.Batch{}
+	b.Queue(`
+with c as (
+	update challenges set wrong_tries = wrong_tries + 1 where id = $1 returning person, wrong_tries
+), d as (
+	insert into wrong_tries (person, day, tries) select person, $2, 1 from c
+	on conflict (person, day) do update set tries = wrong_tries.tries + 1
+)
+select wrong_tries from c`, raw(id), day)
+	found := false
+	err = db.send(ctx, "count wrong try", b, func(r pgx.Rows) error {
+		found = true
+		return r.Scan(&used)
+	})
+	if err == nil && !found {
+		err = notFound()
+	}
+	return used, err
+}
+
+// confirmSQL is the one statement by which a right code becomes a
+// Confirmation. The select locks the binding against change and then the
+// challenge against every other end, and looks at both again as they are once
+// it has the locks; only what still holds is inserted. A revocation that came
+// first leaves nothing to insert, one that comes now waits for the commit.
+const confirmSQL = `
+with held as (
+	select c.id, c.client, c.person, c.purpose, c.context_hash, b.id as binding_id, b.version as binding_version
+	from challenges c join bindings b on b.id = c.binding_id
+	where c.id = $2 and c.client = $3 and c.state = 'pending' and c.context_hash = $5 and c.expires_at > $1
+	  and b.state = 'active' and b.version = c.binding_version
+	for share of b for no key update of c
+), confirmed as (
+	insert into confirmations (challenge_id, client, person, purpose, context_hash, binding_id, binding_version, verify_key, confirmed_at)
+	select id, client, person, purpose, context_hash, binding_id, binding_version, $4, $1 from held
+	on conflict (challenge_id) do nothing
+	returning challenge_id, client, purpose, context_hash, confirmed_at
+), ended as (
+	update challenges c set state = 'confirmed', state_version = c.state_version + 1, ended_at = $1
+	from confirmed f where c.id = f.challenge_id
+	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
+), gone as (
+	delete from live_challenges l using ended e
+	where l.person = e.person and l.purpose = e.purpose and l.client = e.client and l.challenge_id = e.id
+), announced as (
+	insert into outbox (subject, client, state, reason, version, at)
+	select id, client, state, reason, state_version, $1 from ended
+)
+select purpose, context_hash, confirmed_at from confirmed`
+
+// errNotConfirmed says that the statement found nothing to confirm.
+var errNotConfirmed = errors.New("nothing to confirm")
+
+// Confirm makes the lasting evidence that a code was right (decree clause 29):
+// at most one per challenge, whatever runs in parallel and whatever Redis has
+// forgotten (promise P6), and none once a revocation of the binding has
+// committed (P7). verifyKey stands for the Idempotency-Key of the verify: the
+// same again returns the same Confirmation with Replayed set.
+//
+// Refusals: KindNotFound; KindConflict with code "code_used" (confirmed by
+// another verify), "fenced" (the binding is gone or changed; the challenge
+// ends so), "challenge_expired" or "challenge_<state>" (ended otherwise);
+// KindInvalid, code "context_mismatch".
+func (db *DB) Confirm(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart, contextHash string) (mobileid.Confirmation, error) {
+	// A second round is needed only if the challenge changed between the
+	// statement and the look at why it confirmed nothing.
+	for range 3 {
+		c, err := db.confirm(ctx, client, id, verifyKey, contextHash)
+		if !errors.Is(err, errNotConfirmed) {
+			return c, err
+		}
+		c, err = db.whyNot(ctx, client, id, verifyKey, contextHash)
+		if !errors.Is(err, errNotConfirmed) {
+			return c, err
+		}
+	}
+	return mobileid.Confirmation{}, mobileid.Unavailable("confirm_busy", comeBack, errNotConfirmed)
+}
+
+func (db *DB) confirm(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart, contextHash string) (mobileid.Confirmation, error) {
+	c := mobileid.Confirmation{Challenge: id, Client: client}
+	b := &pgx.Batch{}
+	b.Queue(confirmSQL, db.clock(), raw(id), client, verifyKey[:], contextHash)
+	found := false
+	err := db.send(ctx, "confirm", b, func(r pgx.Rows) error {
+		found = true
+		return r.Scan(&c.Purpose, &c.ContextHash, &c.ConfirmedAt)
+	})
+	if err == nil && !found {
+		err = errNotConfirmed
+	}
+	return c, err
+}
+
+// whyNot says why nothing was confirmed, and ends a challenge that can never
+// be. errNotConfirmed means that nothing stands against it any more.
+func (db *DB) whyNot(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart, contextHash string) (mobileid.Confirmation, error) {
+	c := mobileid.Confirmation{Challenge: id, Client: client, Replayed: true}
+	var state mobileid.ChallengeState
+	var expires time.Time
+	var usedBy []byte
+	var confirmedAt *time.Time
+	var bound, found bool
+	b := &pgx.Batch{}
+	b.Queue(`
+select c.state, c.purpose, c.context_hash, c.expires_at, f.verify_key, f.confirmed_at,
+       coalesce(b.state = 'active' and b.version = c.binding_version, false)
+from challenges c
+left join confirmations f on f.challenge_id = c.id
+left join bindings b on b.id = c.binding_id
+where c.id = $1 and c.client = $2`, raw(id), client)
+	err := db.send(ctx, "look at challenge", b, func(r pgx.Rows) error {
+		found = true
+		return r.Scan(&state, &c.Purpose, &c.ContextHash, &expires, &usedBy, &confirmedAt, &bound)
+	})
+	switch {
+	case err != nil:
+		return c, err
+	case !found:
+		return c, notFound()
+	case c.ContextHash != contextHash:
+		return mobileid.Confirmation{}, mobileid.Invalid("context", "context_mismatch", "the code was asked for another context")
+	case confirmedAt != nil && mobileid.KeyPart(usedBy) == verifyKey:
+		c.ConfirmedAt = *confirmedAt
+		return c, nil
+	case confirmedAt != nil:
+		return mobileid.Confirmation{}, conflict("code_used", "the code has been used")
+	case state == mobileid.ChallengeFenced:
+		return mobileid.Confirmation{}, conflict("fenced", "the binding changed after the code was issued")
+	case state.Terminal():
+		return mobileid.Confirmation{}, conflict("challenge_"+string(state), "the challenge has ended: "+string(state))
+	case !bound:
+		if err := db.EndChallenge(ctx, id, mobileid.ChallengeFenced, "binding_changed"); err != nil {
+			return mobileid.Confirmation{}, err
+		}
+		return mobileid.Confirmation{}, conflict("fenced", "the binding changed after the code was issued")
+	case !expires.After(db.clock()):
+		if err := db.EndChallenge(ctx, id, mobileid.ChallengeExpired, "expired"); err != nil {
+			return mobileid.Confirmation{}, err
+		}
+		return mobileid.Confirmation{}, conflict("challenge_expired", "the code's time is over")
+	}
+	return mobileid.Confirmation{}, errNotConfirmed
+}
