@@ -82,7 +82,10 @@ var codeTypes = []problemType{
 		"The context_hash of the verification is not the one of the challenge. No try was counted."},
 	{"client_ref_format", 400, "client_ref is wrong", false, "At most 64 letters, digits and . _ : - and no personal data."},
 	{"code_format", 400, "Code has a wrong form", false, "The code is digits, as many as the SMS shows. No try was counted."},
-	{"text_unknown", 400, "No such text", false, "`text_id` is not in the catalogue."},
+	{"text_unknown", 400, "No such text", false, "`text_id` is not in the catalogue, or not for notifications."},
+	{"slot_unknown", 400, "No such slot", false, "The text has no slot of that name."},
+	{"slot_missing", 400, "Slot is missing", false, "The text needs the slot that `field` names."},
+	{"slot_value", 400, "Slot value is wrong", false, "The value does not fit the type of the slot."},
 
 	{"token_missing", 401, "Token is missing", false, "Send Authorization: Bearer and an access token."},
 	{"token_invalid", 401, "Token is not valid", false, "Signature, issuer, audience or form of the token are wrong."},
@@ -97,9 +100,16 @@ var codeTypes = []problemType{
 		"This challenge was confirmed by a verification with another Idempotency-Key."},
 	{"challenge_not_ready", 409, "No code yet", true, "The request is accepted and no code is issued yet."},
 
+	// Told on out.<client> only, where the same codes are used.
+	{"wrong_client", 403, "Another client's name", false, "ce_source is not the client that the topic belongs to."},
+	{"type_unknown", 400, "No such command", false, "ce_type is not a command of the ingress topics."},
+	{"too_late", 409, "Record waited too long", false, "Ask again with a new ce_id."},
+
 	{"kafka_away", 503, "Queue is away", true, "Nothing was done; repeat with the same Idempotency-Key."},
 	{"redis_away", 503, "Memory of codes and limits is away", true, "Nothing was done; repeat."},
 	{"postgres_away", 503, "Registry is away", true, "Repeat after `Retry-After` seconds."},
+	{"database_timeout", 503, "Registry is slow", true, "Repeat with the same Idempotency-Key."},
+	{"database_lost", 503, "Registry is away", true, "Repeat with the same Idempotency-Key."},
 	{"issuer_away", 503, "Token issuer is away", true, "The key of the token could not be fetched."},
 	{"outcome_unknown", 503, "Outcome unknown", true,
 		"Perhaps the request was taken. Repeat it with the same Idempotency-Key: it is taken once."},

@@ -75,8 +75,7 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 		return none, ended(mobileid.ChallengeExpired)
 	}
 	if live.ContextHash != req.ContextHash {
-		return none, mobileid.Invalid("context_hash", "context_mismatch",
-			"not the context of this challenge; no try was counted")
+		return none, contextMismatch()
 	}
 	if digits := g.accepter.cfg.Purposes[live.Purpose].Digits; digits > 0 && digits != req.digits {
 		return none, codeFormat()
@@ -107,6 +106,10 @@ func (g *Gateway) unseen(id mobileid.ID) error {
 	return notReady()
 }
 
+func contextMismatch() error {
+	return mobileid.Invalid("context_hash", "context_mismatch", "not the context of this challenge; no try was counted")
+}
+
 func notReady() error {
 	return &mobileid.Error{
 		Kind: mobileid.KindConflict, Code: "challenge_not_ready", RetryAfter: time.Second,
@@ -125,7 +128,10 @@ func (g *Gateway) confirm(ctx context.Context, client mobileid.Client, id mobile
 	if err == nil {
 		return done, nil
 	}
-	if code := mobileid.CodeOf(err); blind && (code == "fenced" || code == endedCode(mobileid.ChallengeFenced)) {
+	switch code := mobileid.CodeOf(err); {
+	case code == "context_mismatch":
+		return done, contextMismatch()
+	case blind && (code == "fenced" || code == endedCode(mobileid.ChallengeFenced)):
 		return done, ended(mobileid.ChallengeExpired)
 	}
 	return done, unavailable("postgres_away", err)

@@ -1,0 +1,317 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// prepared is a refusal: what is wrong, and what must be said of it.
+type refusal struct {
+	name   string
+	set    func(e *edge) // makes the world wrong
+	call   func(e *edge) call
+	status int
+	code   string
+	field  string
+	header map[string]string // must contain
+}
+
+func post(path, body string) func(e *edge) call {
+	return func(e *edge) call {
+		return call{method: "POST", path: path, body: body, key: "k", token: e.token("oneid")}
+	}
+}
+
+func with(f func(e *edge) call, change func(e *edge, c *call)) func(e *edge) call {
+	return func(e *edge) call {
+		c := f(e)
+		change(e, &c)
+		return c
+	}
+}
+
+var (
+	ask  = post("/v1/challenges", challengeOf(goodPINFL))
+	tell = post("/v1/notifications", `{"pinfl":"`+goodPINFL+`","text_id":"service.ready"}`)
+)
+
+func verifying(state mobileid.ChallengeState, body string) func(e *edge) call {
+	return func(e *edge) call {
+		return call{method: "POST", path: verifyPath(e.stored("oneid", state)), body: body, key: "v", token: e.token("oneid")}
+	}
+}
+
+func reading(state mobileid.ChallengeState, query string) func(e *edge) call {
+	return func(e *edge) call {
+		return call{method: "GET", path: "/v1/challenges/" + e.stored("oneid", state).String() + query, token: e.token("oneid")}
+	}
+}
+
+func aMessage(query string) func(e *edge) call {
+	return func(e *edge) call {
+		id := e.idKey.Make(mobileid.KindMessage, "oneid", "m", e.g.now())
+		return call{method: "GET", path: "/v1/messages/" + id.String() + query, token: e.token("oneid")}
+	}
+}
+
+func refusals() []refusal {
+	noToken := func(_ *edge, c *call) { c.token = "" }
+	away := func(e *edge) { e.registry.err = errors.New("dial tcp: connection refused") }
+	kafkaGone := func(e *edge) { e.kafka.err = mobileid.Unavailable("kafka_write", 0, errors.New("no leader")) }
+	redisGone := func(e *edge) { e.keys.err = errors.New("dial tcp: connection refused") }
+	poor := func(e *edge) { e.quotas.after = 1500 * time.Millisecond }
+	broken := func(e *edge) {
+		e.registry.err = &mobileid.Error{Kind: mobileid.KindInternal, Code: "x", Message: goodPINFL}
+	}
+	keyed := func(key string) func(*edge, *call) { return func(_ *edge, c *call) { c.key = key } }
+	headed := func(k, v string) func(*edge, *call) {
+		return func(_ *edge, c *call) { c.header = map[string]string{k: v} }
+	}
+	scoped := func(scope string) func(*edge, *call) {
+		return func(e *edge, c *call) {
+			c.token = e.tokenWith("oneid", func(m map[string]any) { m["scope"] = scope })
+		}
+	}
+	taken := func(e *edge) {
+		e.do(call{method: "POST", path: "/v1/challenges", body: challengeOf("40201902050010"), key: "k", token: e.token("oneid")})
+		e.kafka.list = nil
+	}
+	claims := func(change func(map[string]any)) func(*edge, *call) {
+		return func(e *edge, c *call) { c.token = e.tokenWith("oneid", change) }
+	}
+	body := func(s string) func(e *edge) call { return post("/v1/challenges", s) }
+	p := `"pinfl":"` + goodPINFL + `"`
+	big := `{` + p + `,"purpose":"` + strings.Repeat("a", MaxBody) + `"}`
+	return []refusal{
+		{name: "empty body", call: body(" "), status: 400, code: "body_empty"},
+		{name: "not JSON", call: body(`{"pinfl":`), status: 400, code: "json_syntax", field: "pinfl"},
+		{name: "not UTF-8", call: body("{\"pinfl\":\"\xff\"}"), status: 400, code: "json_syntax"},
+		{name: "array", call: body(`[]`), status: 400, code: "wrong_type"},
+		{name: "trailing data", call: body(`{` + p + `,"purpose":"login"} {}`), status: 400, code: "json_trailing"},
+		{name: "unknown field", call: body(`{` + p + `,"purpose":"login","msisdn":"+998901234567"}`), status: 400, code: "unknown_field", field: "msisdn"},
+		{name: "field in another case", call: body(`{"PINFL":"1"}`), status: 400, code: "unknown_field", field: "PINFL"},
+		{name: "a value in a name's place is not repeated", call: body(`{"` + goodPINFL + `":1}`), status: 400, code: "unknown_field", field: "?"},
+		{name: "duplicate field", call: body(`{` + p + `,` + p + `,"purpose":"login"}`), status: 400, code: "duplicate_field", field: "pinfl"},
+		{name: "wrong type", call: body(`{"pinfl":31210932040247,"purpose":"login"}`), status: 400, code: "wrong_type", field: "pinfl"},
+		{name: "null", call: body(`{` + p + `,"purpose":null}`), status: 400, code: "wrong_type", field: "purpose"},
+		{name: "pinfl missing", call: body(`{"purpose":"login"}`), status: 400, code: "field_missing", field: "pinfl"},
+		{name: "pinfl check digit", call: body(`{"pinfl":"31210932040248","purpose":"login"}`), status: 400, code: "pinfl_check_digit", field: "pinfl"},
+		{name: "pinfl too short", call: body(`{"pinfl":"312","purpose":"login"}`), status: 400, code: "pinfl_length", field: "pinfl"},
+		{name: "pinfl with letters", call: body(`{"pinfl":"3121093204024x","purpose":"login"}`), status: 400, code: "pinfl_digits", field: "pinfl"},
+		{name: "purpose missing", call: body(`{` + p + `}`), status: 400, code: "field_missing", field: "purpose"},
+		{name: "purpose unknown", call: body(`{` + p + `,"purpose":"nothing"}`), status: 400, code: "purpose_unknown", field: "purpose"},
+		{name: "purpose too long", call: body(`{` + p + `,"purpose":"` + strings.Repeat("a", 200) + `"}`), status: 400, code: "too_long", field: "purpose"},
+		{name: "purpose of others", call: with(body(`{`+p+`,"purpose":"sign"}`), func(e *edge, c *call) { c.token = e.token("shop") }), status: 403, code: "purpose_forbidden", field: "purpose"},
+		{name: "locale", call: body(`{` + p + `,"purpose":"login","locale":"de"}`), status: 400, code: "locale_unknown", field: "locale"},
+		{name: "context hash", call: body(`{` + p + `,"purpose":"login","context_hash":"abc"}`), status: 400, code: "context_hash_format", field: "context_hash"},
+		{name: "client ref", call: body(`{` + p + `,"purpose":"login","client_ref":"a b"}`), status: 400, code: "client_ref_format", field: "client_ref"},
+		{name: "oversized body", call: body(big), status: 413, code: "body_too_large"},
+		{name: "content type", call: with(ask, headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "no key", call: with(ask, keyed("")), status: 400, code: "idempotency_key_missing", field: "Idempotency-Key"},
+		{name: "key with a space", call: with(ask, keyed("a b")), status: 400, code: "idempotency_key_format", field: "Idempotency-Key"},
+		{name: "long key", call: with(ask, keyed(strings.Repeat("k", 129))), status: 400, code: "idempotency_key_format", field: "Idempotency-Key"},
+		{name: "key used for another body", set: taken, call: ask, status: 422, code: "idempotency_key_reused", field: "Idempotency-Key"},
+		{name: "correlator", call: with(ask, headed("x-correlator", "a b")), status: 400, code: "x_correlator_format", field: "x-correlator"},
+		{name: "quota", set: poor, call: ask, status: 429, code: "quota_exceeded", header: map[string]string{"Retry-After": "2", "RateLimit": `"client";r=0;t=2`, "RateLimit-Policy": `"client";q=100;w=60`}},
+
+		{name: "no token", call: with(ask, noToken), status: 401, code: "token_missing", header: map[string]string{"WWW-Authenticate": "Bearer realm"}},
+		{name: "basic", call: with(ask, headed("Authorization", "Basic abc")), status: 401, code: "token_missing"},
+		{name: "garbage token", call: with(ask, func(_ *edge, c *call) { c.token = "abc" }), status: 401, code: "token_invalid", header: map[string]string{"WWW-Authenticate": "invalid_token"}},
+		{name: "token of alg none", call: with(ask, func(_ *edge, c *call) { c.token = "eyJhbGciOiJub25lIn0.e30." }), status: 401, code: "token_invalid"},
+		{name: "changed token", call: with(ask, func(_ *edge, c *call) { c.token = c.token[:len(c.token)-6] + "AAAAAA" }), status: 401, code: "token_invalid"},
+		{name: "expired token", call: with(ask, claims(func(m map[string]any) { m["exp"] = 1 })), status: 401, code: "token_expired"},
+		{name: "token without exp", call: with(ask, claims(func(m map[string]any) { delete(m, "exp") })), status: 401, code: "token_invalid"},
+		{name: "token not valid yet", call: with(ask, claims(func(m map[string]any) { m["nbf"] = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC).Unix() })), status: 401, code: "token_invalid"},
+		{name: "other issuer", call: with(ask, claims(func(m map[string]any) { m["iss"] = "https://other.example" })), status: 401, code: "token_invalid"},
+		{name: "other audience", call: with(ask, claims(func(m map[string]any) { m["aud"] = "other" })), status: 401, code: "token_invalid"},
+		{name: "unknown client", call: with(ask, claims(func(m map[string]any) { m["client_id"] = "nobody" })), status: 401, code: "client_unknown"},
+		{name: "scope not in token", call: with(ask, scoped("notifications")), status: 403, code: "scope_missing", header: map[string]string{"WWW-Authenticate": "insufficient_scope"}},
+		{name: "scope not of client", call: with(tell, func(e *edge, c *call) { c.token = e.token("shop") }), status: 403, code: "scope_missing"},
+
+		{name: "Kafka away", set: kafkaGone, call: ask, status: 503, code: "kafka_away", header: map[string]string{"Retry-After": "1"}},
+		{name: "Kafka lies", set: func(e *edge) { e.kafka.err = errors.New("timed out") }, call: ask, status: 503, code: "outcome_unknown", header: map[string]string{"Retry-After": "1"}},
+		{name: "Redis away", set: redisGone, call: ask, status: 503, code: "redis_away", header: map[string]string{"Retry-After": "1"}},
+		{name: "limits away", set: func(e *edge) { e.quotas.err = errors.New("gone") }, call: ask, status: 503, code: "redis_away"},
+		{name: "foreign id under the key", set: func(e *edge) {
+			part := e.idKey.KeyPart("oneid", "k")
+			e.keys.m[part] = claim{mobileid.ID{}, "h"}
+			e.keys.err = &mobileid.Error{Kind: mobileid.KindInternal, Code: "claim_unreadable", Message: "secret words"}
+		}, call: ask, status: 500, code: "internal"},
+
+		{name: "text unknown", call: post("/v1/notifications", `{`+p+`,"text_id":"x"}`), status: 400, code: "text_unknown", field: "text_id"},
+		{name: "text missing", call: post("/v1/notifications", `{`+p+`}`), status: 400, code: "field_missing", field: "text_id"},
+		{name: "slot unknown", call: post("/v1/notifications", `{`+p+`,"text_id":"service.ready","slots":{"x":"y"}}`), status: 400, code: "slot_unknown", field: "slots.x"},
+		{name: "slot twice", call: post("/v1/notifications", `{`+p+`,"text_id":"service.ready","slots":{"x":"y","x":"z"}}`), status: 400, code: "duplicate_field", field: "slots.x"},
+		{name: "slot type", call: post("/v1/notifications", `{`+p+`,"text_id":"service.ready","slots":{"reference":1}}`), status: 400, code: "wrong_type", field: "slots.reference"},
+		{name: "slots type", call: post("/v1/notifications", `{`+p+`,"text_id":"service.ready","slots":[]}`), status: 400, code: "wrong_type", field: "slots"},
+		{name: "notification without token", call: with(tell, noToken), status: 401, code: "token_missing"},
+		{name: "notification quota", set: poor, call: tell, status: 429, code: "quota_exceeded"},
+		{name: "notification under a challenge's key", set: func(e *edge) {
+			e.do(ask(e))
+			e.kafka.list = nil
+		}, call: tell, status: 422, code: "idempotency_key_reused", field: "Idempotency-Key"},
+		{name: "notification too large", call: post("/v1/notifications", big), status: 413, code: "body_too_large"},
+		{name: "notification type", call: with(tell, headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "notification, Kafka away", set: kafkaGone, call: tell, status: 503, code: "kafka_away"},
+		{name: "notification, inner error", set: func(e *edge) { e.quotas.err = &mobileid.Error{Kind: mobileid.KindInternal} }, call: tell, status: 500, code: "internal"},
+
+		{name: "code of letters", call: verifying("pending", verifyBody("12345a")), status: 400, code: "code_format", field: "code"},
+		{name: "code of other length", call: verifying("pending", verifyBody("12345")), status: 400, code: "code_format", field: "code"},
+		{name: "code missing", call: verifying("pending", `{}`), status: 400, code: "field_missing", field: "code"},
+		{name: "other context", call: verifying("pending", `{"code":"123456"}`), status: 400, code: "context_mismatch", field: "context_hash"},
+		{name: "verify without key", call: with(verifying("pending", verifyBody("123456")), keyed("")), status: 400, code: "idempotency_key_missing", field: "Idempotency-Key"},
+		{name: "verify too large", call: verifying("pending", big), status: 413, code: "body_too_large"},
+		{name: "verify type", call: with(verifying("pending", verifyBody("123456")), headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "verify without token", call: with(verifying("pending", verifyBody("123456")), noToken), status: 401, code: "token_missing"},
+		{name: "verify without scope", call: with(verifying("pending", verifyBody("123456")), scoped("notifications")), status: 403, code: "scope_missing"},
+		{name: "verify expired", call: verifying("expired", verifyBody("123456")), status: 409, code: "challenge_expired"},
+		{name: "verify superseded", call: verifying("superseded", verifyBody("123456")), status: 409, code: "challenge_superseded"},
+		{name: "verify accepted", call: verifying("accepted", verifyBody("123456")), status: 409, code: "challenge_not_ready"},
+		{name: "exhausted", set: func(e *edge) { e.codes.result = mobileid.CodeExhausted }, call: verifying("pending", verifyBody("123456")), status: 409, code: "challenge_exhausted"},
+		{name: "lost", set: func(e *edge) { e.codes.result = mobileid.CodeLost }, call: verifying("pending", verifyBody("123456")), status: 409, code: "challenge_lost"},
+		{name: "expired in Redis", set: func(e *edge) { e.codes.result = mobileid.CodeExpired }, call: verifying("pending", verifyBody("123456")), status: 409, code: "challenge_expired"},
+		{name: "fenced", set: func(e *edge) {
+			e.registry.confirm = &mobileid.Error{Kind: mobileid.KindConflict, Code: "fenced", Message: "the binding changed"}
+		}, call: verifying("pending", verifyBody("123456")), status: 409, code: "fenced"},
+		{name: "verify, codes away", set: func(e *edge) { e.codes.err = errors.New("gone") }, call: verifying("pending", verifyBody("123456")), status: 503, code: "redis_away", header: map[string]string{"Retry-After": "1"}},
+		{name: "verify, registry away", set: away, call: verifying("pending", verifyBody("123456")), status: 503, code: "postgres_away"},
+		{name: "verify, registry broken", set: broken, call: verifying("pending", verifyBody("123456")), status: 500, code: "internal"},
+		{name: "verify a made-up id", call: post("/v1/challenges/ch_"+strings.Repeat("0", 39)+"/verify", verifyBody("123456")), status: 404, code: "not_found"},
+
+		{name: "read a made-up id", call: func(e *edge) call {
+			return call{method: "GET", path: "/v1/challenges/ch_000000000000000000000000000000000000000", token: e.token("oneid")}
+		}, status: 404, code: "not_found"},
+		{name: "read another client's id", call: with(reading("pending", ""), func(e *edge, c *call) { c.token = e.token("shop") }), status: 404, code: "not_found"},
+		{name: "read without token", call: with(reading("pending", ""), noToken), status: 401, code: "token_missing"},
+		{name: "read without scope", call: with(reading("pending", ""), scoped("notifications")), status: 403, code: "scope_missing"},
+		{name: "timeout not a number", call: reading("pending", "?timeoutMs=x"), status: 400, code: "timeout_format", field: "timeoutMs"},
+		{name: "timeout too long", call: reading("pending", "?timeoutMs=30001"), status: 400, code: "timeout_format", field: "timeoutMs"},
+		{name: "after not a number", call: reading("pending", "?after=-1"), status: 400, code: "after_format", field: "after"},
+		{name: "too many polls", set: func(e *edge) { e.g.polls.max = 0 }, call: reading("pending", "?timeoutMs=1"), status: 429, code: "waiters_exceeded"},
+		{name: "registry away", set: away, call: reading("pending", ""), status: 503, code: "postgres_away", header: map[string]string{"Retry-After": "1"}},
+		{name: "registry broken", set: broken, call: reading("pending", ""), status: 500, code: "internal"},
+		{name: "message: challenge's id", call: func(e *edge) call {
+			return call{method: "GET", path: "/v1/messages/" + e.stored("oneid", "pending").String(), token: e.token("oneid")}
+		}, status: 404, code: "not_found"},
+		{name: "message without token", call: with(aMessage(""), noToken), status: 401, code: "token_missing"},
+		{name: "message without scope", call: with(aMessage(""), scoped("")), status: 403, code: "scope_missing"},
+		{name: "message timeout", call: aMessage("?timeoutMs=x"), status: 400, code: "timeout_format", field: "timeoutMs"},
+		{name: "message polls", set: func(e *edge) { e.g.polls.max = 0 }, call: aMessage("?timeoutMs=1"), status: 429, code: "waiters_exceeded"},
+		{name: "message registry away", set: away, call: aMessage(""), status: 503, code: "postgres_away"},
+		{name: "message registry broken", set: broken, call: aMessage(""), status: 500, code: "internal"},
+
+		{name: "no such path", call: func(*edge) call { return call{method: "GET", path: "/v1/nothing"} }, status: 404, code: "not_found"},
+		{name: "method", call: func(*edge) call { return call{method: "DELETE", path: "/v1/challenges"} }, status: 405, code: "method_not_allowed", header: map[string]string{"Allow": "POST"}},
+		{name: "problem code", call: func(*edge) call { return call{method: "GET", path: "/problems/nothing"} }, status: 404, code: "not_found"},
+	}
+}
+
+// Every refusal is a problem with a stable code and the field's name, its type
+// resolves, nothing is published and nothing personal is repeated or logged.
+func TestRefusalsAreProblemsAndPublishNothing(t *testing.T) {
+	c := newContract(t)
+	for _, x := range refusals() {
+		t.Run(x.name, func(t *testing.T) {
+			e := newEdge(t, nil)
+			if x.set != nil {
+				x.set(e)
+			}
+			e.contract = c
+			in := x.call(e)
+			w := e.do(in)
+			if w.Header().Get("Content-Type") != "application/problem+json" {
+				t.Fatalf("status %d, Content-Type %q, body %s", w.Code, w.Header().Get("Content-Type"), w.Body)
+			}
+			p := decode[problem](t, w)
+			if w.Code != x.status || p.Status != x.status || p.Code != x.code || p.Field != x.field {
+				t.Errorf("have %d %q field %q, want %d %q %q; %s", w.Code, p.Code, p.Field, x.status, x.code, x.field, w.Body)
+			}
+			for k, v := range x.header {
+				if !strings.Contains(w.Header().Get(k), v) {
+					t.Errorf("header %s is %q, want %q in it", k, w.Header().Get(k), v)
+				}
+			}
+			if x.status == 503 != (p.Retryable && w.Code == 503) || x.status == 400 && p.Retryable {
+				t.Errorf("retryable is %v with %d", p.Retryable, w.Code)
+			}
+			if page := e.do(call{method: "GET", path: p.Type}); page.Code != 200 {
+				t.Errorf("type %s does not resolve: %d", p.Type, page.Code)
+			}
+			if n := len(e.kafka.all()); n != 0 {
+				t.Errorf("%d records published", n)
+			}
+			for _, secret := range []string{goodPINFL, "31210932040248", "123456", "connection refused", "secret words"} {
+				if strings.Contains(w.Body.String(), secret) {
+					t.Errorf("the problem repeats %q: %s", secret, w.Body)
+				}
+				if secret != "connection refused" && strings.Contains(e.logged(), secret) {
+					t.Errorf("the log has %q: %s", secret, e.logged())
+				}
+			}
+		})
+	}
+	t.Run("what works", func(t *testing.T) { everythingThatWorks(t, c) })
+	if unseen := c.unseen(); len(unseen) > 0 {
+		slices.Sort(unseen)
+		t.Errorf("the description promises answers that no test has seen:\n%s", strings.Join(unseen, "\n"))
+	}
+}
+
+// everythingThatWorks walks all routes under the contract.
+func everythingThatWorks(t *testing.T, c *contract) {
+	e := newEdge(t, nil)
+	e.contract = c
+	token := e.token("oneid")
+	want := func(status int, in call) {
+		t.Helper()
+		if w := e.do(in); w.Code != status {
+			t.Errorf("%s %s: %d, want %d; %s", in.method, in.path, w.Code, status, w.Body)
+		}
+	}
+	for _, path := range []string{"/", "/livez", "/readyz", "/metrics", "/openapi.yaml", "/docs", "/problems", "/problems/code_wrong"} {
+		want(200, call{method: "GET", path: path})
+	}
+	e.ready = errors.New("no broker")
+	want(503, call{method: "GET", path: "/readyz"})
+	want(202, ask(e))
+	want(202, with(tell, func(_ *edge, c *call) { c.key = "other" })(e))
+	id := e.stored("oneid", mobileid.ChallengePending)
+	want(200, call{method: "GET", path: "/v1/challenges/" + id.String(), token: token})
+	want(304, call{method: "GET", path: "/v1/challenges/" + id.String(), token: token, header: map[string]string{"If-None-Match": `"1"`}})
+	want(200, call{method: "POST", path: verifyPath(id), body: verifyBody("123456"), key: "v", token: token})
+	m := e.idKey.Make(mobileid.KindMessage, "oneid", "m", e.g.now())
+	want(200, call{method: "GET", path: "/v1/messages/" + m.String(), token: token})
+	e.registry.messages[m] = mobileid.MessageView{
+		ID: m, Client: "oneid", State: mobileid.MessageDelivered, Version: 4, TextID: "service.ready", Parts: 1,
+		Deadline: e.g.now(), EndedAt: e.g.now(),
+	}
+	want(200, call{method: "GET", path: "/v1/messages/" + m.String(), token: token})
+	want(304, call{method: "GET", path: "/v1/messages/" + m.String(), token: token, header: map[string]string{"If-None-Match": `"4"`}})
+}
+
+// The mux and the description name the same routes.
+func TestEveryRouteOfTheMuxIsDescribed(t *testing.T) {
+	e, c := newEdge(t, nil), newContract(t)
+	for path, item := range c.doc["paths"].(map[string]any) {
+		for method := range item.(map[string]any) {
+			r, err := http.NewRequestWithContext(t.Context(), strings.ToUpper(method), strings.ReplaceAll(path, "{id}", "x"), http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := fmt.Sprintf("%s %s", strings.ToUpper(method), path)
+			if path == "/" {
+				want += "{$}"
+			}
+			if _, pattern := e.g.mux.Handler(r); pattern != want {
+				t.Errorf("%s is served by %q", want, pattern)
+			}
+		}
+	}
+}
