@@ -23,8 +23,12 @@ func TestFlagsAreUnderstoodOrRefusedByName(t *testing.T) {
 		clients map[string]string
 		wantErr string
 	}{
-		{"secrets by file and by environment", []string{"--client", "oneid=" + file, "--client", "tax-committee"},
-			map[string]string{"oneid": "from-file", "tax-committee": "from-env"}, ""},
+		{
+			"secrets by file and by environment",
+			[]string{"--client", "oneid=" + file, "--client", "tax-committee"},
+			map[string]string{"oneid": "from-file", "tax-committee": "from-env"},
+			"",
+		},
 		{"nobody", nil, nil, "no --client"},
 		{"secret not set", []string{"--client", "oneid"}, nil, "GOVSIM_SECRET_ONEID is not set"},
 		{"no such file", []string{"--client", "oneid=/nowhere"}, nil, "/nowhere"},

@@ -60,7 +60,7 @@ func (a account) own(dir string) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(name, int(a.credential.Uid), int(a.credential.Gid))
+		return os.Lchown(name, int(a.credential.Uid), int(a.credential.Gid)) //nolint:gosec // our own folder, not yet anybody's
 	})
 }
 

@@ -45,7 +45,7 @@ func (f finder) find(ctx context.Context, wantMajor string) (binaries, error) {
 			return set, nil
 		}
 	}
-	pinned := strings.SplitN(pinnedVersion, ".", 2)[0]
+	pinned, _, _ := strings.Cut(pinnedVersion, ".")
 	if wantMajor != "" && wantMajor != pinned {
 		return binaries{}, fmt.Errorf(
 			"the cluster was made by PostgreSQL %s and no server of that version was found (PATH, %s)",

