@@ -182,14 +182,17 @@ func TestEachIssueOfAChallengeHasItsOwnCode(t *testing.T) {
 	expect(t, s, id, second.Nonce, second.Code, mobileid.CodeRight, 3)
 }
 
-func TestCopiedEntryFitsNoOtherChallenge(t *testing.T) {
+func TestCopiedEntryFitsNoOtherChallengeOrNonce(t *testing.T) {
 	s, c := fixture(t)
 	id, other := challengeID(t, "1"), challengeID(t, "2")
 	issued := issue(t, s, id, 5*time.Minute, 3)
 	for _, field := range []string{"mac", "key", "exp", "tries", "used"} {
-		c.server.HSet(codeKey(other, issued.Nonce), field, c.server.HGet(codeKey(id, issued.Nonce), field))
+		v := c.server.HGet(codeKey(id, issued.Nonce), field)
+		c.server.HSet(codeKey(other, issued.Nonce), field, v)
+		c.server.HSet(codeKey(id, "other nonce"), field, v)
 	}
 	expect(t, s, other, issued.Nonce, issued.Code, mobileid.CodeWrong, 2)
+	expect(t, s, id, "other nonce", issued.Code, mobileid.CodeWrong, 2)
 }
 
 func TestRotatedKeyStillVerifiesAndARemovedOneIsLost(t *testing.T) {

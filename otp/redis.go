@@ -15,7 +15,7 @@ import (
 
 // callLimit bounds every call, retries included: the edge answers 503 within a
 // second when Redis hangs.
-const callLimit = 900 * time.Millisecond
+const callLimit = 800 * time.Millisecond
 
 // RedisOptions returns the one way in which this system talks to Redis: short
 // timeouts, one retry, deadlines of the context honoured on the socket. Several

@@ -18,7 +18,7 @@ import (
 )
 
 // callLimit bounds every call, retries included.
-const callLimit = 900 * time.Millisecond
+const callLimit = 800 * time.Millisecond
 
 // Limits spends quotas and claims keys. It is safe for concurrent use.
 type Limits struct {
