@@ -12,7 +12,7 @@ type embedded struct{}
 
 // shared is the one PostgreSQL server of a test binary: making a cluster takes
 // a second, making a database in it some milliseconds.
-var shared struct { //nolint:gochecknoglobals // a test binary has one life
+var shared struct {
 	mu     sync.Mutex
 	server *engines.Postgres
 }

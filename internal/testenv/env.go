@@ -49,7 +49,7 @@ type Env struct {
 }
 
 // mainRuns is set by Main: without it nobody would stop the shared server.
-var mainRuns atomic.Bool //nolint:gochecknoglobals // a test binary has one life
+var mainRuns atomic.Bool
 
 // Main runs the tests of a package and then stops what they shared.
 func Main(m *testing.M) {

@@ -13,7 +13,7 @@ import (
 type services struct{ addresses map[string]string }
 
 // turn is held by the one test of this process that uses the real servers.
-var turn sync.Mutex //nolint:gochecknoglobals // the servers are one, too
+var turn sync.Mutex
 
 // takeReal waits for this test's turn on the real servers and keeps it until
 // the test ends. It reads their addresses from the file that services-up wrote
