@@ -207,9 +207,6 @@ func (g *Gateway) authed(scopes []mobileid.Scope, h apiHandler) http.Handler {
 	})
 }
 
-// bodyTime is how long a client may take to send a body.
-const bodyTime = 10 * time.Second
-
 // readBody reads the JSON body of a POST.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if ct := r.Header.Get("Content-Type"); ct != "" {
@@ -218,9 +215,6 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 			return nil, mobileid.Invalid("Content-Type", "content_type", "send application/json")
 		}
 	}
-	// Not every ResponseWriter has a connection behind it (tests); the server's
-	// own ReadTimeout stands behind this one anyway.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	var over *http.MaxBytesError
 	switch {

@@ -144,15 +144,13 @@ func (g *Gateway) Accepter() *Accepter { return g.accepter }
 func (g *Gateway) Drain() { g.drainOnce.Do(func() { close(g.drain) }) }
 
 // NewServer is the one place where the timeouts of an HTTP server are set.
-//
-// ReadTimeout is longer than the longest long poll: net/http cancels a request
-// whose read deadline passes, even when it was read long ago. A slow body is
-// cut earlier, by the deadline that the handlers of POST set themselves.
+// ReadTimeout is for head and body of a request and does not end a long poll
+// that was read in time; WriteTimeout does, so it is longer than the longest.
 func NewServer(addr string, handler http.Handler) *http.Server {
 	return &http.Server{
 		Addr: addr, Handler: handler,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       maxPoll + 10*time.Second,
+		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      maxPoll + 15*time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
