@@ -23,6 +23,8 @@ type generation struct {
 	mu       sync.Mutex
 	trackers map[mobileid.RecordRef]*tracker // by topic and partition; Offset is 0
 	wake     chan struct{}                   // of the committer
+
+	commitFailed bool // the committer's own: the last commit failed
 }
 
 func newGeneration(g *Group, gen *kafka.Generation, f fetcher) *generation {
@@ -210,12 +212,15 @@ func (n *generation) commit() {
 		// Not lost: the records come again to whoever reads the partition
 		// next. A generation that ended may no longer commit.
 		outcome = "failed"
-		level := n.group.cfg.Log.Warn
-		if errors.Is(err, kafka.IllegalGeneration) || errors.Is(err, kafka.UnknownMemberId) || errors.Is(err, kafka.RebalanceInProgress) {
-			level = n.group.cfg.Log.Info
+		log := n.group.cfg.Log.Warn
+		ordinary := errors.Is(err, kafka.IllegalGeneration) || errors.Is(err, kafka.UnknownMemberId) || errors.Is(err, kafka.RebalanceInProgress)
+		if ordinary || n.commitFailed {
+			log = n.group.cfg.Log.Debug // the first one has said it
 		}
-		level("offset commit failed", "group", n.group.cfg.Group, "cause", explain(err))
+		n.commitFailed = true
+		log("offset commit failed", "group", n.group.cfg.Group, "cause", explain(err))
 	} else {
+		n.commitFailed = false
 		for t, offset := range due {
 			t.settled(offset)
 		}

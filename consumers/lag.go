@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -46,7 +47,7 @@ func lag(ctx context.Context, client *kafka.Client, g GroupTopics) (map[string]i
 		return nil, fmt.Errorf("lag of %s: %w", g.Group, err)
 	}
 	offsets, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: g.Group, Topics: committed})
-	if err == nil {
+	if err == nil && !errors.Is(offsets.Error, kafka.GroupIdNotFound) { // a group that never was has committed nothing
 		err = offsets.Error
 	}
 	if err != nil {

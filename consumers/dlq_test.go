@@ -1,0 +1,138 @@
+package consumers
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"mobileid/internal/mobileid"
+)
+
+func sealPair(t testing.TB) (*mobileid.Sealer, *mobileid.Opener) {
+	t.Helper()
+	public, private, err := mobileid.NewSealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := mobileid.NewSealer(public, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := mobileid.NewOpener(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, o
+}
+
+func TestAParkedRecordIsSealedListedShownAndReplayed(t *testing.T) {
+	dead := mobileid.TopicDLQ(topic)
+	_, kc := startKafka(t, kfake.SeedTopics(3, topic), kfake.SeedTopics(1, dead))
+	p := newTestPublisher(t, kc, PublisherConfig{})
+	sealer, opener := sealPair(t)
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	q := NewDLQ(p, sealer, func() time.Time { return at })
+
+	const canary = "31212975110023"
+	m, err := encode(topic, mobileid.Event{ID: canary, Type: "t.v1", Subject: canary, Key: canary, Value: []byte(`"` + canary + `"`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Value = append(m.Value, "}broken"...)
+	if err := p.write(t.Context(), append(headless(m), m)); err != nil {
+		t.Fatal(err)
+	}
+	var rec *Record
+	for _, m := range logOf(t, kc, topic) {
+		if len(m.Key) > 0 {
+			rec = NewRecord(m)
+		}
+	}
+	if err := q.Park(t.Context(), rec, mobileid.CodeOf(rec.Err)); err != nil {
+		t.Fatal(err)
+	}
+
+	raw := logOf(t, kc, dead)
+	if len(raw) != 1 {
+		t.Fatalf("%d dead letters", len(raw))
+	}
+	clear := append(bytes.Clone(raw[0].Value), raw[0].Key...)
+	for _, h := range raw[0].Headers {
+		clear = append(clear, h.Key+string(h.Value)...)
+	}
+	if bytes.Contains(clear, []byte(canary)) {
+		t.Fatal("the dead letter shows personal data")
+	}
+
+	list, err := ListDLQ(t.Context(), kc, dead)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	got := list[0]
+	if got.From != rec.Ref || got.Reason != "envelope_value" || !got.Parked.Equal(at) || got.KeyID != sealer.KeyID().String() {
+		t.Fatalf("listed %+v", got)
+	}
+	shown, err := ShowDLQ(t.Context(), kc, got.At, opener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(shown.Value, m.Value) || string(shown.Key) != canary || shown.Headers["ce_id"] != canary {
+		t.Fatal("what is shown is not what was parked")
+	}
+	_, stranger := sealPair(t)
+	if _, err := ShowDLQ(t.Context(), kc, got.At, stranger); !errors.Is(err, mobileid.ErrSealed) {
+		t.Fatalf("another key: %v", err)
+	}
+
+	if _, err := ReplayDLQ(t.Context(), kc, p, got.At, opener); err != nil {
+		t.Fatal(err)
+	}
+	var again int
+	for _, m := range logOf(t, kc, topic) {
+		r := NewRecord(m)
+		if !bytes.Equal(m.Value, rec.Raw.Value) || m.Offset == rec.Ref.Offset && m.Partition == rec.Ref.Partition {
+			continue
+		}
+		again++
+		if m.Partition != rec.Ref.Partition || r.Event.ID != canary {
+			t.Fatalf("replayed to partition %d as %q", m.Partition, r.Event.ID)
+		}
+	}
+	if again != 1 {
+		t.Fatalf("replayed %d times", again)
+	}
+}
+
+func TestReplayWritesOnlyToTheTopicOfItsDeadLetters(t *testing.T) {
+	_, kc := startKafka(t, kfake.SeedTopics(1, topic, "other.dlq"))
+	p := newTestPublisher(t, kc, PublisherConfig{})
+	sealer, opener := sealPair(t)
+	mustPublish(t, p, topic, event(1))
+	q := NewDLQ(p, sealer, nil)
+	rec := NewRecord(logOf(t, kc, topic)[0])
+	rec.Ref.Topic = "other"
+	if err := q.Park(t.Context(), rec, "r"); err != nil {
+		t.Fatal(err)
+	}
+	list, err := ListDLQ(t.Context(), kc, "other.dlq")
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	// Whoever can write dead letters must not steer a replay elsewhere: the
+	// place is bound to the sealed bytes.
+	forged := list[0]
+	forged.From.Topic = topic
+	if _, err := openParked(forged, opener); !errors.Is(err, mobileid.ErrSealed) {
+		t.Fatalf("a changed origin opened: %v", err)
+	}
+	if _, err := ShowDLQ(t.Context(), kc, mobileid.RecordRef{Topic: "other.dlq", Offset: 0}, opener); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ListDLQ(t.Context(), kc, "nowhere"); err == nil || !strings.Contains(err.Error(), "nowhere") {
+		t.Fatalf("a topic that is not there: %v", err)
+	}
+}

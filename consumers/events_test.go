@@ -1,0 +1,83 @@
+package consumers
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"mobileid/internal/mobileid"
+)
+
+func TestLanesCarryIdsOnly(t *testing.T) {
+	otp, bulk := mobileid.TopicSMS("beeline", mobileid.LaneOTP), mobileid.TopicSMS("ucell", mobileid.LaneBulk)
+	_, kc := startKafka(t, kfake.SeedTopics(2, otp, bulk))
+	p := newTestPublisher(t, kc, PublisherConfig{})
+	key := testIDKey(t)
+	now := time.Now()
+	a := mobileid.LaneItem{ID: key.Make(mobileid.KindMessage, "c", "1", now), Operator: "beeline", Lane: mobileid.LaneOTP, Person: mobileid.Pseudonym{1}}
+	b := mobileid.LaneItem{ID: key.Make(mobileid.KindMessage, "c", "2", now), Operator: "ucell", Lane: mobileid.LaneBulk, Person: mobileid.Pseudonym{2}}
+	if err := p.PublishLane(t.Context(), []mobileid.LaneItem{a, b}); err != nil {
+		t.Fatal(err)
+	}
+	for topic, want := range map[string]mobileid.LaneItem{otp: a, bulk: b} {
+		log := logOf(t, kc, topic)
+		if len(log) != 1 {
+			t.Fatalf("%s has %d records", topic, len(log))
+		}
+		e, err := decode(log[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := DecodeValue[mobileid.LaneRecord](e, mobileid.TypeMessageQueued)
+		if err != nil || r.ID != want.ID || e.Key != want.Person.String() || e.ID != want.ID.String() {
+			t.Fatalf("%s: %v %+v %v", topic, r, e, err)
+		}
+	}
+}
+
+func TestStatusesReachTheTopicAndTheClientsThatMayKnow(t *testing.T) {
+	full, blind, web := mobileid.TopicOut("full"), mobileid.TopicOut("blind"), mobileid.TopicOut("web")
+	_, kc := startKafka(t, kfake.SeedTopics(1, mobileid.TopicMessageStatus, full, blind, web))
+	p := newTestPublisher(t, kc, PublisherConfig{Clients: map[string]mobileid.Client{
+		"full":  {ID: "full", Kafka: true, Disclosure: mobileid.DisclosureFull},
+		"blind": {ID: "blind", Kafka: true, Disclosure: mobileid.DisclosureBlind},
+		"web":   {ID: "web", Disclosure: mobileid.DisclosureFull},
+	}})
+	key := testIDKey(t)
+	var changes []mobileid.StatusChanged
+	for _, client := range []string{"full", "blind", "web"} {
+		for i, state := range []mobileid.ChallengeState{mobileid.ChallengeUnbound, mobileid.ChallengePending, mobileid.ChallengeExpired, mobileid.ChallengeConfirmed} {
+			id := key.Make(mobileid.KindChallenge, client, string(state), time.Now())
+			changes = append(changes, mobileid.StatusChanged{ID: id, Client: client, State: string(state), Version: int64(i + 1), At: time.Now()})
+		}
+		ch := key.Make(mobileid.KindChallenge, client, "code", time.Now())
+		ms := key.Derive(mobileid.KindMessage, client, ch, 1)
+		changes = append(changes, mobileid.StatusChanged{ID: ms, Challenge: ch, Client: client, State: string(mobileid.MessageDelivered), Version: 2, At: time.Now()})
+	}
+	if err := p.PublishStatuses(t.Context(), changes); err != nil {
+		t.Fatal(err)
+	}
+	for topic, want := range map[string]int{mobileid.TopicMessageStatus: 15, full: 5, blind: 1, web: 0} {
+		log := logOf(t, kc, topic)
+		if len(log) != want {
+			t.Errorf("%s has %d records, want %d", topic, len(log), want)
+		}
+		for _, m := range log {
+			e, err := decode(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := DecodeValue[mobileid.StatusChanged](e, mobileid.TypeStatusChanged)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Key != requestOf(s).String() {
+				t.Errorf("key %s of %+v", e.Key, s)
+			}
+			if topic == blind && s.State != string(mobileid.ChallengeConfirmed) {
+				t.Errorf("a blind client was told %s", s.State)
+			}
+		}
+	}
+}
