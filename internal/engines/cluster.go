@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // cluster is the folder of a private PostgreSQL:
@@ -139,9 +140,13 @@ func (c cluster) launch(ctx context.Context, logFile string) (*server, int, erro
 		return nil, 0, err
 	}
 	defer func() { _ = log.Close() }()
-	// Somebody may take the free port between our look and the server's; then
-	// the server ends at once and the next port is tried.
-	const tries = 3
+	// The server ends at once if somebody took the free port between our look
+	// and its own, or if children of a killed server have not noticed yet; both
+	// pass.
+	const (
+		tries = 10
+		pause = 200 * time.Millisecond
+	)
 	for try := 1; ; try++ {
 		port, err := freePort(ctx)
 		if err != nil {
@@ -168,6 +173,10 @@ func (c cluster) launch(ctx context.Context, logFile string) (*server, int, erro
 		}
 		if try == tries || ctx.Err() != nil {
 			return nil, 0, fmt.Errorf("%w: %s%s", err, tail(logFile), c.hint(cmd))
+		}
+		select {
+		case <-ctx.Done(): // the next try tells
+		case <-time.After(pause):
 		}
 	}
 }

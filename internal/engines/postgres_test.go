@@ -225,6 +225,21 @@ func TestKeptFolderKeepsCommittedRowsOverKillAndStopsTheOrphan(t *testing.T) {
 	}
 }
 
+func TestKilledServerStartsAgainOnItsFolder(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir)
+	p := start(t, PostgresConfig{Dir: dir})
+	exe(t, connect(t, p.DSN()), `create table kept (n int)`)
+	if err := p.server.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.server.done
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	exe(t, connect(t, start(t, PostgresConfig{Dir: dir}).DSN()), `insert into kept values (1)`)
+}
+
 func TestServerDiesWithItsParent(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir)
