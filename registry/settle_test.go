@@ -1,0 +1,312 @@
+package registry_test
+
+import (
+	"testing"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// sentTo has a person's code or notice sent, with the operator's id.
+func (e *env) sent(b int64, p person, id mobileid.ID, operatorID string) {
+	e.t.Helper()
+	if a := e.admit(b, id)[0]; a.Verdict != mobileid.VerdictMine {
+		e.t.Fatalf("not admitted: %+v", a)
+	}
+	e.settle(b, e.outcome(id, mobileid.MessageSent, p.binding.Number, operatorID))
+}
+
+func TestWhatTheOperatorAnswered(t *testing.T) {
+	cases := []struct {
+		state     mobileid.MessageState
+		reason    string
+		charge    string
+		challenge mobileid.ChallengeState
+		due       int // comes back by DueRetries
+	}{
+		{"sent", "", "posted", "pending", 0},
+		{"rejected", "smpp_0x0b", "voided", "undeliverable", 0},
+		{"failed", "encoding", "voided", "failed", 0},
+		{"expired", "deadline", "voided", "expired", 0},
+		{"retry", "smpp_0x58", "pending", "pending", 1},
+		{"in_doubt", "no_answer", "pending", "pending", 1},
+	}
+	e := newEnv(t)
+	e.tariff()
+	for _, tc := range cases {
+		t.Run(string(tc.state), func(t *testing.T) {
+			e.exec(`delete from retries`)
+			p := e.bind(cost)
+			c := e.challenge(p, "k"+string(tc.state))
+			e.issue(c)
+			b := e.bridge()
+			e.admit(b, c.Message.ID)
+			o := e.outcome(c.Message.ID, tc.state, p.binding.Number, "op"+string(tc.state))
+			o.Reason = tc.reason
+			e.settle(b, o, o)
+			e.wantMessage(c.Message.ID, tc.state, tc.reason)
+			e.wantCharge(c.Message.ID, tc.charge)
+			if have := e.challengeState(c.Request.ID); have != tc.challenge {
+				t.Errorf("challenge is %s, want %s", have, tc.challenge)
+			}
+			e.wantErased(c.Message.ID, tc.state.Terminal() || tc.state == mobileid.MessageSent)
+			due, err := e.DueRetries(e.ctx(), operator, 10)
+			must(t, err)
+			if len(due) != tc.due {
+				t.Errorf("%d due, want %d", len(due), tc.due)
+			}
+			if n := query[int](e, `select count(*) from message_parts where message_id = $1`, c.Message.ID[:]); n != 1 {
+				t.Errorf("%d parts kept", n)
+			}
+		})
+	}
+	err := e.Settle(e.ctx(), 1, account, []mobileid.Outcome{{State: mobileid.MessageDelivered}})
+	if mobileid.CodeOf(err) != "outcome_state" {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestOnlyTheOwnerSettles(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(cost)
+	c := e.challenge(p, "k")
+	e.issue(c)
+	owner, other := e.bridge(), e.bridge()
+	e.admit(owner, c.Message.ID)
+	e.settle(other, e.outcome(c.Message.ID, mobileid.MessageRejected, p.binding.Number, ""))
+	e.wantMessage(c.Message.ID, mobileid.MessageAdmitted, "")
+	e.wantCharge(c.Message.ID, "pending")
+
+	e.settle(owner, e.outcome(c.Message.ID, mobileid.MessageSent, p.binding.Number, "1"))
+	e.settle(owner, e.outcome(c.Message.ID, mobileid.MessageRejected, p.binding.Number, ""))
+	e.wantMessage(c.Message.ID, mobileid.MessageSent, "")
+	e.wantCharge(c.Message.ID, "posted")
+}
+
+func TestALateAnswerSettlesWhatWasInDoubt(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(cost)
+	c := e.challenge(p, "k")
+	e.issue(c)
+	b := e.bridge()
+	e.admit(b, c.Message.ID)
+	o := e.outcome(c.Message.ID, mobileid.MessageInDoubt, p.binding.Number, "")
+	e.settle(b, o)
+	o.State, o.Parts[0].OperatorID, o.Parts[0].AnsweredAt = mobileid.MessageSent, "late", e.clk.now()
+	e.settle(b, o)
+	e.wantMessage(c.Message.ID, mobileid.MessageSent, "")
+	e.wantCharge(c.Message.ID, "posted")
+	due, err := e.DueRetries(e.ctx(), operator, 10)
+	must(t, err)
+	if len(due) != 0 {
+		t.Fatal("what is sent would be sent again")
+	}
+	if n := e.receipts(e.receipt(p.binding.Number, "late", mobileid.MessageDelivered)); n != 1 {
+		t.Fatal("the id of the late answer is not known")
+	}
+}
+
+func TestANoticeInDoubtIsNotSentAgain(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(cost)
+	n := e.notice(p, "k")
+	e.queue(n)
+	b := e.bridge()
+	e.admit(b, n.Message.ID)
+	e.settle(b, e.outcome(n.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+	due, err := e.DueRetries(e.ctx(), operator, 10)
+	must(t, err)
+	if len(due) != 0 {
+		t.Fatal("a notice in doubt is due")
+	}
+	if a := e.admit(b, n.Message.ID)[0]; a.Verdict != mobileid.VerdictDrop {
+		t.Fatalf("%+v", a)
+	}
+}
+
+func TestRetriesAreDueAtTheirTimeAndOfTheirOperator(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(cost)
+	c := e.challenge(p, "k")
+	e.issue(c)
+	b := e.bridge()
+	e.admit(b, c.Message.ID)
+	o := e.outcome(c.Message.ID, mobileid.MessageRetry, p.binding.Number, "")
+	o.RetryAt = e.clk.now().Add(5 * time.Second)
+	e.settle(b, o)
+	due := func(op string) int {
+		items, err := e.DueRetries(e.ctx(), op, 10)
+		must(t, err)
+		return len(items)
+	}
+	if due(operator) != 0 {
+		t.Fatal("due too early")
+	}
+	e.clk.advance(5 * time.Second)
+	if due(operator) != 1 || due("ucell") != 0 {
+		t.Fatal("not due, or due at another operator")
+	}
+	if a := e.admit(b, c.Message.ID)[0]; a.Verdict != mobileid.VerdictMine || a.Resend {
+		t.Fatalf("%+v", a)
+	}
+	if due(operator) != 0 {
+		t.Fatal("due again while a bridge has it")
+	}
+}
+
+func TestReceiptsEndAMessageAndCorrectItsCharge(t *testing.T) {
+	cases := []struct {
+		receipt   mobileid.MessageState
+		charge    string
+		challenge mobileid.ChallengeState
+	}{
+		{"delivered", "posted", "pending"},
+		{"undeliverable", "reversed", "undeliverable"},
+		{"rejected", "reversed", "undeliverable"},
+		{"expired", "reversed", "undeliverable"},
+		{"failed", "reversed", "failed"},
+	}
+	e := newEnv(t)
+	e.tariff()
+	for _, tc := range cases {
+		t.Run(string(tc.receipt), func(t *testing.T) {
+			p := e.bind(cost)
+			c := e.challenge(p, "k"+string(tc.receipt))
+			e.issue(c)
+			e.sent(e.bridge(), p, c.Message.ID, "id")
+			accepted := e.receipt(p.binding.Number, "id", "")
+			if n := e.receipts(accepted); n != 1 {
+				t.Fatalf("matched %d", n)
+			}
+			e.wantMessage(c.Message.ID, mobileid.MessageSent, "")
+			r := e.receipt(p.binding.Number, "id", tc.receipt)
+			for range 3 {
+				if n := e.receipts(r, r); n != 2 {
+					t.Fatalf("matched %d", n)
+				}
+			}
+			e.wantMessage(c.Message.ID, tc.receipt, "receipt")
+			e.wantCharge(c.Message.ID, tc.charge)
+			if have := e.challengeState(c.Request.ID); have != tc.challenge {
+				t.Errorf("challenge is %s, want %s", have, tc.challenge)
+			}
+			if n := query[int](e, `select count(*) from receipts where message_id = $1`, c.Message.ID[:]); n != 2 {
+				t.Errorf("%d receipts kept, want 2", n)
+			}
+			// Another verdict of the operator later is a fact, not a state.
+			e.receipts(e.receipt(p.binding.Number, "id", "undeliverable"), e.receipt(p.binding.Number, "id", "delivered"))
+			e.wantMessage(c.Message.ID, tc.receipt, "receipt")
+			e.wantCharge(c.Message.ID, tc.charge)
+		})
+	}
+}
+
+func TestAMessageOfManyPartsEndsWithTheLast(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(3 * cost)
+	b := e.bridge()
+	send := func(key string) mobileid.NewNotification {
+		n := e.notice(p, key)
+		e.queue(n)
+		e.admit(b, n.Message.ID)
+		o := e.outcome(n.Message.ID, mobileid.MessageSent, p.binding.Number, key+"1")
+		second := o.Parts[0]
+		second.Part, second.Sequence, second.OperatorID = 2, second.Sequence+1000, key+"2"
+		o.Parts = append(o.Parts, second)
+		e.settle(b, o)
+		return n
+	}
+	good, bad := send("good"), send("bad")
+	r := func(id string, s mobileid.MessageState) mobileid.Receipt { return e.receipt(p.binding.Number, id, s) }
+	e.receipts(r("good1", "delivered"), r("bad1", "undeliverable"))
+	e.wantMessage(good.Message.ID, mobileid.MessageSent, "")
+	e.wantMessage(bad.Message.ID, mobileid.MessageSent, "")
+	e.receipts(r("good2", "delivered"), r("bad2", "delivered"))
+	e.wantMessage(good.Message.ID, mobileid.MessageDelivered, "receipt")
+	e.wantMessage(bad.Message.ID, mobileid.MessageUndeliverable, "receipt")
+	e.wantCharge(good.Message.ID, "posted")
+	e.wantCharge(bad.Message.ID, "reversed")
+}
+
+func TestAReceiptThatComesFirstIsMatchedByTheAnswer(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(cost)
+	n := e.notice(p, "k")
+	e.queue(n)
+	b := e.bridge()
+	e.admit(b, n.Message.ID)
+	r := e.receipt(p.binding.Number, "7", mobileid.MessageDelivered)
+	for range 2 {
+		if have := e.receipts(r); have != 0 {
+			t.Fatalf("matched %d", have)
+		}
+	}
+	e.settle(b, e.outcome(n.Message.ID, mobileid.MessageSent, p.binding.Number, "7"))
+	e.wantMessage(n.Message.ID, mobileid.MessageDelivered, "receipt")
+	e.wantCharge(n.Message.ID, "posted")
+	if have := query[int](e, `select count(*) from receipts_unmatched`); have != 0 {
+		t.Fatalf("%d unmatched", have)
+	}
+}
+
+func TestAReceiptBelongsToItsAccountDestinationAndTime(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p, q := e.bind(2*cost), e.bind(cost)
+	b := e.bridge()
+	old, n := e.notice(p, "old"), e.notice(p, "new")
+	e.queue(old, n)
+	e.sent(b, p, old.Message.ID, "9")
+	e.clk.advance(time.Minute)
+	e.sent(b, p, n.Message.ID, "9") // the operator's ids came round
+	stranger := e.receipt(q.binding.Number, "9", "delivered")
+	otherAccount := e.receipt(p.binding.Number, "9", "delivered")
+	otherAccount.Account = "mobileid-2"
+	late := e.receipt(p.binding.Number, "9", "delivered")
+	late.At = late.At.Add(73 * time.Hour)
+	nameless := e.receipt(p.binding.Number, "", "delivered")
+	if have := e.receipts(stranger, otherAccount, late, nameless); have != 0 {
+		t.Fatalf("matched %d", have)
+	}
+	if have := e.receipts(e.receipt(p.binding.Number, "9", "delivered")); have != 1 {
+		t.Fatalf("matched %d", have)
+	}
+	e.wantMessage(n.Message.ID, mobileid.MessageDelivered, "receipt")
+	e.wantMessage(old.Message.ID, mobileid.MessageSent, "")
+	if _, err := e.StoreReceipts(e.ctx(), []mobileid.Receipt{{State: "odd"}}); mobileid.CodeOf(err) != "receipt_state" {
+		t.Fatalf("err = %v", err)
+	}
+}
+
+func TestACodeSentTwiceIsDeliveredByEither(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(cost)
+	c := e.challenge(p, "k")
+	e.issue(c)
+	b := e.bridge()
+	e.admit(b, c.Message.ID)
+	first := e.outcome(c.Message.ID, mobileid.MessageInDoubt, p.binding.Number, "")
+	e.settle(b, first)
+	if a := e.admit(b, c.Message.ID)[0]; !a.Resend {
+		t.Fatalf("%+v", a)
+	}
+	// While the second is on its way the answer and the receipt of the first come.
+	first.State, first.Parts[0].OperatorID, first.Parts[0].AnsweredAt = mobileid.MessageSent, "first", e.clk.now()
+	must(t, e.Settle(e.ctx(), b, account, []mobileid.Outcome{first}))
+	e.receipts(e.receipt(p.binding.Number, "first", "delivered"))
+	e.wantMessage(c.Message.ID, mobileid.MessageDelivered, "receipt")
+	e.settle(b, e.outcome(c.Message.ID, mobileid.MessageSent, p.binding.Number, "second"))
+	e.receipts(e.receipt(p.binding.Number, "second", "delivered"))
+	e.wantMessage(c.Message.ID, mobileid.MessageDelivered, "receipt")
+	e.wantCharge(c.Message.ID, "posted")
+	if have := query[int](e, `select count(*) from charges`); have != 1 {
+		t.Fatalf("%d charges of one message", have)
+	}
+}
