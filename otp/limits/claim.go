@@ -3,6 +3,7 @@ package limits
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"time"
 
@@ -34,17 +35,41 @@ func (l *Limits) Claim(
 ) (storedID mobileid.ID, storedHash string, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	stored, err := claimScript.Run(ctx, l.rdb, []string{"idem:{" + client + ":" + hex.EncodeToString(part[:]) + "}"},
+	stored, err := claimScript.Run(ctx, l.rdb, []string{claimKey(client, part)},
 		id.String()+" "+bodyHash, ClaimLife.Milliseconds()).Text()
 	if err != nil {
 		return mobileid.ID{}, "", away(err)
 	}
-	printed, hash, ok := strings.Cut(stored, " ")
-	if ok {
-		storedID, err = mobileid.ParseID(printed)
+	return readClaim(stored)
+}
+
+// Find is a look at a claim without making one: with it a repeated request is
+// known before it is paid for. Errors are those of Claim.
+func (l *Limits) Find(
+	ctx context.Context, client string, part mobileid.KeyPart,
+) (storedID mobileid.ID, storedHash string, found bool, err error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	stored, err := l.rdb.Get(ctx, claimKey(client, part)).Result()
+	if errors.Is(err, redis.Nil) {
+		return mobileid.ID{}, "", false, nil
 	}
+	if err != nil {
+		return mobileid.ID{}, "", false, away(err)
+	}
+	storedID, storedHash, err = readClaim(stored)
+	return storedID, storedHash, err == nil, err
+}
+
+func claimKey(client string, part mobileid.KeyPart) string {
+	return "idem:{" + client + ":" + hex.EncodeToString(part[:]) + "}"
+}
+
+func readClaim(stored string) (mobileid.ID, string, error) {
+	printed, hash, ok := strings.Cut(stored, " ")
+	id, err := mobileid.ParseID(printed)
 	if !ok || err != nil {
 		return mobileid.ID{}, "", internal("claim_unreadable", "the stored claim is not one of ours")
 	}
-	return storedID, hash, nil
+	return id, hash, nil
 }

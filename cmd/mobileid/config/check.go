@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"mobileid/consumers/texts"
 	"mobileid/internal/mobileid"
 )
 
@@ -17,7 +18,7 @@ func Defaults() Config {
 		HTTP:      HTTP{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090"},
 		Postgres:  Postgres{MaxConns: 20},
 		Kafka:     Kafka{Partitions: 12, Replication: 3, MinInsync: 2, ACLs: true},
-		Deadlines: Deadlines{CodeAccept: 30 * time.Second, NoticeAccept: time.Hour, NoticeLife: 24 * time.Hour, Grace: 10 * time.Second},
+		Deadlines: Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Grace: 10 * time.Second},
 	}
 }
 
@@ -112,8 +113,7 @@ func (c *Config) checkAuth(wrong *Mistakes) {
 func (c *Config) checkDeadlines(wrong *Mistakes) {
 	d := c.Deadlines
 	for path, v := range map[string]time.Duration{
-		"deadlines.code_accept": d.CodeAccept, "deadlines.notice_accept": d.NoticeAccept,
-		"deadlines.notice_life": d.NoticeLife, "deadlines.grace": d.Grace,
+		"deadlines.code_accept": d.CodeAccept, "deadlines.notice": d.Notice, "deadlines.grace": d.Grace,
 	} {
 		if v < time.Second {
 			wrong.add(path, "at least 1s")
@@ -121,28 +121,27 @@ func (c *Config) checkDeadlines(wrong *Mistakes) {
 	}
 	// A record must outlive every deadline on its topic.
 	for _, t := range mobileid.Topics() {
-		if t.Name == mobileid.TopicNotificationRequests && d.NoticeAccept >= t.Retention {
-			wrong.add("deadlines.notice_accept", "must be shorter than the topic's retention, %s", t.Retention)
-		}
-		if t.Name == mobileid.TopicSMS("<operator>", mobileid.LaneBulk) && d.NoticeLife >= t.Retention {
-			wrong.add("deadlines.notice_life", "must be shorter than the lane's retention, %s", t.Retention)
+		notices := t.Name == mobileid.TopicNotificationRequests || t.Name == mobileid.TopicSMS("<operator>", mobileid.LaneBulk)
+		if notices && d.Notice >= t.Retention {
+			wrong.add("deadlines.notice", "must be shorter than the retention of %s, %s", t.Name, t.Retention)
 		}
 	}
 }
 
 func (c *Config) checkPurposes(wrong *Mistakes) {
 	seen := map[string]bool{}
+	catalogue := texts.Default()
 	for i, p := range c.Purposes {
 		path := fmt.Sprintf("purposes[%d]", i)
 		checkID(path+".id", p.ID, seen, wrong)
-		if p.TextID == "" {
-			wrong.add(path+".text_id", "missing")
+		if err := catalogue.CheckPurpose(mobileid.Purpose(p)); err != nil {
+			wrong.add(path, "%v", err)
 		}
 		if p.Life < time.Minute || p.Life > time.Hour {
 			wrong.add(path+".life", "from 1m to 1h")
 		}
-		if p.Digits < 6 || p.Digits > 10 {
-			wrong.add(path+".digits", "from 6 to 10")
+		if p.Digits < 6 {
+			wrong.add(path+".digits", "at least 6")
 		}
 		if p.Tries < 1 || p.Tries > 10 {
 			wrong.add(path+".tries", "from 1 to 10")

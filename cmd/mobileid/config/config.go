@@ -87,10 +87,9 @@ type Auth struct {
 
 // Deadlines bound how long a request may wait.
 type Deadlines struct {
-	CodeAccept   time.Duration `yaml:"code_accept"`   // a code asked for is issued within this, or expires
-	NoticeAccept time.Duration `yaml:"notice_accept"` // a notice is queued within this, or expires
-	NoticeLife   time.Duration `yaml:"notice_life"`   // a notice reaches the operator within this, or expires
-	Grace        time.Duration `yaml:"grace"`         // how much later than its deadline a request surely has ended
+	CodeAccept time.Duration `yaml:"code_accept"` // a code asked for is issued within this, or expires
+	Notice     time.Duration `yaml:"notice"`      // a notice reaches the operator within this, or expires
+	Grace      time.Duration `yaml:"grace"`       // how much later than its deadline a request surely has ended
 }
 
 // Purpose is why a code may be asked (decree clause 29).

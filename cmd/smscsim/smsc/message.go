@@ -30,8 +30,9 @@ type Submit struct {
 	ESMClass   byte              `json:"esm_class"`
 	Registered byte              `json:"registered_delivery"`
 	Sequence   uint32            `json:"sequence"`
-	Raw        []byte            `json:"raw"`    // the whole PDU
-	Fields     map[string]string `json:"fields"` // every field by its name in the specification
+	Raw        []byte            `json:"raw"`              // the whole PDU
+	Fields     map[string]string `json:"fields"`           // every field by its name in the specification
+	Answer     []byte            `json:"answer,omitempty"` // the submit_sm_resp, in events only
 }
 
 // Receipt is a delivery receipt that was sent.

@@ -209,8 +209,15 @@ func (x *session) submit(f wire.Frame) bool {
 	cut := srv.cutsHere()
 	m.answered = !silent && !cut
 	srv.journal.add(m)
+	answer := wire.AppendCString(nil, f.Command.Response(), 0, f.Sequence, m.messageID)
+	if refused {
+		answer = wire.AppendHeader(nil, f.Command.Response(), wire.Status(m.status), f.Sequence)
+	}
 	if srv.events.any() {
 		s := m.submit()
+		if m.answered {
+			s.Answer = answer
+		}
 		srv.events.publish(Event{At: at, Kind: EventSubmit, Account: account, Submit: &s})
 	}
 	if cut {
@@ -223,10 +230,6 @@ func (x *session) submit(f wire.Frame) bool {
 	}
 	if silent {
 		return false
-	}
-	answer := wire.AppendCString(nil, f.Command.Response(), 0, f.Sequence, m.messageID)
-	if refused {
-		answer = wire.AppendHeader(nil, f.Command.Response(), wire.Status(m.status), f.Sequence)
 	}
 	if late, ok := srv.use(FaultDelay, dest); ok {
 		srv.schedule.at(at.Add(late.Delay), func() { x.send(answer) })

@@ -1,0 +1,279 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+
+	"mobileid/cmd/mobileid/config"
+	"mobileid/consumers"
+	"mobileid/consumers/texts"
+	"mobileid/gateway"
+	"mobileid/internal/mobileid"
+	"mobileid/otp"
+	"mobileid/otp/limits"
+	"mobileid/registry"
+	"mobileid/smpp"
+)
+
+// The roles of a process.
+const (
+	RoleGateway   = "gateway"
+	RoleConsumers = "consumers"
+	RoleBridge    = "bridge"
+)
+
+// AllRoles is every role: one process that is the whole system.
+func AllRoles() []string { return []string{RoleGateway, RoleConsumers, RoleBridge} }
+
+// Options are what a configuration file does not say.
+type Options struct {
+	Roles []string
+	Log   *slog.Logger
+	// Listener is used instead of http.listen, so that who chose a free port
+	// keeps it.
+	Listener net.Listener
+	// Root serves what is outside the gateway's own paths: the demo's page.
+	Root http.Handler
+}
+
+// App is the program, put together and not yet running.
+type App struct {
+	cfg   *config.Config
+	opts  Options
+	log   *slog.Logger
+	reg   *prometheus.Registry
+	kafka consumers.KafkaConfig
+
+	ids        mobileid.IDKey
+	pseudonyms mobileid.PseudonymKey
+	clients    map[string]mobileid.Client
+
+	db        *registry.DB
+	redis     redis.UniversalClient
+	codes     *otp.Service
+	limits    *limits.Limits
+	texts     *texts.Catalogue
+	publisher *consumers.Publisher
+	dlq       *consumers.SealedDLQ
+	accepter  *gateway.Accepter
+	gateway   *gateway.Gateway
+	waiters   *gateway.Waiters
+	bridges   []*smpp.Bridge
+}
+
+// New puts the parts together. It connects to nothing; an error means that
+// the configuration is wrong.
+func New(cfg *config.Config, opts Options) (*App, error) {
+	for _, r := range opts.Roles {
+		if !slices.Contains(AllRoles(), r) {
+			return nil, fmt.Errorf("no role %q; the roles are %s", r, strings.Join(AllRoles(), ", "))
+		}
+	}
+	a := &App{cfg: cfg, opts: opts, log: opts.Log, reg: prometheus.NewRegistry(), clients: cfg.ClientSet()}
+	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, step := range []func() error{a.openKeys, a.openEngines, a.buildEdge, a.buildBridges} {
+		if err := step(); err != nil {
+			a.Close()
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func (a *App) has(role string) bool { return slices.Contains(a.opts.Roles, role) }
+
+func (a *App) openKeys() (err error) {
+	a.ids, err = mobileid.NewIDKey([]byte(a.cfg.Keys.ID.Reveal()))
+	if err != nil {
+		return err
+	}
+	a.pseudonyms, err = mobileid.NewPseudonymKey([]byte(a.cfg.Keys.Pseudonym.Reveal()))
+	return err
+}
+
+// openEngines makes the clients of Postgres, Redis and Kafka. None connects.
+func (a *App) openEngines() (err error) {
+	a.kafka, err = kafkaConfig(a.cfg.Kafka)
+	if err != nil {
+		return err
+	}
+	a.db, err = registry.Open(context.Background(), registry.Config{
+		DSN: a.cfg.Postgres.DSN.Reveal(), MaxConns: a.cfg.Postgres.MaxConns, Log: a.log, Reg: a.reg,
+	})
+	if err != nil {
+		return err
+	}
+	a.redis = redisClient(a.cfg.Redis)
+	a.limits = limits.New(a.redis, nil)
+	a.codes, err = otp.New(otp.Config{Redis: a.redis, Keys: otpKeys(a.cfg.Keys.OTP)})
+	if err != nil {
+		return err
+	}
+	a.texts = texts.Default()
+	a.publisher = consumers.NewPublisher(a.kafka, consumers.PublisherConfig{Clients: a.clients, Log: a.log, Reg: a.reg})
+	sealer, err := mobileid.NewSealer(a.cfg.Keys.DLQPublic, nil)
+	if err != nil {
+		return err
+	}
+	a.dlq = consumers.NewDLQ(a.publisher, sealer, nil)
+	return nil
+}
+
+// buildEdge makes the accepter, which the ingress of Kafka producers shares
+// with the HTTP edge, and the edge itself.
+func (a *App) buildEdge() (err error) {
+	a.accepter, err = gateway.NewAccepter(gateway.AcceptConfig{
+		Purposes:     a.cfg.PurposeSet(),
+		CodeDeadline: a.cfg.Deadlines.CodeAccept, NotificationDeadline: a.cfg.Deadlines.Notice,
+		Grace: a.cfg.Deadlines.Grace,
+	}, gateway.AcceptDeps{
+		Publisher: a.publisher, Quotas: a.limits, Keys: a.limits, Texts: a.texts,
+		IDKey: a.ids, Pseudonyms: a.pseudonyms, Reg: a.reg,
+	})
+	if err != nil || !a.has(RoleGateway) {
+		return err
+	}
+	a.waiters = gateway.NewWaiters()
+	a.gateway, err = gateway.New(gateway.Config{
+		Clients: sortedClients(a.cfg),
+		Auth:    gateway.AuthConfig{Issuer: a.cfg.Auth.Issuer, Audience: a.cfg.Auth.Audience, JWKSURL: a.cfg.Auth.JWKSURL},
+	}, gateway.Deps{
+		Accepter: a.accepter, Registry: a.db, Codes: a.codes, Waiters: a.waiters,
+		Ready: a.readiness(), Metrics: a.metricsHandler(), Root: a.opts.Root, Log: a.log, Reg: a.reg,
+	})
+	return err
+}
+
+func (a *App) buildBridges() error {
+	if !a.has(RoleBridge) {
+		return nil
+	}
+	private := make([]string, len(a.cfg.Keys.BridgePrivate))
+	for i, k := range a.cfg.Keys.BridgePrivate {
+		private[i] = k.Reveal()
+	}
+	if len(private) == 0 {
+		return errors.New("the bridge role needs keys.bridge_private: it opens the sealed texts")
+	}
+	opener, err := mobileid.NewOpener(private...)
+	if err != nil {
+		return err
+	}
+	host, _ := os.Hostname() // only a name for people; "" is one too
+	for _, o := range a.cfg.Operators {
+		a.bridges = append(a.bridges, smpp.NewBridge(smpp.Config{
+			Operator: o.ID, Name: fmt.Sprintf("%s/%d", host, os.Getpid()),
+			Addr: o.Addr, SystemID: o.SystemID, Password: o.Password.Reveal(),
+			SourceAddr: o.SourceAddr, SourceTON: o.SourceTON, SourceNPI: o.SourceNPI,
+			Window: o.Window, EnquireLink: o.EnquireLink, ResponseTimeout: o.Response,
+		}, smpp.Deps{
+			Store: a.db, Opener: opener, Numbers: a.pseudonyms, Log: a.log, Reg: a.reg,
+		}))
+	}
+	return nil
+}
+
+// Registry returns the registry, for the demo and tests.
+func (a *App) Registry() *registry.DB { return a.db }
+
+// Ready says whether everything of this process's roles works.
+func (a *App) Ready(ctx context.Context) error {
+	for _, c := range a.readiness() {
+		if err := c.Check(ctx); err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+func (a *App) readiness() []gateway.Check {
+	checks := []gateway.Check{
+		{Name: "postgres", Check: a.db.CheckSchema},
+		{Name: "redis", Check: func(ctx context.Context) error { return otp.CheckServer(ctx, a.redis) }},
+	}
+	if a.has(RoleBridge) {
+		checks = append(checks, gateway.Check{Name: "smpp", Check: func(context.Context) error {
+			errs := make([]error, len(a.bridges))
+			for i, b := range a.bridges {
+				errs[i] = b.Ready()
+			}
+			return errors.Join(errs...)
+		}})
+	}
+	return checks
+}
+
+// Close frees what New made. Run does it too.
+func (a *App) Close() {
+	if a.publisher != nil {
+		if err := a.publisher.Close(); err != nil {
+			a.log.Warn("the Kafka writer did not close in time", "err", err)
+		}
+	}
+	if a.redis != nil {
+		_ = a.redis.Close()
+	}
+	if a.db != nil {
+		a.db.Close()
+	}
+}
+
+// Run runs the roles until ctx ends, then drains and returns nil.
+func (a *App) Run(ctx context.Context) error {
+	defer a.Close()
+	if err := a.awaitSchema(ctx); err != nil {
+		return err
+	}
+	if err := a.refuseWrongEngines(ctx); err != nil {
+		return err
+	}
+	a.log.Info("running", "roles", strings.Join(a.opts.Roles, ","))
+	err := runStages(ctx, a.log, a.stages())
+	a.log.Info("stopped")
+	return err
+}
+
+// awaitSchema waits for Postgres, which may be started after us. An old schema
+// does not get better by waiting: that ends the program.
+func (a *App) awaitSchema(ctx context.Context) error {
+	for said := false; ; {
+		err := a.db.CheckSchema(ctx)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if k := mobileid.KindOf(err); k != mobileid.KindUnavailable && k != mobileid.KindUnknown {
+			return err
+		}
+		if !said {
+			a.log.Warn("waiting for Postgres", "err", err)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// refuseWrongEngines looks at settings that would lose data later. An engine
+// that is away now is looked at by /readyz instead.
+func (a *App) refuseWrongEngines(ctx context.Context) error {
+	err := otp.CheckServer(ctx, a.redis)
+	if err != nil && mobileid.KindOf(err) != mobileid.KindUnavailable {
+		return err
+	}
+	return nil
+}

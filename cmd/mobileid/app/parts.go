@@ -1,0 +1,214 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"mobileid/consumers"
+	"mobileid/gateway"
+	"mobileid/internal/mobileid"
+	"mobileid/internal/sms"
+	"mobileid/registry"
+	"mobileid/smpp"
+)
+
+// Consumer groups: a role's processes share the partitions of its topics.
+const (
+	groupIngress       = "mobileid.ingress"
+	groupOTP           = "mobileid.otp"
+	groupNotifications = "mobileid.notifications"
+)
+
+// bridgeGroup is a group for each lane: a lane never waits for another.
+func bridgeGroup(operator string, lane mobileid.Lane) string {
+	return "mobileid.bridge." + operator + "." + string(lane)
+}
+
+const shutdownLimit = 10 * time.Second
+
+// stages lists what runs, in the order in which it stops: what takes work in,
+// what decides, what carries out, what tells about it.
+func (a *App) stages() []stage {
+	var intake, deciding, lanes, bridges, telling stage
+	if a.has(RoleGateway) {
+		intake = append(intake, part{"http", a.serveHTTP})
+		telling = append(telling, part{"status tail", a.tailStatuses})
+	}
+	if a.has(RoleConsumers) {
+		if topics := a.ingressTopics(); len(topics) > 0 {
+			intake = append(intake, a.group(groupIngress, topics, a.ingress()))
+		}
+		deciding = append(deciding,
+			a.group(groupOTP, []string{mobileid.TopicOTPRequests}, a.otpRequests()),
+			a.group(groupNotifications, []string{mobileid.TopicNotificationRequests}, a.notificationRequests()))
+		telling = append(telling, part{"sweeper", a.sweep}, part{"status relay", a.relay}, part{"lag exporter", a.watchLag})
+	}
+	for _, b := range a.bridges {
+		for _, lane := range []mobileid.Lane{mobileid.LaneOTP, mobileid.LaneBulk} {
+			lanes = append(lanes, a.group(bridgeGroup(b.Operator(), lane), []string{mobileid.TopicSMS(b.Operator(), lane)}, laneHandler(b)))
+		}
+		bridges = append(bridges, part{"bridge " + b.Operator(), b.Run})
+	}
+	telling = append(telling, part{"admin", a.serveAdmin})
+	return []stage{intake, deciding, lanes, bridges, telling}
+}
+
+func (a *App) group(name string, topics []string, h consumers.Handler) part {
+	g := consumers.NewGroup(consumers.GroupConfig{
+		Kafka: a.kafka, Group: name, Topics: topics, Handler: h, DLQ: a.dlq, Log: a.log, Reg: a.reg,
+	})
+	return part{"group " + name, g.Run}
+}
+
+// laneHandler gives ids from a lane to the bridge. When Take returns, the rows
+// are the job and the offsets may go.
+func laneHandler(b *smpp.Bridge) consumers.Handler {
+	return consumers.HandlerFunc(func(ctx context.Context, recs []*consumers.Record) error {
+		items := make([]mobileid.AdmitItem, 0, len(recs))
+		for _, r := range recs {
+			lane, err := consumers.DecodeValue[mobileid.LaneRecord](r.Event, mobileid.TypeMessageQueued)
+			if err != nil {
+				return err
+			}
+			items = append(items, mobileid.AdmitItem{ID: lane.ID, Source: r.Ref})
+		}
+		return b.Take(ctx, items)
+	})
+}
+
+func (a *App) ingressTopics() []string {
+	var topics []string
+	for _, c := range a.cfg.Clients {
+		if c.Kafka {
+			topics = append(topics, mobileid.TopicIn(c.ID))
+		}
+	}
+	return topics
+}
+
+func (a *App) ingress() consumers.Handler {
+	return consumers.NewIngress(consumers.IngressDeps{
+		Accepter: a.accepter, Clients: a.clients, Out: a.publisher, Log: a.log,
+	})
+}
+
+func (a *App) otpRequests() consumers.Handler {
+	return consumers.NewOTPRequests(consumers.OTPDeps{
+		Registry: a.db, Codes: a.codes, Texts: a.texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
+		Purposes: a.cfg.PurposeSet(), Lanes: a.publisher, Parts: sms.Count, Log: a.log,
+	})
+}
+
+func (a *App) notificationRequests() consumers.Handler {
+	return consumers.NewNotificationRequests(consumers.NotificationDeps{
+		Registry: a.db, Texts: a.texts, Sealer: a.bridgeSealer(), Lanes: a.publisher, Parts: sms.Count,
+	})
+}
+
+// bridgeSealer seals to the bridge's public key, which the configuration's
+// check has read already.
+func (a *App) bridgeSealer() *mobileid.Sealer {
+	s, err := mobileid.NewSealer(a.cfg.Keys.BridgePublic, nil)
+	if err != nil {
+		panic("the checked configuration has a bad keys.bridge_public: " + err.Error())
+	}
+	return s
+}
+
+func (a *App) sweep(ctx context.Context) error {
+	return registry.NewSweeper(a.db, registry.SweepConfig{Grace: a.cfg.Deadlines.Grace}, a.publisher, a.codes).Run(ctx)
+}
+
+func (a *App) relay(ctx context.Context) error {
+	return registry.NewRelay(a.db, a.publisher, registry.RelayConfig{}).Run(ctx)
+}
+
+// watchLag exports how far each group of this process's roles is behind.
+func (a *App) watchLag(ctx context.Context) error {
+	groups := []consumers.GroupTopics{
+		{Group: groupOTP, Topics: []string{mobileid.TopicOTPRequests}},
+		{Group: groupNotifications, Topics: []string{mobileid.TopicNotificationRequests}},
+	}
+	if topics := a.ingressTopics(); len(topics) > 0 {
+		groups = append(groups, consumers.GroupTopics{Group: groupIngress, Topics: topics})
+	}
+	for _, o := range a.cfg.Operators {
+		for _, lane := range []mobileid.Lane{mobileid.LaneOTP, mobileid.LaneBulk} {
+			groups = append(groups, consumers.GroupTopics{
+				Group: bridgeGroup(o.ID, lane), Topics: []string{mobileid.TopicSMS(o.ID, lane)},
+			})
+		}
+	}
+	return consumers.NewLagExporter(a.kafka, groups, a.log, a.reg).Run(ctx)
+}
+
+// tailStatuses wakes long polls: every gateway reads every partition.
+func (a *App) tailStatuses(ctx context.Context) error {
+	return consumers.Tail(ctx, a.kafka, mobileid.TopicMessageStatus, func(e mobileid.Event) {
+		var change mobileid.StatusChanged
+		if err := json.Unmarshal(e.Value, &change); err != nil {
+			a.log.Warn("a status that is no JSON", "ce_id", e.ID)
+			return
+		}
+		a.waiters.Notify(change)
+	})
+}
+
+func (a *App) serveHTTP(ctx context.Context) error {
+	l := a.opts.Listener
+	if l == nil {
+		var err error
+		l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.HTTP.Listen)
+		if err != nil {
+			return fmt.Errorf("http.listen: %w", err)
+		}
+	}
+	return serve(ctx, gateway.NewServer("", a.gateway.Handler()), l, a.gateway.Drain)
+}
+
+func (a *App) metricsHandler() http.Handler {
+	return promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{})
+}
+
+// serveAdmin serves what is for the inside only.
+func (a *App) serveAdmin(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.metricsHandler())
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.HTTP.Admin)
+	if err != nil {
+		return fmt.Errorf("http.admin: %w", err)
+	}
+	server := gateway.NewServer("", mux)
+	server.WriteTimeout = 2 * time.Minute // a profile takes as long as it was asked to
+	return serve(ctx, server, l, func() {})
+}
+
+// serve serves until ctx ends; then requests that run may end.
+func serve(ctx context.Context, s *http.Server, l net.Listener, drain func()) error {
+	s.RegisterOnShutdown(drain)
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
+	defer cancel()
+	err := s.Shutdown(limit)
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}

@@ -1,0 +1,88 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"mobileid/cmd/mobileid/config"
+	"mobileid/consumers"
+	"mobileid/internal/mobileid"
+	"mobileid/registry"
+)
+
+// Migrate brings the schema up to this program and makes sure that each
+// operator's tariff of the file is in force.
+func Migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	db, err := openRegistry(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	err = db.Migrate(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range cfg.Operators {
+		amount, err := mobileid.ParseMoney(o.Tariff)
+		if err != nil {
+			return fmt.Errorf("tariff of %s: %w", o.ID, err)
+		}
+		err = db.SetTariff(ctx, o.ID, amount, time.Now())
+		if err != nil {
+			return fmt.Errorf("tariff of %s: %w", o.ID, err)
+		}
+	}
+	return nil
+}
+
+// Explain tells the life of one challenge or Message.
+func Explain(ctx context.Context, cfg *config.Config, id mobileid.ID, log *slog.Logger) ([]mobileid.Step, error) {
+	db, err := openRegistry(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	return db.Explain(ctx, id)
+}
+
+func openRegistry(ctx context.Context, cfg *config.Config, log *slog.Logger) (*registry.DB, error) {
+	return registry.Open(ctx, registry.Config{DSN: cfg.Postgres.DSN.Reveal(), MaxConns: 4, Log: log})
+}
+
+// Topics creates what is missing and says what it found and did, a line each.
+func Topics(ctx context.Context, cfg *config.Config) ([]consumers.TopicReport, error) {
+	kc, err := kafkaConfig(cfg.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	var acls []consumers.ACL
+	if cfg.Kafka.ACLs {
+		for _, c := range sortedClients(cfg) {
+			acls = append(acls, consumers.ClientACLs(c)...)
+		}
+	}
+	return consumers.EnsureTopics(ctx, kc, topicSpecs(cfg), acls)
+}
+
+// topicSpecs multiplies the table of topics out over clients and operators.
+func topicSpecs(cfg *config.Config) []consumers.TopicSpec {
+	operators := make([]string, len(cfg.Operators))
+	for i, o := range cfg.Operators {
+		operators[i] = o.ID
+	}
+	return consumers.TopicSpecs(consumers.Sizing{
+		Partitions: cfg.Kafka.Partitions, Replication: cfg.Kafka.Replication, MinISR: cfg.Kafka.MinInsync,
+	}, operators, sortedClients(cfg))
+}
+
+// sortedClients returns the clients in the file's order.
+func sortedClients(cfg *config.Config) []mobileid.Client {
+	set := cfg.ClientSet()
+	out := make([]mobileid.Client, len(cfg.Clients))
+	for i, c := range cfg.Clients {
+		out[i] = set[c.ID]
+	}
+	return out
+}

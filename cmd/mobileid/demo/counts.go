@@ -1,0 +1,26 @@
+package demo
+
+import (
+	"context"
+	"time"
+
+	"mobileid/registry"
+)
+
+// counts reads the totals; the app must still have its connections.
+func (d *demo) counts() (registry.Totals, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return d.app.Registry().Totals(ctx)
+}
+
+// summary is the one line at the end.
+func (d *demo) summary(now registry.Totals) {
+	left := "nothing is left behind"
+	if !d.temp {
+		left = "the data stay in " + d.dir
+	}
+	d.say("stopped: %d requests accepted, %d messages delivered, %d codes confirmed, %s soum charged; %s",
+		now.Requests-d.before.Requests, now.Delivered-d.before.Delivered, now.Confirmed-d.before.Confirmed,
+		now.Charged-d.before.Charged, left)
+}

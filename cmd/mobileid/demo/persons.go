@@ -1,0 +1,83 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+
+	"mobileid/internal/mobileid"
+	"mobileid/registry"
+)
+
+// person is a synthetic person. The PINFLs pass the sieve (check digit, date)
+// and use district 000, which nobody is born in.
+type person struct {
+	label  string
+	pinfl  string
+	number string // "" = not bound
+	soum   mobileid.Money
+	note   string
+	phone  string // fate of SMS to it at the simulated operator; "" = delivered
+}
+
+const demoOperator = "beeline"
+
+// persons are the demo's people, one for each thing worth seeing.
+func persons() []person {
+	return []person{
+		{label: "Person 1", pinfl: withCheckDigit("3010190000001"), number: "+998901000001", soum: 10_000_00},
+		{label: "Person 2", pinfl: withCheckDigit("4150785000002"), number: "+998901000002", soum: 240_00, note: "money for two messages"},
+		{label: "Person 3", pinfl: withCheckDigit("5230301000003"), number: "+998911000003", soum: 10_000_00, note: "phone cannot be reached", phone: "UNDELIV"},
+		{label: "Person 4", pinfl: withCheckDigit("6091104000004"), note: "no number bound"},
+	}
+}
+
+// withCheckDigit appends digit 14: weights 7, 3, 1 repeated, modulo 10.
+func withCheckDigit(thirteen string) string {
+	sum := 0
+	for i, c := range []byte(thirteen) {
+		sum += int(c-'0') * [3]int{7, 3, 1}[i%3]
+	}
+	return fmt.Sprintf("%s%d", thirteen, sum%10)
+}
+
+// seed binds the persons through the registry's own functions. On a kept data
+// folder they are there already: their money and bindings stay as they were.
+func seed(ctx context.Context, db *registry.DB, keys mobileid.PseudonymKey) error {
+	for _, p := range persons() {
+		if p.number == "" {
+			continue
+		}
+		pinfl, err := mobileid.ParsePINFL(p.pinfl)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.label, err)
+		}
+		msisdn, err := mobileid.ParseMSISDN(p.number)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.label, err)
+		}
+		who := keys.Person(pinfl)
+		bound, err := db.ActiveBindings(ctx, []mobileid.Pseudonym{who})
+		if err != nil {
+			return err
+		}
+		if _, ok := bound[who]; ok {
+			continue
+		}
+		_, err = db.Bind(ctx, mobileid.NewBinding{
+			PINFL: pinfl, MSISDN: msisdn, Person: who, Number: keys.Number(msisdn),
+			Operator: demoOperator, Locale: mobileid.LocaleUzLatn,
+		})
+		if err != nil {
+			return fmt.Errorf("bind %s: %w", p.label, err)
+		}
+		bound, err = db.ActiveBindings(ctx, []mobileid.Pseudonym{who})
+		if err != nil {
+			return err
+		}
+		err = db.Credit(ctx, bound[who].Account, "demo", p.label, p.soum)
+		if err != nil {
+			return fmt.Errorf("credit %s: %w", p.label, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"mobileid/cmd/mobileid/app"
+	"mobileid/cmd/mobileid/demo/page"
+	"mobileid/cmd/smscsim/smsc"
+	"mobileid/internal/mobileid"
+	"mobileid/registry"
+)
+
+const (
+	demoClient = "portal"
+	noticeText = "notice.data_access"
+)
+
+func noticeSlots() map[string]string {
+	return map[string]string{"system": "public_services", "at": time.Now().UTC().Format(time.RFC3339)}
+}
+
+func noticeSlotsJSON() string {
+	raw, err := json.Marshal(noticeSlots())
+	if err != nil {
+		return "{}" // a map of words always marshals
+	}
+	return string(raw)
+}
+
+// page makes the handler of the demo's page.
+func (d *demo) page() http.Handler {
+	return page.New(d.pageConfig(), page.Deps{
+		Tokens:   &tokens{url: d.world.TokenURL(), dir: d.dir},
+		Persons:  pagePersons,
+		Records:  records{d.app},
+		Registry: rows{d.app.Registry()},
+		Handsets: d.pdus,
+	})
+}
+
+func (d *demo) pageConfig() page.Config {
+	return page.Config{
+		Addr: d.listener.Addr().String(),
+		Purposes: []page.Choice{
+			{ID: "sign_in", Label: "Sign in"}, {ID: "verify", Label: "Verify"},
+			{ID: "confirm_application", Label: "Confirm an application"}, {ID: "permit_access", Label: "Permit access to data"},
+		},
+		Locales: []page.Choice{
+			{ID: string(mobileid.LocaleUzLatn), Label: "Oʻzbekcha"}, {ID: string(mobileid.LocaleRu), Label: "Русский"},
+			{ID: string(mobileid.LocaleEn), Label: "English"},
+		},
+		Notice: page.Notice{TextID: noticeText, Slots: noticeSlots()},
+		Engine: page.Engine{
+			Postgres: d.postgresVersion, Kafka: "kfake, in this process", Redis: "miniredis, in this process",
+			SMSC: "smscsim, in this process", Version: app.Version(),
+		},
+		Done: d.pageDone, Log: d.opts.Log,
+	}
+}
+
+func pagePersons() []page.Person {
+	var out []page.Person
+	for _, p := range persons() {
+		shown := page.Person{Label: p.label, PINFL: p.pinfl, Operator: "Beeline", Note: p.note}
+		if m, err := mobileid.ParseMSISDN(p.number); err == nil {
+			shown.Masked = m.Masked()
+		}
+		out = append(out, shown)
+	}
+	return out
+}
+
+// failPhones tells the simulated operator which handsets are out of reach.
+func (d *demo) failPhones() error {
+	for _, p := range persons() {
+		if p.phone == "" {
+			continue
+		}
+		m, err := mobileid.ParseMSISDN(p.number)
+		if err != nil {
+			return err
+		}
+		err = d.smsc.SetFault(smsc.Fault{Kind: smsc.FaultReceipt, To: m.RevealDigits(), State: p.phone})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tokens gets tokens from the simulated issuer, as a relying party does, and
+// keeps one until it is half used up.
+type tokens struct {
+	url, dir string
+
+	mu   sync.Mutex
+	held page.Token
+	life time.Duration
+}
+
+// Token returns a token with at least half of its life left.
+func (t *tokens) Token(ctx context.Context) (page.Token, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Until(t.held.Expires) > t.life/2 {
+		return t.held, nil
+	}
+	secret, err := readSecret(t.dir, "client")
+	if err != nil {
+		return page.Token{}, err
+	}
+	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"challenges notifications"}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, strings.NewReader(form.Encode()))
+	if err != nil {
+		return page.Token{}, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(demoClient, secret)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return page.Token{}, mobileid.Unavailable("issuer_away", time.Second, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var got struct {
+		Token string `json:"access_token"`
+		Life  int    `json:"expires_in"`
+	}
+	err = json.NewDecoder(res.Body).Decode(&got)
+	if err != nil || res.StatusCode != http.StatusOK {
+		return page.Token{}, fmt.Errorf("the token issuer answered %d: %w", res.StatusCode, err)
+	}
+	t.life = time.Duration(got.Life) * time.Second
+	t.held = page.Token{Value: got.Token, Client: demoClient, Expires: time.Now().Add(t.life)}
+	return t.held, nil
+}
+
+// records reads Kafka records back.
+type records struct{ app *app.App }
+
+// Record reads one.
+func (r records) Record(ctx context.Context, ref mobileid.RecordRef) (page.Record, error) {
+	m, err := r.app.ReadRecord(ctx, ref)
+	if err != nil {
+		return page.Record{}, err
+	}
+	out := page.Record{Time: m.Time, Key: m.Key, Value: m.Value}
+	for _, h := range m.Headers {
+		out.Headers = append(out.Headers, page.Field{Name: h.Key, Value: string(h.Value)})
+	}
+	return out, nil
+}
+
+// rows reads the record of truth.
+type rows struct{ db *registry.DB }
+
+// Rows returns what is stored about an id.
+func (r rows) Rows(ctx context.Context, id mobileid.ID) (page.Rows, error) {
+	got, err := r.db.Rows(ctx, id)
+	return page.Rows(got), err
+}
+
+// Explain returns the masked timeline.
+func (r rows) Explain(ctx context.Context, id mobileid.ID) ([]mobileid.Step, error) {
+	return r.db.Explain(ctx, id)
+}
+
+// Counts returns the totals.
+func (r rows) Counts(ctx context.Context) (page.Counts, error) {
+	t, err := r.db.Totals(ctx)
+	return page.Counts{Accepted: t.Requests, Delivered: t.Delivered, Confirmed: t.Confirmed, Charged: t.Charged}, err
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mobileid/cmd/mobileid/app"
+	"mobileid/internal/mobileid"
+)
+
+func dlqCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dlq",
+		Short: "Look at records that could not be handled, and put them back",
+		Long: `A record that no handler can take is parked in <topic>.dlq: its original bytes
+sealed, with the reason and the place it came from. Listing needs no key;
+showing and replaying need keys.dlq_private, and showing may print personal data.
+
+  mobileid dlq list
+  mobileid dlq show mobileid.otp.requests.v1 2 17
+  mobileid dlq replay mobileid.otp.requests.v1 2 17`,
+	}
+	cmd.AddCommand(dlqListCommand(), dlqShowCommand(), dlqReplayCommand())
+	return cmd
+}
+
+func dlqListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list [TOPIC]",
+		Short: "List the parked records of a topic, or of all",
+		Args:  cobra.MaximumNArgs(1),
+	}
+	load := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		parked, err := app.ListParked(cmd.Context(), cfg, args)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "TOPIC\tPARTITION\tOFFSET\tPARKED\tFROM\tREASON")
+		for _, p := range parked {
+			topic, _ := strings.CutSuffix(p.At.Topic, mobileid.TopicDLQ(""))
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d@%d\t%s\n", topic, p.At.Partition, p.At.Offset,
+				p.Parked.UTC().Format(time.RFC3339), p.From.Partition, p.From.Offset, p.Reason)
+		}
+		return w.Flush()
+	}
+	return cmd
+}
+
+func dlqShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show TOPIC PARTITION OFFSET",
+		Short: "Open one parked record; it may hold personal data",
+		Args:  placeArgs,
+	}
+	load := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		rec, err := app.ShowParked(cmd.Context(), cfg, place(args))
+		if err != nil {
+			return err
+		}
+		out := cmd.OutOrStdout()
+		fmt.Fprintf(out, "reason:  %s\nwritten: %s\nkey:     %q\n", rec.Reason, rec.Time.UTC().Format(time.RFC3339Nano), rec.Key)
+		names := make([]string, 0, len(rec.Headers))
+		for name := range rec.Headers {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			fmt.Fprintf(out, "header:  %s: %q\n", name, rec.Headers[name])
+		}
+		fmt.Fprintf(out, "value:   %q\n", rec.Value)
+		return nil
+	}
+	return cmd
+}
+
+func dlqReplayCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "replay TOPIC PARTITION OFFSET",
+		Short: "Write one parked record back to its topic; doing it twice is harmless where ids are once",
+		Args:  placeArgs,
+	}
+	load := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		topic, err := app.ReplayParked(cmd.Context(), cfg, place(args))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "written back to %s\n", topic)
+		return nil
+	}
+	return cmd
+}
+
+func placeArgs(cmd *cobra.Command, args []string) error {
+	wrong := usageError{fmt.Errorf("want TOPIC PARTITION OFFSET, as `mobileid dlq list` prints them\nSee: %s --help", cmd.CommandPath())}
+	if len(args) != 3 {
+		return wrong
+	}
+	if _, err := strconv.ParseUint(args[1], 10, 31); err != nil {
+		return wrong
+	}
+	if _, err := strconv.ParseUint(args[2], 10, 63); err != nil {
+		return wrong
+	}
+	return nil
+}
+
+// place reads what placeArgs has checked.
+func place(args []string) mobileid.RecordRef {
+	partition, _ := strconv.Atoi(args[1])
+	offset, _ := strconv.ParseInt(args[2], 10, 64)
+	topic := strings.TrimSuffix(args[0], mobileid.TopicDLQ(""))
+	return mobileid.RecordRef{Topic: mobileid.TopicDLQ(topic), Partition: partition, Offset: offset}
+}

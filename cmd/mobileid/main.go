@@ -1,0 +1,109 @@
+// Command mobileid runs the national phone-number identity and its SMS/OTP
+// gateway, and everything a person does around it. This package wires; what
+// is worth testing lives in the rooms it wires.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"mobileid/cmd/mobileid/config"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitFailed = 1
+	exitUsage  = 2 // wrong flags or configuration: nothing was opened
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var usage usageError
+	var mistakes config.Mistakes
+	if errors.As(err, &usage) || errors.As(err, &mistakes) {
+		fmt.Fprintln(os.Stderr, "mobileid:", err)
+		return exitUsage
+	}
+	fmt.Fprintln(os.Stderr, "mobileid:", err)
+	return exitFailed
+}
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mobileid",
+		Short: "National phone-number identity: an SMS/OTP gateway around message queues",
+		Long: `mobileid binds a person to a phone number and sends one-time codes and notices
+over SMPP, charged by message. Start with:
+
+  mobileid demo            the whole system in one process, with a page
+  mobileid check-config    what a configuration file gets wrong
+  mobileid serve           the system, or a part of it, on real engines`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w\nSee: %s --help", err, cmd.CommandPath())}
+	})
+	root.AddCommand(
+		demoCommand(), serveCommand(), checkConfigCommand(), migrateCommand(), topicsCommand(),
+		keysCommand(), explainCommand(), dlqCommand(),
+	)
+	return root
+}
+
+// noArgs refuses words after a command that takes none.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%q is one word too many\nSee: %s --help", args[0], cmd.CommandPath())}
+	}
+	return nil
+}
+
+// oneArg wants exactly one word and names it in the error.
+func oneArg(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usageError{fmt.Errorf("want one %s\nSee: %s --help", name, cmd.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// configFlag adds --config and returns a reader of the file.
+func configFlag(cmd *cobra.Command) func() (*config.Config, error) {
+	path := cmd.Flags().String("config", "mobileid.yaml", "configuration `FILE`; config.sample.yaml is its manual")
+	return func() (*config.Config, error) {
+		cfg, err := config.Load(*path, os.Environ())
+		if err != nil {
+			var mistakes config.Mistakes
+			if errors.As(err, &mistakes) {
+				return nil, err
+			}
+			return nil, usageError{err}
+		}
+		return cfg, nil
+	}
+}

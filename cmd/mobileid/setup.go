@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mobileid/cmd/mobileid/app"
+	"mobileid/internal/mobileid"
+)
+
+func checkConfigCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check-config",
+		Short: "Say every mistake of a configuration file at once; exit 2 if there is one",
+		Args:  noArgs,
+	}
+	load := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "the configuration is right: %d clients, %d purposes, %d operators\n",
+			len(cfg.Clients), len(cfg.Purposes), len(cfg.Operators))
+		return nil
+	}
+	return cmd
+}
+
+func migrateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the Postgres schema up to this program's version, and load the tariffs of the file",
+		Args:  noArgs,
+	}
+	load := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		if err := app.Migrate(cmd.Context(), cfg, stderrLog()); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), "the schema is current")
+		return nil
+	}
+	return cmd
+}
+
+func topicsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "topics",
+		Short: "Create the Kafka topics of the file with their partitions, replication, retention and ACLs",
+		Args:  noArgs,
+	}
+	load := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		lines, err := app.Topics(cmd.Context(), cfg)
+		for _, l := range lines {
+			fmt.Fprintln(cmd.OutOrStdout(), l)
+		}
+		return err
+	}
+	return cmd
+}
+
+func keysCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "keys", Short: "Make key pairs"}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "new",
+		Short: "Print a new sealing key pair (X25519), for keys.bridge_* or keys.dlq_*",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			public, private, err := mobileid.NewSealKey()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "public:  %s\nprivate: %s\n", public, private)
+			return nil
+		},
+	})
+	return cmd
+}
+
+func explainCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "explain ID",
+		Short: "Tell the life of one challenge (ch_...) or Message (ms_...) as one masked timeline",
+		Args:  oneArg("id of a challenge or a Message"),
+	}
+	load := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		id, err := mobileid.ParseID(args[0])
+		if err != nil {
+			return usageError{fmt.Errorf("%q is not an id: want ch_... or ms_..., 42 characters", args[0])}
+		}
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		steps, err := app.Explain(cmd.Context(), cfg, id, stderrLog())
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(cmd.OutOrStdout(), timeline(steps))
+		return nil
+	}
+	return cmd
+}
+
+// timeline prints steps with the time since the first.
+func timeline(steps []mobileid.Step) string {
+	var b strings.Builder
+	for _, s := range steps {
+		since := s.At.Sub(steps[0].At)
+		fmt.Fprintf(&b, "%s  %+9.1f ms  %-12s  %s", s.At.UTC().Format("2006-01-02 15:04:05.000"),
+			float64(since.Microseconds())/1000, s.Hop, s.What)
+		if s.Record != nil {
+			fmt.Fprintf(&b, "  [%s/%d@%d]", s.Record.Topic, s.Record.Partition, s.Record.Offset)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// stderrLog is the log of commands that a person runs.
+func stderrLog() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
