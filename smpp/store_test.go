@@ -1,0 +1,208 @@
+package smpp
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// memoryStore is a registry in memory: it keeps the rules that the Store
+// interface promises, so that the bridge can be looked at alone.
+type memoryStore struct {
+	mu       sync.Mutex
+	changed  chan struct{}
+	bridges  map[int64]time.Time // lease end
+	next     int64
+	rows     map[mobileid.ID]*row
+	receipts []mobileid.Receipt
+	outcomes []mobileid.Outcome
+	admits   [][]mobileid.AdmitItem
+	closed   []int64
+
+	// Hooks of a test; they run before the statement, outside the lock.
+	onAdmit    func(items []mobileid.AdmitItem) error
+	onAdmitted func() error // after the statement has committed
+	onSettle   func([]mobileid.Outcome) error
+	onReceipts func([]mobileid.Receipt) error
+	onRenew    func() error
+}
+
+type row struct {
+	admission mobileid.Admission
+	state     mobileid.MessageState
+	owner     int64
+	refuse    bool // the fence is gone
+	retryAt   time.Time
+}
+
+func newStore() *memoryStore {
+	return &memoryStore{changed: make(chan struct{}), bridges: map[int64]time.Time{}, rows: map[mobileid.ID]*row{}}
+}
+
+// touch wakes who waits. The caller holds mu.
+func (m *memoryStore) touch() { close(m.changed); m.changed = make(chan struct{}) }
+
+// until waits for a condition that is looked at under the lock.
+func (m *memoryStore) until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	for {
+		m.mu.Lock()
+		done, changed := ok(), m.changed
+		m.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			t.Fatalf("waited too long for: %s", what)
+		}
+	}
+}
+
+func (m *memoryStore) state(id mobileid.ID) mobileid.MessageState { return m.rows[id].state }
+
+func (m *memoryStore) is(id mobileid.ID, s mobileid.MessageState) func() bool {
+	return func() bool { return m.state(id) == s }
+}
+
+func (m *memoryStore) OpenBridge(_ context.Context, _, _ string, lease time.Duration) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next++
+	m.bridges[m.next] = time.Now().Add(lease)
+	m.touch()
+	return m.next, nil
+}
+
+func ended() error {
+	return &mobileid.Error{Kind: mobileid.KindConflict, Code: "bridge_ended", Message: "the lease has ended"}
+}
+
+func (m *memoryStore) RenewBridge(_ context.Context, id int64, lease time.Duration) error {
+	if m.onRenew != nil {
+		if err := m.onRenew(); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !time.Now().Before(m.bridges[id]) {
+		return ended()
+	}
+	m.bridges[id] = time.Now().Add(lease)
+	return nil
+}
+
+func (m *memoryStore) CloseBridge(_ context.Context, id int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bridges[id] = time.Time{}
+	m.closed = append(m.closed, id)
+	m.touch()
+	return nil
+}
+
+func (m *memoryStore) Admit(_ context.Context, bridge int64, items []mobileid.AdmitItem) ([]mobileid.Admission, error) {
+	if m.onAdmit != nil {
+		if err := m.onAdmit(items); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.touch()
+	if !time.Now().Before(m.bridges[bridge]) {
+		return nil, ended()
+	}
+	m.admits = append(m.admits, slices.Clone(items))
+	var out []mobileid.Admission
+	for _, it := range items {
+		r := m.rows[it.ID]
+		if r == nil {
+			out = append(out, mobileid.Admission{ID: it.ID, Verdict: mobileid.VerdictUnknown})
+			continue
+		}
+		a := r.admission
+		again := r.state == mobileid.MessageInDoubt && !r.admission.Resend && a.Lane == mobileid.LaneOTP
+		switch {
+		case r.state == mobileid.MessageQueued, r.state == mobileid.MessageRetry && !r.retryAt.After(time.Now()), again:
+			switch {
+			case r.refuse:
+				a.Verdict, r.state = mobileid.VerdictRefused, mobileid.MessageFenced
+			case !time.Now().Before(a.Deadline):
+				a.Verdict, r.state = mobileid.VerdictRefused, mobileid.MessageExpired
+			default:
+				a.Verdict, r.state, r.owner = mobileid.VerdictMine, mobileid.MessageAdmitted, bridge
+				if again {
+					r.admission.Resend, a.Resend = true, true
+				}
+			}
+		default:
+			a.Verdict = mobileid.VerdictDrop
+		}
+		a.State = r.state
+		out = append(out, a)
+	}
+	if m.onAdmitted != nil {
+		if err := m.onAdmitted(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (m *memoryStore) DueRetries(_ context.Context, _ string, limit int) ([]mobileid.AdmitItem, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []mobileid.AdmitItem
+	for id, r := range m.rows {
+		due := r.state == mobileid.MessageRetry && !r.retryAt.After(time.Now())
+		doubt := r.state == mobileid.MessageInDoubt && r.admission.Lane == mobileid.LaneOTP && !r.admission.Resend
+		if (due || doubt) && len(out) < limit {
+			out = append(out, mobileid.AdmitItem{ID: id})
+		}
+	}
+	return out, nil
+}
+
+func (m *memoryStore) Settle(_ context.Context, bridge int64, _ string, outcomes []mobileid.Outcome) error {
+	if m.onSettle != nil {
+		if err := m.onSettle(outcomes); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.touch()
+	for _, o := range outcomes {
+		m.outcomes = append(m.outcomes, o)
+		r := m.rows[o.ID]
+		switch {
+		case r.state == mobileid.MessageAdmitted && r.owner == bridge:
+			r.state, r.retryAt = o.State, o.RetryAt
+		case r.state == mobileid.MessageInDoubt && o.State == mobileid.MessageSent:
+			r.state = o.State
+		}
+	}
+	return nil
+}
+
+func (m *memoryStore) StoreReceipts(_ context.Context, receipts []mobileid.Receipt) (int, error) {
+	if m.onReceipts != nil {
+		if err := m.onReceipts(receipts); err != nil {
+			return 0, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.receipts = append(m.receipts, receipts...)
+	m.touch()
+	return len(receipts), nil
+}
