@@ -134,7 +134,7 @@ func (t *tourist) readCode(ctx context.Context) error {
 				Text string `json:"text"`
 			} `json:"messages"`
 		}
-		err := t.call(ctx, http.MethodGet, "/demo/messages?challenge="+t.id, "", "", http.StatusOK, &got)
+		err := t.call(ctx, http.MethodGet, "/demo/messages?id="+t.id, "", "", http.StatusOK, &got)
 		if err != nil || len(got.Messages) == 0 {
 			return false, err
 		}

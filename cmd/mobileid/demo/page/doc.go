@@ -14,6 +14,7 @@
 //	/demo/setup       persons, purposes, languages, engines (JSON)
 //	/demo/token       a live bearer token for /v1 (JSON)
 //	/demo/trace/{id}  the hops of a challenge or Message so far (JSON)
+//	/demo/messages    what ?id=... put on a handset (JSON), for curl
 //	/demo/events      the simulated handsets and the counts, live (SSE)
 //
 // It shows texts and raw PDUs, which a real deployment never would: it is for

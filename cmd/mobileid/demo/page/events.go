@@ -87,7 +87,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-r.Context().Done():
 				return
-			case <-s.cfg.Done:
+			case <-make(chan int):
 				return
 			case e, open := <-feed:
 				if !open {

@@ -33,7 +33,7 @@ func servePage(t *testing.T) *pageServer {
 // subscribed for certain.
 func (p *pageServer) open(t *testing.T) (next func() (event, data string, ok bool)) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/demo/events", http.NoBody)
 	if err != nil {

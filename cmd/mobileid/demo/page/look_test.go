@@ -5,9 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
 
@@ -56,6 +58,8 @@ func TestPageInABrowser(t *testing.T) {
 				return chromedp.Poll(js, nil, chromedp.WithPollingTimeout(20*time.Second))
 			}
 			var scroll, inner int64
+			var command string
+			awaited := func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
 			err := chromedp.Run(ctx,
 				chromedp.EmulateViewport(size.width, size.height),
 				chromedp.Navigate(base+"/"),
@@ -90,9 +94,17 @@ func TestPageInABrowser(t *testing.T) {
 				see(`document.querySelectorAll('#hops > li[data-reached=true]').length === 12`),
 				chromedp.Click("#explain summary"),
 				shot("4-notice"),
+				// With a clipboard it says so; without one it shows the command.
+				chromedp.Click("#curl-request"),
+				see(`document.querySelector('#toast.shown') || document.querySelector('#manual[open]')`),
+				chromedp.Evaluate(`curl(requests.challenge())`, &command, awaited),
 			)
 			if err != nil {
 				t.Fatal(err)
+			}
+			out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), `"id":"ch_`) {
+				t.Errorf("the copied command does not work: %v\n%s\n%s", err, command, out)
 			}
 			if scroll > inner {
 				t.Errorf("the page is %d px wide in a window of %d: it scrolls sideways", scroll, inner)

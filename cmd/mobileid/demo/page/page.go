@@ -204,6 +204,7 @@ func New(cfg Config, deps Deps) http.Handler {
 	mux.HandleFunc("GET /demo/setup", s.setup)
 	mux.HandleFunc("GET /demo/token", s.token)
 	mux.HandleFunc("GET /demo/trace/{id}", s.trace)
+	mux.HandleFunc("GET /demo/messages", s.messages)
 	mux.HandleFunc("GET /demo/events", s.events)
 	return guard(cfg.Addr, mux)
 }
@@ -252,7 +253,7 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"token": t.Value, "client": t.Client, "expires_at": t.Expires.UTC(),
+		"access_token": t.Value, "client": t.Client, "expires_at": t.Expires.UTC(),
 	})
 }
 

@@ -170,7 +170,7 @@ func TestSetupAndToken(t *testing.T) {
 	if w.Header().Get("Cache-Control") != "no-store" {
 		t.Error("a token may be stored by caches")
 	}
-	if tok := decode[map[string]string](t, w); tok["token"] == "" || tok["client"] != "oneid" || tok["expires_at"] == "" {
+	if tok := decode[map[string]string](t, w); tok["access_token"] == "" || tok["client"] != "oneid" || tok["expires_at"] == "" {
 		t.Errorf("token %v", tok)
 	}
 }

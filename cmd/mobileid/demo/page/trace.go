@@ -198,8 +198,7 @@ func (b *builder) source() {
 }
 
 func (b *builder) lane() {
-	if b.message == nil || b.message.LanePartition < 0 || b.message.LaneOffset < 0 ||
-		b.message.AdmittedAt.IsZero() && b.message.EndedAt.IsZero() {
+	if b.message == nil || b.message.LanePartition < 0 || b.message.LaneOffset < 0 {
 		return
 	}
 	b.kafka(HopLane, mobileid.RecordRef{

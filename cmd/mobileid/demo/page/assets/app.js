@@ -35,7 +35,7 @@ async function token(fresh) {
     held = await getJSON('/demo/token');
     $('client').textContent = held.client;
   }
-  return held.token;
+  return held.access_token;
 }
 
 const requests = {
@@ -145,6 +145,7 @@ function toast(text) {
 // ---------------------------------------------------------------- words
 
 function ms(n) {
+  if (n === 0) return '0 ms';
   if (n < 9.95) return n.toFixed(1) + ' ms';
   if (n < 999.5) return Math.round(n) + ' ms';
   if (n < 60000) return (n / 1000).toFixed(2) + ' s';
