@@ -52,6 +52,12 @@ func (h *hanging) rebuild() {
 
 func (*hanging) close() {}
 
+func (h *hanging) rebuilds() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rebuilt
+}
+
 func watched(t *testing.T, h *hanging) (r *partitionReader, stalls *atomic.Int32, stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	stalls = &atomic.Int32{}
@@ -70,8 +76,8 @@ func TestAStalledReaderIsRebuilt(t *testing.T) {
 		defer stop()
 		started := time.Now()
 		m := <-r.out
-		if m.Offset != 0 || stalls.Load() != 1 || h.rebuilt != 1 {
-			t.Fatalf("offset %d, %d stalls, rebuilt %d times", m.Offset, stalls.Load(), h.rebuilt)
+		if m.Offset != 0 || stalls.Load() != 1 || h.rebuilds() != 1 {
+			t.Fatalf("offset %d, %d stalls, rebuilt %d times", m.Offset, stalls.Load(), h.rebuilds())
 		}
 		if d := time.Since(started); d < 10*time.Second || d > 15*time.Second {
 			t.Fatalf("noticed after %v", d)
@@ -85,8 +91,8 @@ func TestSilenceWithoutLagIsNoStall(t *testing.T) {
 		_, stalls, stop := watched(t, h)
 		defer stop()
 		time.Sleep(5 * time.Minute)
-		if stalls.Load() != 0 || h.rebuilt != 0 {
-			t.Fatalf("%d stalls, rebuilt %d times", stalls.Load(), h.rebuilt)
+		if stalls.Load() != 0 || h.rebuilds() != 0 {
+			t.Fatalf("%d stalls, rebuilt %d times", stalls.Load(), h.rebuilds())
 		}
 	})
 }
@@ -112,8 +118,8 @@ func TestAClusterThatIsAwayGetsNewConnectionsButIsNoStall(t *testing.T) {
 		_, stalls, stop := watched(t, h)
 		defer stop()
 		time.Sleep(time.Minute)
-		if stalls.Load() != 0 || h.rebuilt == 0 {
-			t.Fatalf("%d stalls, rebuilt %d times", stalls.Load(), h.rebuilt)
+		if stalls.Load() != 0 || h.rebuilds() == 0 {
+			t.Fatalf("%d stalls, rebuilt %d times", stalls.Load(), h.rebuilds())
 		}
 	})
 }
