@@ -87,7 +87,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-r.Context().Done():
 				return
-			case <-make(chan int):
+			case <-s.cfg.Done:
 				return
 			case e, open := <-feed:
 				if !open {

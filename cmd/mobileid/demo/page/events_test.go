@@ -58,6 +58,10 @@ func (p *pageServer) open(t *testing.T) (next func() (event, data string, ok boo
 				return event, value, true
 			}
 		}
+		// The end of the answer, not the end of our patience.
+		if err := lines.Err(); err != nil {
+			t.Errorf("the stream did not end: %v", err)
+		}
 		return "", "", false
 	}
 	if event, _, _ := next(); event != "counts" {
