@@ -486,7 +486,11 @@ func TestPassedDeadlineIsNotWritten(t *testing.T) {
 }
 
 func TestLostLeaseStopsWritingAndAnotherIsOpened(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Lease = 300 * time.Millisecond; c.Window = 1; c.ResponseTimeout = 400 * time.Millisecond })
+	r := newRig(t, func(c *Config, _ *smsc.Config) {
+		c.Lease = 300 * time.Millisecond
+		c.Window = 1
+		c.ResponseTimeout = 400 * time.Millisecond
+	})
 	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer, Count: 1})
 	r.start()
 	first, waits := r.message(mobileid.LaneBulk, nil), r.message(mobileid.LaneOTP, nil)
