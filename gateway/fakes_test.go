@@ -259,8 +259,8 @@ func (f *fakePublisher) Publish(ctx context.Context, topic string, events ...mob
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	if f.err != nil {
-		return f.err
+	if err := errors.Join(f.err, ctx.Err()); err != nil {
+		return err
 	}
 	for _, e := range events {
 		f.list = append(f.list, published{topic, e})
