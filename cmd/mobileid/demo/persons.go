@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
 )
@@ -18,8 +19,6 @@ type person struct {
 	note   string
 	phone  string // fate of SMS to it at the simulated operator; "" = delivered
 }
-
-const demoOperator = "beeline"
 
 // persons are the demo's people, one for each thing worth seeing.
 func persons() []person {
@@ -65,7 +64,7 @@ func seed(ctx context.Context, db *registry.DB, keys mobileid.PseudonymKey) erro
 		}
 		_, err = db.Bind(ctx, mobileid.NewBinding{
 			PINFL: pinfl, MSISDN: msisdn, Person: who, Number: keys.Number(msisdn),
-			Operator: demoOperator, Locale: mobileid.LocaleUzLatn,
+			Operator: sandbox.Operator, Locale: mobileid.LocaleUzLatn,
 		})
 		if err != nil {
 			return fmt.Errorf("bind %s: %w", p.label, err)

@@ -16,6 +16,7 @@ import (
 	"mobileid/cmd/govsim/world"
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/config"
+	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/cmd/smscsim/smsc"
 	"mobileid/consumers"
 	"mobileid/internal/engines"
@@ -94,7 +95,7 @@ func (d *demo) start(ctx context.Context) error {
 	if err := d.folder(); err != nil {
 		return err
 	}
-	if err := writeSecrets(d.dir); err != nil {
+	if err := sandbox.WriteSecrets(d.dir); err != nil {
 		return err
 	}
 	if err := d.startEngines(ctx); err != nil {
@@ -120,7 +121,7 @@ func (d *demo) folder() (err error) {
 		d.dir, err = os.MkdirTemp("", "mobileid-demo-")
 		return err
 	}
-	return os.MkdirAll(d.dir, dirMode)
+	return os.MkdirAll(d.dir, 0o700)
 }
 
 // startEngines starts the three engines side by side: PostgreSQL's initdb is
@@ -160,12 +161,12 @@ func (d *demo) postgresSays(line string) {
 
 // startWorld starts the simulated operator and the simulated agencies.
 func (d *demo) startWorld() (err error) {
-	password, err := readSecret(d.dir, "smpp")
+	password, err := sandbox.Secret(d.dir, "smpp")
 	if err != nil {
 		return err
 	}
 	d.smsc, err = smsc.Start(smsc.Config{
-		Addr: "127.0.0.1:0", Accounts: map[string]string{smscUser: password},
+		Addr: "127.0.0.1:0", Accounts: map[string]string{sandbox.SystemID: password},
 		ReceiptDelay: 700 * time.Millisecond, Log: d.opts.Log,
 	})
 	if err != nil {
@@ -173,11 +174,11 @@ func (d *demo) startWorld() (err error) {
 	}
 	d.pdus, d.watched = watchPDUs(d.smsc)
 	d.say("operator (smscsim, SMPP 3.4) on %s", d.smsc.Addr())
-	secret, err := readSecret(d.dir, "client")
+	secret, err := sandbox.Secret(d.dir, "client")
 	if err != nil {
 		return err
 	}
-	d.world, err = world.Start(world.Config{Clients: map[string]string{demoClient: secret}, Log: d.opts.Log})
+	d.world, err = world.Start(world.Config{Clients: map[string]string{sandbox.Client: secret}, Log: d.opts.Log})
 	if err != nil {
 		return fmt.Errorf("start the simulated agencies: %w", err)
 	}
@@ -196,8 +197,8 @@ func (d *demo) configure() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := writeConfig(d.dir, d.postgres.DSN(), addresses{
-		Listen: d.listener.Addr().String(), Admin: admin, Redis: d.redis.Addr(), Kafka: d.kafka.Brokers(),
+	path, err := sandbox.WriteConfig(d.dir, sandbox.Addresses{
+		DSN: d.postgres.DSN(), Listen: d.listener.Addr().String(), Admin: admin, Redis: d.redis.Addr(), Kafka: d.kafka.Brokers(),
 		SMSC: d.smsc.Addr(), Issuer: d.world.URL(),
 	})
 	if err != nil {

@@ -11,16 +11,14 @@ import (
 	"time"
 
 	"mobileid/cmd/mobileid/app"
+	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/cmd/mobileid/demo/page"
 	"mobileid/cmd/smscsim/smsc"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
 )
 
-const (
-	demoClient = "portal"
-	noticeText = "notice.data_access"
-)
+const noticeText = "notice.data_access"
 
 func noticeSlots() map[string]string {
 	return map[string]string{"system": "public_services", "at": time.Now().UTC().Format(time.RFC3339)}
@@ -112,7 +110,7 @@ func (t *tokens) Token(ctx context.Context) (page.Token, error) {
 	if time.Until(t.held.Expires) > t.life/2 {
 		return t.held, nil
 	}
-	secret, err := readSecret(t.dir, "client")
+	secret, err := sandbox.Secret(t.dir, "client")
 	if err != nil {
 		return page.Token{}, err
 	}
@@ -122,7 +120,7 @@ func (t *tokens) Token(ctx context.Context) (page.Token, error) {
 		return page.Token{}, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(demoClient, secret)
+	req.SetBasicAuth(sandbox.Client, secret)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return page.Token{}, mobileid.Unavailable("issuer_away", time.Second, err)
@@ -137,7 +135,7 @@ func (t *tokens) Token(ctx context.Context) (page.Token, error) {
 		return page.Token{}, fmt.Errorf("the token issuer answered %d: %w", res.StatusCode, err)
 	}
 	t.life = time.Duration(got.Life) * time.Second
-	t.held = page.Token{Value: got.Token, Client: demoClient, Expires: time.Now().Add(t.life)}
+	t.held = page.Token{Value: got.Token, Client: sandbox.Client, Expires: time.Now().Add(t.life)}
 	return t.held, nil
 }
 

@@ -1,0 +1,159 @@
+// Package sandbox writes a configuration with fresh secrets, for the demo and
+// the tests.
+//
+// Its promise: what it writes is an ordinary configuration file that
+// config.Load reads, and secrets that were made once stay on a kept folder:
+// the ids, pseudonyms and sealed texts of the last run depend on them.
+package sandbox
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+
+	_ "embed"
+
+	"mobileid/internal/mobileid"
+)
+
+//go:embed mobileid.yaml.tmpl
+var configTemplate string
+
+// Addresses is where the engines are; random ports, usually.
+type Addresses struct {
+	Listen string // of the public API
+	Admin  string
+	DSN    string // of Postgres
+	Redis  string
+	// RedisCluster says that Redis is a cluster's node.
+	RedisCluster bool
+	Kafka        []string
+	SMSC         string
+	Issuer       string
+	// Response bounds an operator's answer; zero means 5 s.
+	Response time.Duration
+	Window   int // zero means 10
+}
+
+// File is what the template is filled in with.
+type file struct {
+	Addresses
+	Secrets              string // folder
+	BridgeKey, DLQKey    string // public halves
+	Client, Operator     string
+	SystemID, SourceAddr string
+}
+
+const (
+	// Client is the one relying party of the file.
+	Client = "portal"
+	// Operator is its one operator, and SystemID our account there.
+	Operator = "beeline"
+	SystemID = "mobileid"
+
+	configName = "mobileid.yaml"
+	secretDir  = "secrets"
+	dirMode    = 0o700
+	fileMode   = 0o600
+)
+
+// WriteSecrets makes what is not there yet.
+func WriteSecrets(dir string) error {
+	at := filepath.Join(dir, secretDir)
+	err := os.MkdirAll(at, dirMode)
+	if err != nil {
+		return fmt.Errorf("make the folder of secrets: %w", err)
+	}
+	for _, name := range []string{"id", "pseudonym", "otp", "client"} {
+		err = writeOnce(filepath.Join(at, name), func() (string, error) { return randomText(32), nil })
+		if err != nil {
+			return err
+		}
+	}
+	// SMPP 3.4 (5.2.2) leaves room for eight characters of password.
+	err = writeOnce(filepath.Join(at, "smpp"), func() (string, error) { return randomText(6), nil })
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"bridge", "dlq"} {
+		err = writeOnce(filepath.Join(at, name), func() (string, error) {
+			public, private, err := mobileid.NewSealKey()
+			if err != nil {
+				return "", err
+			}
+			return private, os.WriteFile(filepath.Join(at, name+".public"), []byte(public), fileMode)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeOnce(path string, make func() (string, error)) error {
+	_, err := os.Stat(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	value, err := make()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(value), fileMode)
+}
+
+func randomText(bytes int) string {
+	raw := make([]byte, bytes)
+	_, _ = rand.Read(raw) // never fails (crypto/rand)
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// Secret reads one: "client" is the relying party's at the token issuer, "smpp"
+// the account's at the operator.
+func Secret(dir, name string) (string, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, secretDir, name))
+	if err != nil {
+		return "", fmt.Errorf("read a secret: %w", err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
+
+// WriteConfig writes the configuration into dir, beside its secrets, and
+// returns its path.
+func WriteConfig(dir string, a Addresses) (string, error) {
+	secrets := filepath.Join(dir, secretDir)
+	err := os.WriteFile(filepath.Join(secrets, "dsn"), []byte(a.DSN), fileMode)
+	if err != nil {
+		return "", fmt.Errorf("write a secret: %w", err)
+	}
+	if a.Response == 0 {
+		a.Response = 5 * time.Second
+	}
+	if a.Window == 0 {
+		a.Window = 10
+	}
+	f := file{Addresses: a, Secrets: secrets, Client: Client, Operator: Operator, SystemID: SystemID, SourceAddr: "MobileID"}
+	for name, out := range map[string]*string{"bridge.public": &f.BridgeKey, "dlq.public": &f.DLQKey} {
+		*out, err = Secret(dir, name)
+		if err != nil {
+			return "", err
+		}
+	}
+	t, err := template.New(configName).Parse(configTemplate)
+	if err != nil {
+		return "", fmt.Errorf("the template of the configuration: %w", err)
+	}
+	path := filepath.Join(dir, configName)
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+	if err != nil {
+		return "", fmt.Errorf("write the configuration: %w", err)
+	}
+	return path, errors.Join(t.Execute(out, f), out.Close())
+}
