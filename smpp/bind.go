@@ -47,6 +47,7 @@ func (b *Bridge) bind(ctx context.Context) (*session, error) {
 		window: b.cfg.Window, response: b.cfg.ResponseTimeout, enquire: b.cfg.EnquireLink,
 		writeTimeout: b.cfg.WriteTimeout, unbindWait: b.cfg.UnbindWait, now: b.now, handler: b,
 	})
+	s.number = b.sessions.Add(1)
 	for _, f := range early {
 		b.deliver(s, f)
 	}

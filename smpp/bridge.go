@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -30,6 +31,8 @@ type Bridge struct {
 	quiet    chan struct{} // something ended; the drain looks
 	// leaseOver tells the lease's loop that the registry refused a statement for it.
 	leaseOver chan struct{}
+
+	sessions atomic.Int64 // how many there were
 
 	mu       sync.Mutex
 	held     map[mobileid.ID]*job // owned by this bridge: admitted and not settled
@@ -83,7 +86,7 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 	return b
 }
 
-// linkName names the link in outcomes, metrics and `explain`.
+// linkName names the link.
 func (c Config) linkName() string { return c.Operator + "/" + c.SystemID }
 
 // Run opens a lease and the link, keeps both, and carries Messages until ctx

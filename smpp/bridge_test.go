@@ -21,9 +21,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bench is a bridge on a simulated operator and a registry in memory.
+// rig is a bridge on a simulated operator and a registry in memory.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	store  *memoryStore
 	smsc   *smsc.Server
 	bridge *Bridge
@@ -70,6 +70,22 @@ func newRig(t *testing.T, tune func(*Config, *smsc.Config)) *rig {
 	if cfg.Addr == "" {
 		cfg.Addr = server.Addr()
 	}
+	r := assemble(t, cfg)
+	r.smsc = server
+	t.Cleanup(func() { _ = server.Close() })
+	return r
+}
+
+// newBenchRig runs a bridge with a window of 100.
+func newBenchRig(b *testing.B, addr string) *rig {
+	r := assemble(b, Config{Operator: "beeline", Addr: addr, SystemID: "mobileid", Password: "secret", SourceAddr: "MobileID", SourceTON: 5, Window: 100})
+	r.start()
+	return r
+}
+
+// assemble makes a bridge on a registry in memory.
+func assemble(t testing.TB, cfg Config) *rig {
+	t.Helper()
 	public, private, err := mobileid.NewSealKey()
 	if err != nil {
 		t.Fatal(err)
@@ -78,12 +94,11 @@ func newRig(t *testing.T, tune func(*Config, *smsc.Config)) *rig {
 	opener, _ := mobileid.NewOpener(private)
 	ids, _ := mobileid.NewIDKey(bytes.Repeat([]byte{1}, 16))
 	numbers, _ := mobileid.NewPseudonymKey(bytes.Repeat([]byte{2}, 16))
-	r := &rig{t: t, store: newStore(), smsc: server, sealer: sealer, ids: ids, logs: &syncBuffer{}}
+	r := &rig{t: t, store: newStore(), sealer: sealer, ids: ids, logs: &syncBuffer{}}
 	r.bridge = NewBridge(cfg, Deps{
 		Store: r.store, Opener: opener, Numbers: numbers, Reg: prometheus.NewRegistry(),
 		Log: slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
-	t.Cleanup(func() { _ = server.Close() })
 	return r
 }
 
@@ -188,7 +203,7 @@ func TestMessageIsAdmittedWrittenSettledAndReceipted(t *testing.T) {
 	}
 	o := r.last(id)
 	if len(o.Parts) != 1 || o.Parts[0].OperatorID != got[0].MessageID || o.Parts[0].Dest != (mobileid.Pseudonym{7}) ||
-		o.Parts[0].Sequence != got[0].Sequence || o.SubmittedAt.IsZero() || o.Link != "beeline/mobileid" {
+		o.Parts[0].Sequence != got[0].Sequence || o.SubmittedAt.IsZero() || o.Link != "beeline/mobileid#1.1" {
 		t.Errorf("outcome %+v", o)
 	}
 	r.store.until(t, "receipt", func() bool { return len(r.store.receipts) == 1 })

@@ -18,6 +18,7 @@ type job struct {
 	admission mobileid.Admission
 	lease     *lease    // under which it was admitted
 	asked     time.Time // before the admit statement was sent
+	link      string    // the session it went to, "" = none yet
 	next      func(stale bool)
 	outcome   mobileid.Outcome
 	again     bool // once settled, admit it again

@@ -147,6 +147,10 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 	b.metrics.admitBatch.Observe(float64(len(asks)))
 	if err != nil {
 		b.notAdmitted(l, asks, err)
+		if mobileid.KindOf(err) == mobileid.KindConflict {
+			// A matter between the registry and us: the callers just come again.
+			err = mobileid.Unavailable("no_lease", time.Second, err)
+		}
 		b.intake.admitted(batch, err)
 		return err
 	}
@@ -216,7 +220,7 @@ func (b *Bridge) giveBack(reason string, l *lease) {
 
 func (b *Bridge) returnJob(j *job, reason string) {
 	j.outcome = mobileid.Outcome{
-		ID: j.admission.ID, State: mobileid.MessageRetry, Reason: reason, Link: b.cfg.linkName(), RetryAt: b.now(),
+		ID: j.admission.ID, State: mobileid.MessageRetry, Reason: reason, Link: j.link, RetryAt: b.now(),
 	}
 	b.settle(j)
 }

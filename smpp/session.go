@@ -100,9 +100,10 @@ var (
 // session is one bind: a connection, the requests in flight and three
 // goroutines (read, write, timers) that end together. A session is used once.
 type session struct {
-	conn net.Conn
-	br   *bufio.Reader
-	cfg  sessionConfig
+	number int64 // of the bridge's sessions
+	conn   net.Conn
+	br     *bufio.Reader
+	cfg    sessionConfig
 
 	slots  chan struct{} // free slots of the window
 	wake   chan struct{} // the writer has work

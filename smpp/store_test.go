@@ -47,7 +47,7 @@ func newStore() *memoryStore {
 func (m *memoryStore) touch() { close(m.changed); m.changed = make(chan struct{}) }
 
 // until waits for a condition that is looked at under the lock.
-func (m *memoryStore) until(t *testing.T, what string, ok func() bool) {
+func (m *memoryStore) until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(20 * time.Second)
 	defer deadline.Stop()

@@ -61,12 +61,15 @@ func (b *Bridge) submitLoop(ctx context.Context) {
 // write opens the text, makes the parts and hands them to the session. The
 // caller has reserved one slot.
 func (b *Bridge) write(ctx context.Context, s *session, j *job) {
+	// Sequence numbers begin again with each session and leases are never given
+	// twice, so this and a sequence number name one PDU for ever.
+	j.link = fmt.Sprintf("%s#%d.%d", b.cfg.linkName(), j.lease.id, s.number)
 	parts, err := b.compose(j)
 	if err != nil {
 		s.release()
 		b.log.Error("message cannot be written", "id", j.admission.ID, "err", err)
 		j.outcome = mobileid.Outcome{
-			ID: j.admission.ID, State: mobileid.MessageFailed, Reason: reasonOf(err), Link: b.cfg.linkName(),
+			ID: j.admission.ID, State: mobileid.MessageFailed, Reason: reasonOf(err), Link: j.link,
 		}
 		j.next(false)
 		return
@@ -134,7 +137,7 @@ func (b *Bridge) conclude(j *job, answers []answer) {
 		return
 	}
 	j.outcome = judge(answers, j.admission.Deadline, b.now())
-	j.outcome.ID, j.outcome.Link = j.admission.ID, b.cfg.linkName()
+	j.outcome.ID, j.outcome.Link = j.admission.ID, j.link
 	for i := range j.outcome.Parts {
 		j.outcome.Parts[i].Dest = j.admission.Dest
 	}
@@ -152,7 +155,7 @@ func (b *Bridge) lateAnswer(j *job, parts int, a answer) {
 		return
 	}
 	o := judge([]answer{a}, j.admission.Deadline, b.now())
-	o.ID, o.Link, o.Reason, o.Parts[0].Dest = j.admission.ID, b.cfg.linkName(), "late_answer", j.admission.Dest
+	o.ID, o.Link, o.Reason, o.Parts[0].Dest = j.admission.ID, j.link, "late_answer", j.admission.Dest
 	b.settling.put(settled{bridge: j.lease.id, outcome: o})
 }
 
