@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -292,8 +293,7 @@ func (a *Accepter) publish(ctx context.Context, topic, eventType string, person 
 // redisAway makes an error that is not ours a refusal that may be repeated:
 // without the memory of keys and limits nothing is accepted.
 func redisAway(err error) error {
-	var e *mobileid.Error
-	if errors.As(err, &e) {
+	if _, ok := errors.AsType[*mobileid.Error](err); ok {
 		return err
 	}
 	return mobileid.Unavailable("redis_away", time.Second, err)
@@ -301,10 +301,8 @@ func redisAway(err error) error {
 
 // needScope refuses a client without the right; the code names what is missing.
 func needScope(client mobileid.Client, anyOf ...mobileid.Scope) error {
-	for _, s := range anyOf {
-		if client.Has(s) {
-			return nil
-		}
+	if slices.ContainsFunc(anyOf, client.Has) {
+		return nil
 	}
 	return &mobileid.Error{
 		Kind: mobileid.KindForbidden, Code: "scope_missing",

@@ -12,7 +12,7 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// prepared is a refusal: what is wrong, and what must be said of it.
+// refusal says what is wrong, and what must be said of it.
 type refusal struct {
 	name   string
 	set    func(e *edge) // makes the world wrong
@@ -266,6 +266,7 @@ func TestRefusalsAreProblemsAndPublishNothing(t *testing.T) {
 
 // everythingThatWorks walks all routes under the contract.
 func everythingThatWorks(t *testing.T, c *contract) {
+	t.Helper()
 	e := newEdge(t, nil)
 	e.contract = c
 	token := e.token("oneid")
@@ -299,8 +300,8 @@ func everythingThatWorks(t *testing.T, c *contract) {
 // The mux and the description name the same routes.
 func TestEveryRouteOfTheMuxIsDescribed(t *testing.T) {
 	e, c := newEdge(t, nil), newContract(t)
-	for path, item := range c.doc["paths"].(map[string]any) {
-		for method := range item.(map[string]any) {
+	for path, item := range object(c.doc["paths"]) {
+		for method := range object(item) {
 			r, err := http.NewRequestWithContext(t.Context(), strings.ToUpper(method), strings.ReplaceAll(path, "{id}", "x"), http.NoBody)
 			if err != nil {
 				t.Fatal(err)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -89,11 +90,11 @@ func (g *Gateway) getChallenge(w http.ResponseWriter, r *http.Request, client mo
 
 func (g *Gateway) readChallenge(ctx context.Context, client mobileid.Client, id mobileid.ID) (challengeBody, error) {
 	view, err := g.deps.Registry.Challenge(ctx, client.ID, id)
-	if mobileid.KindOf(err) == mobileid.KindNotFound && err != nil {
+	if isNotFound(err) {
 		return g.unseenChallenge(id), nil
 	}
 	if err != nil {
-		return challengeBody{}, unavailable("postgres_away", err)
+		return challengeBody{}, registryAway(err)
 	}
 	body := challengeBody{
 		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),
@@ -134,15 +135,13 @@ func (g *Gateway) expiry(id mobileid.ID, purpose string, stored time.Time) time.
 	return stored.UTC()
 }
 
-// hiddenStates are ends that tell something about the person. A blind client
-// sees `pending` until the time of the code is over.
+// hidden reports whether an end tells something about the person. A blind
+// client sees `pending` until the time of the code is over.
 func hidden(s mobileid.ChallengeState) bool {
-	switch s {
-	case mobileid.ChallengeUnbound, mobileid.ChallengeNoFunds, mobileid.ChallengeFenced,
-		mobileid.ChallengeUndeliverable, mobileid.ChallengeFailed:
-		return true
-	}
-	return false
+	return slices.Contains([]mobileid.ChallengeState{
+		mobileid.ChallengeUnbound, mobileid.ChallengeNoFunds, mobileid.ChallengeFenced,
+		mobileid.ChallengeUndeliverable, mobileid.ChallengeFailed,
+	}, s)
 }
 
 // blindChallenge keeps what does not depend on the person. The version is one

@@ -38,7 +38,7 @@ func newContract(t testing.TB) *contract {
 		t.Fatal(err)
 	}
 	c := &contract{
-		doc: value.(map[string]any), compiler: jsonschema.NewCompiler(),
+		doc: object(value), compiler: jsonschema.NewCompiler(),
 		schemas: map[string]*jsonschema.Schema{}, seen: map[string]bool{},
 	}
 	c.compiler.DefaultDraft(jsonschema.Draft2020)
@@ -53,7 +53,7 @@ func newContract(t testing.TB) *contract {
 // the pointer to where it really stands.
 func (c *contract) at(pointer string) (map[string]any, string) {
 	var v any = c.doc
-	for _, part := range strings.Split(strings.TrimPrefix(pointer, "/"), "/") {
+	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
 		m, _ := v.(map[string]any)
 		if list, ok := v.([]any); ok {
 			i, _ := strconv.Atoi(part)
@@ -92,7 +92,7 @@ func (c *contract) valid(t testing.TB, what, pointer string, value any) {
 // operation finds the path template that a path matches.
 func (c *contract) operation(r *http.Request) (path, pointer string) {
 	parts := strings.Split(r.URL.Path, "/")
-	for template, item := range c.doc["paths"].(map[string]any) {
+	for template, item := range object(c.doc["paths"]) {
 		want := strings.Split(template, "/")
 		if len(want) != len(parts) {
 			continue
@@ -102,7 +102,7 @@ func (c *contract) operation(r *http.Request) (path, pointer string) {
 			match = match && (want[i] == parts[i] || strings.HasPrefix(want[i], "{") && parts[i] != "")
 		}
 		method := strings.ToLower(r.Method)
-		if _, ok := item.(map[string]any)[method]; match && ok {
+		if _, ok := object(item)[method]; match && ok {
 			return template, "/paths/" + strings.ReplaceAll(template, "/", "~1") + "/" + method
 		}
 	}
@@ -165,7 +165,7 @@ func (c *contract) checkRequest(t testing.TB, what, op string, r *http.Request, 
 	for i := range params {
 		p, at := c.at(fmt.Sprintf("%s/parameters/%d", op, i))
 		var value any
-		switch name := p["name"].(string); p["in"] {
+		switch name := fmt.Sprint(p["name"]); p["in"] {
 		case "header":
 			if s := r.Header.Get(name); s != "" {
 				value = s
@@ -205,9 +205,9 @@ func jsonOf(t testing.TB, b []byte) any {
 // unseen lists what the description promises and no exchange has shown.
 func (c *contract) unseen() []string {
 	var out []string
-	for path, item := range c.doc["paths"].(map[string]any) {
-		for method, op := range item.(map[string]any) {
-			for status := range op.(map[string]any)["responses"].(map[string]any) {
+	for path, item := range object(c.doc["paths"]) {
+		for method, op := range object(item) {
+			for status := range object(object(op)["responses"]) {
 				k := strings.ToUpper(method) + " " + path + " " + status
 				if !c.seen[k] {
 					out = append(out, k)
@@ -216,4 +216,10 @@ func (c *contract) unseen() []string {
 		}
 	}
 	return out
+}
+
+// object is v as a JSON object; anything else is an empty one.
+func object(v any) map[string]any {
+	m, _ := v.(map[string]any)
+	return m
 }

@@ -126,10 +126,10 @@ func digitRun(s string) int {
 	return longest
 }
 
-// text reads a JSON string of at most limit bytes into dst.
-func text(name string, limit int, dst *string) field {
+// text reads a JSON string of at most maxValue bytes into dst.
+func text(name string, dst *string) field {
 	return func(raw json.RawMessage) error {
-		s, err := readString(name, raw, limit)
+		s, err := readString(name, raw, maxValue)
 		if err != nil {
 			return err
 		}

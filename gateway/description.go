@@ -81,7 +81,7 @@ func (d *reader) node(v any) node {
 		return n
 	}
 	at := d.root
-	for _, part := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+	for part := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
 		at, _ = get(at, part).(node)
 	}
 	if at == nil && d.err == nil {
@@ -160,8 +160,10 @@ func (d *reader) rule(n node) string {
 		}
 		parts = append(parts, "one of "+strings.Join(words, ", "))
 	}
-	for _, k := range []string{"const", "format", "pattern", "minLength", "maxLength", "minimum", "maximum",
-		"maxProperties", "default"} {
+	for _, k := range []string{
+		"const", "format", "pattern", "minLength", "maxLength", "minimum", "maximum",
+		"maxProperties", "default",
+	} {
 		if v := get(n, k); v != nil {
 			parts = append(parts, fmt.Sprintf("%s %v", k, v))
 		}

@@ -258,11 +258,12 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// unavailable makes an error of a read that is not ours a "try again".
-func unavailable(code string, err error) error {
-	var e *mobileid.Error
-	if err == nil || errors.As(err, &e) {
+// registryAway makes an error of the registry that is not ours a "try again".
+func registryAway(err error) error {
+	if _, ok := errors.AsType[*mobileid.Error](err); err == nil || ok {
 		return err
 	}
-	return mobileid.Unavailable(code, time.Second, err)
+	return mobileid.Unavailable("postgres_away", time.Second, err)
 }
+
+func isNotFound(err error) bool { return err != nil && mobileid.KindOf(err) == mobileid.KindNotFound }

@@ -195,7 +195,7 @@ func TestReadTimeoutDoesNotEndALongPoll(t *testing.T) {
 	e := newEdge(t, time.Now)
 	id := e.stored("oneid", mobileid.ChallengePending)
 	base, client := e.live(t, func(s *http.Server) { s.ReadTimeout = 50 * time.Millisecond })
-	req, err := http.NewRequestWithContext(t.Context(), "GET", base+"/v1/challenges/"+id.String()+"?timeoutMs=300", http.NoBody)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/v1/challenges/"+id.String()+"?timeoutMs=300", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestReadTimeoutDoesNotEndALongPoll(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	if took := time.Since(start); res.StatusCode != 200 || took < 300*time.Millisecond {
+	if took := time.Since(start); res.StatusCode != http.StatusOK || took < 300*time.Millisecond {
 		t.Errorf("%d after %s", res.StatusCode, took)
 	}
 }
@@ -254,7 +254,7 @@ func TestShutdownAnswersOpenLongPolls(t *testing.T) {
 	polled := make(chan int, 1)
 	t.Run("server", func(t *testing.T) {
 		base, client := e.live(t, nil)
-		req, err := http.NewRequestWithContext(context.Background(), "GET", base+"/v1/challenges/"+id.String()+"?timeoutMs=30000", http.NoBody)
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, base+"/v1/challenges/"+id.String()+"?timeoutMs=30000", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -278,7 +278,7 @@ func TestShutdownAnswersOpenLongPolls(t *testing.T) {
 func TestOversizedBodyIsAProblemOnARealConnection(t *testing.T) {
 	e := newEdge(t, time.Now)
 	base, client := e.live(t, nil)
-	req, err := http.NewRequestWithContext(t.Context(), "POST", base+"/v1/challenges", strings.NewReader(strings.Repeat("a", 4<<20)))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/v1/challenges", strings.NewReader(strings.Repeat("a", 4<<20)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestOversizedBodyIsAProblemOnARealConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != 413 {
+	if res.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d", res.StatusCode)
 	}
 }

@@ -44,12 +44,14 @@ type issuer struct {
 }
 
 func newIssuer(t testing.TB) *issuer {
+	t.Helper()
 	i := &issuer{}
 	i.rotate(t, "k1", false)
 	return i
 }
 
 func (i *issuer) rotate(t testing.TB, kid string, keepOld bool) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -93,10 +95,11 @@ func (i *issuer) RoundTrip(*http.Request) (*http.Response, error) {
 	// A kind of key that we do not know stands among them.
 	raw = append(raw, json.RawMessage(`{"kty":"XYZ","kid":"odd"}`))
 	body, err := json.Marshal(map[string]any{"keys": raw})
-	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}, err
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}, err
 }
 
 func (i *issuer) sign(t testing.TB, claims map[string]any) string {
+	t.Helper()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: i.key},

@@ -38,14 +38,14 @@ func (g *Gateway) getMessage(w http.ResponseWriter, r *http.Request, client mobi
 
 func (g *Gateway) readMessage(ctx context.Context, client mobileid.Client, id mobileid.ID) (messageBody, error) {
 	view, err := g.deps.Registry.Message(ctx, client.ID, id)
-	if mobileid.KindOf(err) == mobileid.KindNotFound && err != nil {
+	if isNotFound(err) {
 		if g.accepter.limit.gone(id, g.now()) {
 			return messageBody{ID: id, State: mobileid.MessageExpired, Reason: "not_processed", Terminal: true}, nil
 		}
 		return messageBody{ID: id, State: messageAccepted}, nil
 	}
 	if err != nil {
-		return messageBody{}, unavailable("postgres_away", err)
+		return messageBody{}, registryAway(err)
 	}
 	body := messageBody{
 		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),

@@ -26,17 +26,17 @@ type problem struct {
 	TriesLeft *int   `json:"tries_left,omitempty"`
 }
 
-// wrongCode is the refusal that says more than an Error can.
-type wrongCode struct {
+// wrongCodeError is the refusal that says more than an Error can.
+type wrongCodeError struct {
 	refusal   *mobileid.Error
 	triesLeft int
 }
 
 // Error is the refusal's text.
-func (w *wrongCode) Error() string { return w.refusal.Error() }
+func (w *wrongCodeError) Error() string { return w.refusal.Error() }
 
 // Unwrap lets errors.As find the refusal.
-func (w *wrongCode) Unwrap() error { return w.refusal }
+func (w *wrongCodeError) Unwrap() error { return w.refusal }
 
 // defaultRetry is what Retry-After says when nobody said.
 const defaultRetry = time.Second
@@ -67,8 +67,7 @@ func (g *Gateway) problemOf(err error) (problem, time.Duration) {
 	if p.Code == "" {
 		p.Code = row.Code
 	}
-	var w *wrongCode
-	if errors.As(err, &w) {
+	if w, ok := errors.AsType[*wrongCodeError](err); ok {
 		p.TriesLeft = &w.triesLeft
 	}
 	after := e.RetryAfter

@@ -19,28 +19,50 @@ type problemType struct {
 // kindType is what a kind of error becomes when its code has no row: rooms
 // behind the ports may have codes of their own.
 var kindType = map[mobileid.Kind]problemType{
-	mobileid.KindInvalid: {"invalid", http.StatusBadRequest, "Request is wrong", false,
-		"A part of the request is wrong; `field` names it. Repeating the request will not help."},
-	mobileid.KindUnauthorized: {"unauthorized", http.StatusUnauthorized, "Not authenticated", false,
-		"We do not know who asks. Get a token from the issuer."},
-	mobileid.KindForbidden: {"forbidden", http.StatusForbidden, "Not allowed", false,
-		"The client is known and may not do this."},
-	mobileid.KindNotFound: {"not_found", http.StatusNotFound, "No such thing", false,
-		"No such id for this client. An id that was given by us to this client is never answered so."},
-	mobileid.KindConflict: {"conflict", http.StatusConflict, "Contradicts the present state", false,
-		"The request contradicts what is stored."},
-	mobileid.KindMismatch: {"mismatch", http.StatusUnprocessableEntity, "Key used for another request", false,
-		"The Idempotency-Key was used before with another body."},
-	mobileid.KindTooLarge: {"too_large", http.StatusRequestEntityTooLarge, "Body too large", false,
-		"The body is over the limit."},
-	mobileid.KindLimited: {"rate_limited", http.StatusTooManyRequests, "Too many requests", true,
-		"Come again after `Retry-After` seconds."},
-	mobileid.KindUnavailable: {"unavailable", http.StatusServiceUnavailable, "A part is away", true,
-		"A part of the system is away. Surely nothing was done; repeat after `Retry-After` seconds."},
-	mobileid.KindUnknown: {"unknown_outcome", http.StatusServiceUnavailable, "Outcome unknown", true,
-		"Perhaps the request was taken. Repeat it with the same Idempotency-Key: it is taken once."},
-	mobileid.KindInternal: {"internal", http.StatusInternalServerError, "Internal error", true,
-		"Our fault. Repeat with the same Idempotency-Key; if it stays, tell us the `traceId`."},
+	mobileid.KindInvalid: {
+		"invalid", http.StatusBadRequest, "Request is wrong", false,
+		"A part of the request is wrong; `field` names it. Repeating the request will not help.",
+	},
+	mobileid.KindUnauthorized: {
+		"unauthorized", http.StatusUnauthorized, "Not authenticated", false,
+		"We do not know who asks. Get a token from the issuer.",
+	},
+	mobileid.KindForbidden: {
+		"forbidden", http.StatusForbidden, "Not allowed", false,
+		"The client is known and may not do this.",
+	},
+	mobileid.KindNotFound: {
+		"not_found", http.StatusNotFound, "No such thing", false,
+		"No such id for this client. An id that was given by us to this client is never answered so.",
+	},
+	mobileid.KindConflict: {
+		"conflict", http.StatusConflict, "Contradicts the present state", false,
+		"The request contradicts what is stored.",
+	},
+	mobileid.KindMismatch: {
+		"mismatch", http.StatusUnprocessableEntity, "Key used for another request", false,
+		"The Idempotency-Key was used before with another body.",
+	},
+	mobileid.KindTooLarge: {
+		"too_large", http.StatusRequestEntityTooLarge, "Body too large", false,
+		"The body is over the limit.",
+	},
+	mobileid.KindLimited: {
+		"rate_limited", http.StatusTooManyRequests, "Too many requests", true,
+		"Come again after `Retry-After` seconds.",
+	},
+	mobileid.KindUnavailable: {
+		"unavailable", http.StatusServiceUnavailable, "A part is away", true,
+		"A part of the system is away. Surely nothing was done; repeat after `Retry-After` seconds.",
+	},
+	mobileid.KindUnknown: {
+		"unknown_outcome", http.StatusServiceUnavailable, "Outcome unknown", true,
+		"Perhaps the request was taken. Repeat it with the same Idempotency-Key: it is taken once.",
+	},
+	mobileid.KindInternal: {
+		"internal", http.StatusInternalServerError, "Internal error", true,
+		"Our fault. Repeat with the same Idempotency-Key; if it stays, tell us the `traceId`.",
+	},
 }
 
 // codeTypes are the codes with a row of their own.
@@ -59,11 +81,15 @@ var codeTypes = []problemType{
 	{"body_too_large", 413, "Body too large", false, "A body has at most 16384 bytes."},
 	{"body_unread", 400, "Body not received", true, "The body did not arrive in time or the connection broke."},
 	{"method_not_allowed", 405, "Method not allowed", false, "The header Allow names the methods of this path."},
-	{"idempotency_key_missing", 400, "Idempotency-Key is missing", false,
-		"Every POST needs the header Idempotency-Key: a new value for a new request, the same for a repetition."},
+	{
+		"idempotency_key_missing", 400, "Idempotency-Key is missing", false,
+		"Every POST needs the header Idempotency-Key: a new value for a new request, the same for a repetition.",
+	},
 	{"idempotency_key_format", 400, "Idempotency-Key is wrong", false, "1 to 128 visible ASCII characters."},
-	{"idempotency_key_reused", 422, "Idempotency-Key used before", false,
-		"This key was used for another request within 24 hours. A new request needs a new key."},
+	{
+		"idempotency_key_reused", 422, "Idempotency-Key used before", false,
+		"This key was used for another request within 24 hours. A new request needs a new key.",
+	},
 	{"x_correlator_format", 400, "x-correlator is wrong", false, "At most 256 characters of a-z A-Z 0-9 - _ : ; . / < > { }."},
 	{"timeout_format", 400, "timeoutMs is wrong", false, "timeoutMs is a whole number from 0 to 30000."},
 	{"after_format", 400, "after is wrong", false, "after is the version of an earlier answer, a whole number."},
@@ -78,8 +104,10 @@ var codeTypes = []problemType{
 	{"purpose_forbidden", 403, "Purpose not allowed", false, "The purpose exists, but not for this client."},
 	{"locale_unknown", 400, "No such locale", false, "The locales are uz-Latn, ru and en."},
 	{"context_hash_format", 400, "context_hash is wrong", false, "64 hexadecimal digits (SHA-256)."},
-	{"context_mismatch", 400, "Context differs", false,
-		"The context_hash of the verification is not the one of the challenge. No try was counted."},
+	{
+		"context_mismatch", 400, "Context differs", false,
+		"The context_hash of the verification is not the one of the challenge. No try was counted.",
+	},
 	{"client_ref_format", 400, "client_ref is wrong", false, "At most 64 letters, digits and . _ : - and no personal data."},
 	{"code_format", 400, "Code has a wrong form", false, "The code is digits, as many as the SMS shows. No try was counted."},
 	{"text_unknown", 400, "No such text", false, "`text_id` is not in the catalogue, or not for notifications."},
@@ -96,8 +124,10 @@ var codeTypes = []problemType{
 	{"waiters_exceeded", 429, "Too many long polls", true, "This client has as many open long polls as it may."},
 
 	{"code_wrong", 400, "Code is wrong", false, "`tries_left` says how many tries are left."},
-	{"code_used", 409, "Code was used", false,
-		"This challenge was confirmed by a verification with another Idempotency-Key."},
+	{
+		"code_used", 409, "Code was used", false,
+		"This challenge was confirmed by a verification with another Idempotency-Key.",
+	},
 	{"challenge_not_ready", 409, "No code yet", true, "The request is accepted and no code is issued yet."},
 
 	// Told on out.<client> only, where the same codes are used.
@@ -111,8 +141,10 @@ var codeTypes = []problemType{
 	{"database_timeout", 503, "Registry is slow", true, "Repeat with the same Idempotency-Key."},
 	{"database_lost", 503, "Registry is away", true, "Repeat with the same Idempotency-Key."},
 	{"issuer_away", 503, "Token issuer is away", true, "The key of the token could not be fetched."},
-	{"outcome_unknown", 503, "Outcome unknown", true,
-		"Perhaps the request was taken. Repeat it with the same Idempotency-Key: it is taken once."},
+	{
+		"outcome_unknown", 503, "Outcome unknown", true,
+		"Perhaps the request was taken. Repeat it with the same Idempotency-Key: it is taken once.",
+	},
 }
 
 // endedMeaning says what to tell of a challenge that has ended.

@@ -83,11 +83,11 @@ func (e *edge) idOf(state mobileid.ChallengeState) mobileid.ID {
 }
 
 func TestBlindDisclosureOfAMessageIsQueuedThenUnconfirmed(t *testing.T) {
-	b := &edge{t: t, g: &Gateway{accepter: &Accepter{limit: deadlines{notification: time.Hour}}, now: time.Now}}
+	g := &Gateway{accepter: &Accepter{limit: deadlines{notification: time.Hour}}, now: time.Now}
 	key, _ := mobileid.NewIDKey(make([]byte, 16))
 	for age, want := range map[time.Duration]mobileid.MessageState{0: "queued", time.Hour: "unconfirmed"} {
 		id := key.Make(mobileid.KindMessage, "shop", "k", time.Now().Add(-age))
-		got := b.g.blindMessage(messageBody{ID: id, State: mobileid.MessageDelivered, Version: 5, Parts: 2, Reason: "x"})
+		got := g.blindMessage(messageBody{ID: id, State: mobileid.MessageDelivered, Version: 5, Parts: 2, Reason: "x"})
 		if got.State != want || got.Parts != 0 || got.Reason != "" || got.Version > 2 {
 			t.Errorf("%s: %+v", age, got)
 		}

@@ -36,11 +36,11 @@ func parseChallenge(body []byte) (challengeRequest, error) {
 	r := challengeRequest{Is: "challenge"}
 	var pinfl string
 	err := decodeObject(body, map[string]field{
-		"pinfl":        text("pinfl", maxValue, &pinfl),
-		"purpose":      text("purpose", maxValue, &r.Purpose),
-		"locale":       text("locale", maxValue, &r.Locale),
-		"context_hash": text("context_hash", maxValue, &r.ContextHash),
-		"client_ref":   text("client_ref", maxValue, &r.ClientRef),
+		"pinfl":        text("pinfl", &pinfl),
+		"purpose":      text("purpose", &r.Purpose),
+		"locale":       text("locale", &r.Locale),
+		"context_hash": text("context_hash", &r.ContextHash),
+		"client_ref":   text("client_ref", &r.ClientRef),
 	})
 	if err != nil {
 		return r, err
@@ -72,11 +72,11 @@ func parseNotification(body []byte) (notificationRequest, error) {
 	r := notificationRequest{Is: "notification", Slots: map[string]string{}}
 	var pinfl string
 	err := decodeObject(body, map[string]field{
-		"pinfl":      text("pinfl", maxValue, &pinfl),
-		"text_id":    text("text_id", maxValue, &r.TextID),
+		"pinfl":      text("pinfl", &pinfl),
+		"text_id":    text("text_id", &r.TextID),
 		"slots":      stringMap("slots", maxSlots, maxSlotValue, &r.Slots),
-		"locale":     text("locale", maxValue, &r.Locale),
-		"client_ref": text("client_ref", maxValue, &r.ClientRef),
+		"locale":     text("locale", &r.Locale),
+		"client_ref": text("client_ref", &r.ClientRef),
 	})
 	if err != nil {
 		return r, err
@@ -107,8 +107,8 @@ func parseVerify(body []byte) (verifyRequest, error) {
 	var r verifyRequest
 	var code string
 	err := decodeObject(body, map[string]field{
-		"code":         text("code", maxValue, &code),
-		"context_hash": text("context_hash", maxValue, &r.ContextHash),
+		"code":         text("code", &code),
+		"context_hash": text("context_hash", &r.ContextHash),
 	})
 	if err != nil {
 		return r, err

@@ -58,7 +58,7 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 		if mobileid.KindOf(err) == mobileid.KindNotFound {
 			return none, g.unseen(id)
 		}
-		return none, unavailable("postgres_away", err)
+		return none, registryAway(err)
 	}
 	blind := client.Disclosure != mobileid.DisclosureFull
 	switch {
@@ -134,27 +134,27 @@ func (g *Gateway) confirm(ctx context.Context, client mobileid.Client, id mobile
 	case blind && (code == "fenced" || code == endedCode(mobileid.ChallengeFenced)):
 		return done, ended(mobileid.ChallengeExpired)
 	}
-	return done, unavailable("postgres_away", err)
+	return done, registryAway(err)
 }
 
 // wrong counts the try for good; the last one ends the challenge.
 func (g *Gateway) wrong(ctx context.Context, live mobileid.LiveChallenge, left int) error {
 	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID)
 	if err != nil {
-		return unavailable("postgres_away", err)
+		return registryAway(err)
 	}
 	// Two counters, one of which forgets: the lower answer is the true one.
 	left = max(0, min(left, live.Tries-used))
 	if left == 0 {
 		if err := g.deps.Registry.EndChallenge(ctx, live.ID, mobileid.ChallengeExhausted, "wrong_codes"); err != nil {
-			return unavailable("postgres_away", err)
+			return registryAway(err)
 		}
 	}
 	return wrongWith(left)
 }
 
 func wrongWith(left int) error {
-	return &wrongCode{
+	return &wrongCodeError{
 		refusal:   mobileid.Invalid("code", "code_wrong", "the code is not the one of the SMS"),
 		triesLeft: left,
 	}
@@ -166,7 +166,7 @@ func (g *Gateway) end(ctx context.Context, id mobileid.ID, state mobileid.Challe
 		reason = "code_store_lost"
 	}
 	if err := g.deps.Registry.EndChallenge(ctx, id, state, reason); err != nil {
-		return unavailable("postgres_away", err)
+		return registryAway(err)
 	}
 	return ended(state)
 }
@@ -179,7 +179,7 @@ func (g *Gateway) decoy(ctx context.Context, live mobileid.LiveChallenge) error 
 	}
 	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID)
 	if err != nil {
-		return unavailable("postgres_away", err)
+		return registryAway(err)
 	}
 	if used > live.Tries {
 		return ended(mobileid.ChallengeExhausted)
