@@ -23,11 +23,12 @@ import (
 //
 // LEFT JOINs, not EXISTS inside the CASE: that became a subplan over the whole
 // table when it was measured.
-const admitSQL = `
+var admitSQL = `
 with recursive alive as (
 	select coalesce((select lease_until > clock_timestamp() and swept_at is null from bridges where id = $2), false) as ok
 ), item as (
-	select i.* from unnest($3::bytea[], $4::integer[], $5::bigint[]) with ordinality as i(id, part, pos, ord), alive where alive.ok
+	select i.* from unnest($3::bytea[], $4::integer[], $5::bigint[]) with ordinality as i(id, part, pos, ord), alive
+	where alive.ok and ` + isKnown("i.ord") + `
 ), seen as (
 	select i.ord, i.part, i.pos, m.id, m.client, m.lane, m.operator, m.text_id, m.challenge_id, m.deadline, m.dest, m.sealed,
 	       m.state, m.reason, m.retry_at, m.account_id, m.tariff_id, m.amount, m.resends,

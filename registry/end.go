@@ -12,10 +12,10 @@ import (
 // endChallengesSQL ends the pending ones among locked challenges, and the
 // Messages that no bridge has: a code that cannot be used any more need not be
 // sent. What a bridge has already taken goes on by its own states.
-const endChallengesSQL = `
+var endChallengesSQL = `
 with ended as (
 	update challenges set state = $3, reason = $4, state_version = state_version + 1, ended_at = $1
-	where id = any($2) and state = 'pending'
+	where id in ` + known("$2") + ` and state = 'pending'
 	returning id, client, person, purpose, message_id, state, reason, state_version
 ), changed as (
 	update messages m set state = $5, reason = $6, state_version = m.state_version + 1,

@@ -251,8 +251,7 @@ func (is *issuing) write(ctx context.Context, tx pgx.Tx) error {
 		ids := rawIDs(is.superseded)
 		// The challenges are locked already; what pays for a Message that waits
 		// for its retry, and the Message, come after them.
-		b.Queue(lockAccountsOfChallengesSQL, ids)
-		b.Queue(lockMessagesOfChallengesSQL, ids)
+		lockFromChallenges(b, ids)
 		queueEnd(b, endArgs{now: is.now, ids: ids, state: mobileid.ChallengeSuperseded, reason: "newer"})
 	}
 	for i := range is.rows {

@@ -10,43 +10,71 @@ import (
 // statement that follows them takes its snapshot after the last lock, so what
 // it reads of the locked rows cannot change under it. NO KEY UPDATE leaves
 // foreign keys (bindings -> accounts) alone.
-const (
-	lockChallengesSQL = `select from challenges where id = any($1) order by id for no key update`
+//
+// A row that is committed while they run would be seen by the later ones and
+// not by the earlier, and be changed without its locks or locked in the wrong
+// order. So the first statement notes which of the ids exist, one character
+// each in a setting of the transaction, and all others look at those only.
+// Rows are never deleted, so what exists stays.
+var (
+	noteMessagesSQL   = noteSQL("messages")
+	noteChallengesSQL = noteSQL("challenges")
+
+	lockChallengesSQL = `select from challenges where id in ` + known("$1") + ` order by id for no key update`
 
 	lockAccountsOfChallengesSQL = `
 select from accounts where id in (
-	select m.account_id from challenges c join messages m on m.id = c.message_id where c.id = any($1))
+	select m.account_id from challenges c join messages m on m.id = c.message_id where c.id in ` + known("$1") + `)
 order by id for no key update`
 
 	lockMessagesOfChallengesSQL = `
-select from messages where id in (select message_id from challenges where id = any($1))
+select from messages where id in (select message_id from challenges where id in ` + known("$1") + `)
 order by id for no key update`
 
 	lockChallengesOfMessagesSQL = `
-select from challenges where id in (select challenge_id from messages where id = any($1))
+select from challenges where id in (select challenge_id from messages where id in ` + known("$1") + `)
 order by id for no key update`
 
 	lockAccountsOfMessagesSQL = `
-select from accounts where id in (select account_id from messages where id = any($1))
+select from accounts where id in (select account_id from messages where id in ` + known("$1") + `)
 order by id for no key update`
 
-	lockMessagesSQL = `select from messages where id = any($1) order by id for no key update`
+	lockMessagesSQL = `select from messages where id in ` + known("$1") + ` order by id for no key update`
 )
 
-// lockFromChallenges locks challenges, what pays for their Messages and the
-// Messages.
-func lockFromChallenges(b *pgx.Batch, ids [][]byte) {
-	b.Queue(lockChallengesSQL, ids)
-	b.Queue(lockAccountsOfChallengesSQL, ids)
-	b.Queue(lockMessagesOfChallengesSQL, ids)
+// noteSQL notes which of the ids in $1 have a row.
+func noteSQL(table string) string {
+	return `
+select set_config('mobileid.known', coalesce(
+	string_agg(case when t.id is null then '0' else '1' end, '' order by i.ord), ''), true)
+from unnest($1::bytea[]) with ordinality as i(id, ord) left join ` + table + ` t on t.id = i.id`
 }
 
-// lockFromMessages locks the challenges of Messages, what pays for them and
-// the Messages.
+// isKnown is the condition that the ord-th id was noted.
+func isKnown(ord string) string {
+	return `substr(current_setting('mobileid.known'), ` + ord + `::integer, 1) = '1'`
+}
+
+// known is the subquery of the noted ones among the ids in a parameter, which
+// must be the array that was noted.
+func known(param string) string {
+	return `(select k.id from unnest(` + param + `::bytea[]) with ordinality as k(id, ord) where ` + isKnown("k.ord") + `)`
+}
+
+// lockFromChallenges notes and locks challenges, what pays for their Messages
+// and the Messages.
+func lockFromChallenges(b *pgx.Batch, ids [][]byte) {
+	for _, sql := range []string{noteChallengesSQL, lockChallengesSQL, lockAccountsOfChallengesSQL, lockMessagesOfChallengesSQL} {
+		b.Queue(sql, ids)
+	}
+}
+
+// lockFromMessages notes Messages and locks their challenges, what pays for
+// them and the Messages.
 func lockFromMessages(b *pgx.Batch, ids [][]byte) {
-	b.Queue(lockChallengesOfMessagesSQL, ids)
-	b.Queue(lockAccountsOfMessagesSQL, ids)
-	b.Queue(lockMessagesSQL, ids)
+	for _, sql := range []string{noteMessagesSQL, lockChallengesOfMessagesSQL, lockAccountsOfMessagesSQL, lockMessagesSQL} {
+		b.Queue(sql, ids)
+	}
 }
 
 // tailSQL ends every statement that changes states. The statement gives it

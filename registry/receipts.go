@@ -62,12 +62,12 @@ where p.message_id = f.id and p.part = f.part and p.link = f.link and p.sequence
 //
 // The charge follows the receipt even after the Message has ended otherwise,
 // in one direction: what the operator did not deliver is given back.
-const foldSQL = `
+var foldSQL = `
 with part as (
 	select message_id, part, bool_or(receipt = 'delivered') as delivered,
 	       coalesce(bool_and(receipt <> '') filter (where operator_id <> ''), false) as final,
 	       min(receipt) filter (where receipt not in ('', 'delivered')) as failure
-	from message_parts where message_id = any($2) group by message_id, part
+	from message_parts where message_id in ` + known("$2") + ` group by message_id, part
 ), whole as (
 	select message_id, bool_and(delivered) as delivered, min(failure) filter (where not delivered) as failure
 	from part group by message_id having bool_and(delivered or final)

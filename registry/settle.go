@@ -11,13 +11,13 @@ import (
 
 // settleSQL moves the Messages that this bridge has, after its rows were
 // locked.
-const settleSQL = `
+var settleSQL = `
 with moves as (
 	select o.*, m.challenge_id, m.operator, m.resends, o.next in ('rejected', 'failed', 'expired') as ends
 	from unnest($3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[])
-	     as o(id, next, why, link, retry_at, submitted_at)
+	     with ordinality as o(id, next, why, link, retry_at, submitted_at, ord)
 	join messages m on m.id = o.id
-	where m.owner = $2 and (m.state = 'admitted' or (m.state = 'in_doubt' and o.next in ('sent', 'rejected')))
+	where ` + isKnown("o.ord") + ` and m.owner = $2 and (m.state = 'admitted' or (m.state = 'in_doubt' and o.next in ('sent', 'rejected')))
 ), changed as (
 	update messages m set
 		state = v.next, reason = v.why, state_version = m.state_version + 1,

@@ -13,7 +13,7 @@ import (
 // sweepSQL moves the Messages that are due among locked ones. $3 deadline of
 // what no bridge has; $4 of what waits for a receipt; $5 of what a bridge has
 // and does not settle; $6 bridges whose lease has ended.
-const sweepSQL = `
+var sweepSQL = `
 with seen as (
 	select m.id, m.state, m.challenge_id, m.operator, m.resends, c.state as challenge_state, case
 		when m.state in ('queued', 'retry') and m.deadline <= $3 then 'expired'
@@ -23,7 +23,7 @@ with seen as (
 		when m.state = 'admitted' and (m.deadline <= $5 or m.owner = any($6::bigint[])) then 'in_doubt'
 		end as next
 	from messages m left join challenges c on c.id = m.challenge_id
-	where m.id = any($2) and m.ended_at is null
+	where m.id in ` + known("$2") + ` and m.ended_at is null
 ), moves as (
 	select s.*, next <> 'in_doubt' as ends, case
 		when next = 'expired' then 'deadline'
@@ -266,6 +266,7 @@ func (s *Sweeper) publishAgain(ctx context.Context, items []mobileid.LaneItem, n
 		ids[i] = items[i].ID
 	}
 	b := &pgx.Batch{}
+	b.Queue(noteMessagesSQL, rawIDs(ids))
 	b.Queue(lockMessagesSQL, rawIDs(ids))
 	b.Queue(`update messages set published_at = $2 where id = any($1)`, rawIDs(ids), now)
 	return s.db.send(ctx, "published again", b, nil)

@@ -1,0 +1,84 @@
+package registry_test
+
+import (
+	"sync"
+	"testing"
+
+	"mobileid/internal/mobileid"
+	"mobileid/registry"
+)
+
+func TestMigrateRunsOnceWhoeverCallsIt(t *testing.T) {
+	e := newEnv(t)
+	must(t, admin(e.ctx(), "create database fresh_"+e.name))
+	t.Cleanup(func() { must(t, admin(e.ctx(), "drop database fresh_"+e.name+" with (force)")) })
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			db, err := registry.Open(e.ctx(), registry.Config{DSN: databaseDSN("fresh_" + e.name), Now: e.clk.now})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer db.Close()
+			if err := db.CheckSchema(e.ctx()); err != nil && mobileid.CodeOf(err) != "schema_old" {
+				t.Error(err, cause(err))
+			}
+			if err := db.Migrate(e.ctx()); err != nil {
+				t.Error(err, cause(err))
+			}
+			if err := db.CheckSchema(e.ctx()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestAnOlderSchemaIsRefused(t *testing.T) {
+	e := newEnv(t)
+	must(t, e.CheckSchema(e.ctx()))
+	e.exec(`update schema_migrations set version = version + 1000`)
+	must(t, e.CheckSchema(e.ctx())) // newer: a process of the version before runs on
+	e.exec(`delete from schema_migrations`)
+	if err := e.CheckSchema(e.ctx()); mobileid.CodeOf(err) != "schema_old" {
+		t.Fatalf("err = %v", err)
+	}
+	e.exec(`drop table schema_migrations`)
+	if err := e.CheckSchema(e.ctx()); mobileid.CodeOf(err) != "schema_old" {
+		t.Fatalf("err = %v", err)
+	}
+}
+
+func TestPartitionsLeaveRoomForUpdates(t *testing.T) {
+	e := newEnv(t)
+	for table, want := range map[string]bool{"messages_2026_10": true, "charges_2027_01": true, "messages_2026_09": false} {
+		have := query[bool](e, `select coalesce((select 'fillfactor=50' = any(reloptions) from pg_class where relname = $1), false)`, table)
+		if have != want {
+			t.Errorf("%s: fillfactor 50 = %v, want %v", table, have, want)
+		}
+	}
+}
+
+func TestOneNumberAPersonOnePersonANumber(t *testing.T) {
+	e := newEnv(t)
+	p := e.bind(0)
+	key, err := mobileid.NewPseudonymKey([]byte("fedcba9876543210"))
+	must(t, err)
+	parsed, err := mobileid.ParsePINFL(pinfl(999))
+	must(t, err)
+	again := mobileid.NewBinding{
+		PINFL: parsed, Person: key.Person(parsed), MSISDN: p.binding.MSISDN, Number: p.binding.Number, Operator: operator,
+	}
+	if _, err := e.Bind(e.ctx(), again); mobileid.CodeOf(err) != "bound" {
+		t.Fatalf("err = %v", err)
+	}
+	must(t, e.Revoke(e.ctx(), p.binding.ID))
+	id, err := e.Bind(e.ctx(), again)
+	must(t, err)
+	found, err := e.ActiveBindings(e.ctx(), []mobileid.Pseudonym{p.binding.Person, again.Person})
+	must(t, err)
+	if len(found) != 1 || found[again.Person].ID != id || found[again.Person].Account != p.binding.Account {
+		t.Fatalf("%+v", found)
+	}
+}
