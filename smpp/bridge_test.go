@@ -655,6 +655,8 @@ func TestDrainFinishesTheWindowAndGivesBackTheRest(t *testing.T) {
 			t.Errorf("written and unanswered Message is %s", st)
 		case i >= 2 && st != mobileid.MessageRetry:
 			t.Errorf("unwritten Message is %s", st)
+		case i >= 2 && r.last(id).Reason != "bridge_drained":
+			t.Errorf("given back for %q", r.last(id).Reason)
 		}
 	}
 	if len(r.store.closed) != 1 {
