@@ -227,8 +227,8 @@ func TestARetryNeitherLosesNorSpins(t *testing.T) {
 			})})
 			s.waitDistinct(t, 5)
 			for i := 1; i < 4; i++ {
-				if d := at[i].Sub(at[i-1]); d < retryMin/2 {
-					t.Errorf("try %d came %v after the one before", i, d)
+				if d := at[i].Sub(at[i-1]); d < retryMin/2<<(i-1) {
+					t.Errorf("try %d came %v after the one before: pauses must grow", i, d)
 				}
 			}
 			if n := metric(t, reg, "mobileid_consumer_retries_total", map[string]string{"kind": string(kind)}); n != 3 {
@@ -263,17 +263,19 @@ func TestTheRunningBatchMayFinishWhenTheProcessStops(t *testing.T) {
 	_, kc := startKafka(t, kfake.SeedTopics(1, topic))
 	p := newTestPublisher(t, kc, PublisherConfig{})
 	mustPublish(t, p, topic, events(0, 3)...)
-	begun, goOn := make(chan struct{}), make(chan struct{})
+	begun := make(chan struct{})
 	var once sync.Once
 	m := startGroup(t, GroupConfig{Kafka: kc, Group: "g", Topics: []string{topic}, MaxBatch: 3, Grace: patience,
 		Handler: HandlerFunc(func(ctx context.Context, _ []*Record) error {
 			once.Do(func() { close(begun) })
-			<-goOn
+			select {
+			case <-ctx.Done():
+				t.Errorf("cut off by %v", context.Cause(ctx))
+			case <-time.After(200 * time.Millisecond): // long after the stop, well inside the grace
+			}
 			return ctx.Err()
 		})})
 	<-begun
-	m.cancel()
-	close(goOn)
 	m.stop(t)
 	if l := lagNow(t, kc, "g"); l >= 3 {
 		t.Fatalf("lag %d: the batch under way was not committed", l)
@@ -450,4 +452,28 @@ func TestATopicThatAppearsOrGrowsIsRead(t *testing.T) {
 // headless is a record without any header.
 func headless(m kafka.Message) []kafka.Message {
 	return []kafka.Message{{Topic: m.Topic, Value: []byte(`{}`)}}
+}
+
+// A member that is thrown out is told so by the context's cause, and what it
+// had not finished comes again.
+func TestAHandlerIsToldThatItsPartitionIsLost(t *testing.T) {
+	c, kc := startKafka(t, kfake.SeedTopics(1, topic))
+	p := newTestPublisher(t, kc, PublisherConfig{})
+	mustPublish(t, p, topic, event(0))
+	s := newSeen()
+	var calls atomic.Int32
+	startGroup(t, GroupConfig{Kafka: kc, Group: "g", Topics: []string{topic}, Grace: 20 * time.Millisecond,
+		Handler: HandlerFunc(func(ctx context.Context, recs []*Record) error {
+			if calls.Add(1) > 1 {
+				s.add(recs...)
+				return nil
+			}
+			c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: "g", TopLevel: true, Err: kerr.UnknownMemberID})
+			<-ctx.Done()
+			if cause := context.Cause(ctx); !errors.Is(cause, ErrPartitionLost) {
+				t.Errorf("the context ended by %v", cause)
+			}
+			return ctx.Err()
+		})})
+	s.waitDistinct(t, 1)
 }
