@@ -396,11 +396,16 @@ func TestAdmissionOfUnknownOutcomeIsNotStranded(t *testing.T) {
 
 func TestIdDeliveredTwiceIsWrittenOnce(t *testing.T) {
 	r := newRig(t, nil)
-	r.fault(smsc.Fault{Kind: smsc.FaultDelay, Delay: 100 * time.Millisecond})
+	r.fault(smsc.Fault{Kind: smsc.FaultDelay, Delay: 300 * time.Millisecond})
 	r.start()
 	id := r.message(mobileid.LaneOTP, nil)
 	r.mustTake(mobileid.LaneOTP, id, id)
 	r.mustTake(mobileid.LaneOTP, id) // held
+	r.store.mu.Lock()
+	if len(r.store.admits) != 1 {
+		t.Errorf("%d admit statements while it is held, want 1", len(r.store.admits))
+	}
+	r.store.mu.Unlock()
 	r.until(id, mobileid.MessageSent)
 	r.mustTake(mobileid.LaneOTP, id) // settled
 	if n := r.smsc.Count(); n != 1 {
