@@ -61,23 +61,23 @@ func clean(op string, err error) error {
 	ctxErr := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	switch {
 	case errors.As(err, &dial) || pgconn.SafeToRetry(err):
-		return mobileid.Unavailable("database_away", comeBack, keepContext(op, err, "not connected"))
+		return mobileid.Unavailable("database_away", comeBack, mobileid.Safe(keepContext(op, err, "not connected")))
 	case ctxErr || pgconn.Timeout(err):
 		return &mobileid.Error{
 			Kind: mobileid.KindUnknown, Code: "database_timeout", RetryAfter: comeBack,
-			Message: "the outcome is unknown; repeat with the same key", Err: keepContext(op, err, "gave up waiting"),
+			Message: "the outcome is unknown; repeat with the same key", Err: mobileid.Safe(keepContext(op, err, "gave up waiting")),
 		}
 	case isEncoding(err):
-		return &mobileid.Error{Kind: mobileid.KindInternal, Code: "internal", Message: "internal error", Err: fmt.Errorf("%s: %T", op, err)}
+		return &mobileid.Error{Kind: mobileid.KindInternal, Code: "internal", Message: "internal error", Err: mobileid.Safe(fmt.Errorf("%s: %T", op, err))}
 	}
 	return &mobileid.Error{
 		Kind: mobileid.KindUnknown, Code: "database_lost", RetryAfter: comeBack,
-		Message: "the outcome is unknown; repeat with the same key", Err: fmt.Errorf("%s: connection lost (%T)", op, err),
+		Message: "the outcome is unknown; repeat with the same key", Err: mobileid.Safe(fmt.Errorf("%s: connection lost (%T)", op, err)),
 	}
 }
 
 func cleanPg(op string, pg *pgconn.PgError) error {
-	cause := fmt.Errorf("%s: %w", op, &sqlError{State: pg.Code, Constraint: pg.ConstraintName})
+	cause := mobileid.Safe(fmt.Errorf("%s: %w", op, &sqlError{State: pg.Code, Constraint: pg.ConstraintName}))
 	class := ""
 	if len(pg.Code) == 5 {
 		class = pg.Code[:2]

@@ -1,8 +1,10 @@
 package mobileid
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"time"
 )
 
@@ -26,7 +28,8 @@ const (
 )
 
 // Error is the one error type that crosses rooms. Message is safe to show to
-// the asker and holds no personal data; the wrapped cause is for our log only.
+// the asker and holds no personal data. The wrapped cause is for our log only,
+// and there only when it is known to quote neither input nor a row: see Safe.
 type Error struct {
 	Kind       Kind
 	Code       string // stable, snake_case, for example "pinfl_check_digit"
@@ -47,10 +50,48 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// LogValue prints kind, code and field. The cause is logged by whoever made
-// sure that it carries no personal data.
+// LogValue prints kind, code, the field if there is one, and a safe cause.
 func (e *Error) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("kind", string(e.Kind)), slog.String("code", e.Code), slog.String("field", e.Field))
+	attrs := []slog.Attr{slog.String("kind", string(e.Kind)), slog.String("code", e.Code)}
+	if e.Field != "" {
+		attrs = append(attrs, slog.String("field", e.Field))
+	}
+	if cause := safeCause(e.Err); cause != "" {
+		attrs = append(attrs, slog.String("cause", cause))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// Safe marks a cause as free of personal data, so that the log may print it.
+// Whoever calls it has made sure: registry, after it reduced an error of
+// Postgres to its SQLSTATE.
+func Safe(cause error) error {
+	if cause == nil {
+		return nil
+	}
+	return safeError{cause}
+}
+
+type safeError struct{ error }
+
+func (e safeError) Unwrap() error { return e.error }
+
+// safeCause returns what of a cause may be logged: what was marked by Safe,
+// what the network said (it knows addresses only), and the ends of contexts.
+func safeCause(cause error) string {
+	var marked safeError
+	var network *net.OpError
+	switch {
+	case errors.As(cause, &marked):
+		return marked.Error()
+	case errors.As(cause, &network):
+		return network.Error()
+	case errors.Is(cause, context.DeadlineExceeded):
+		return context.DeadlineExceeded.Error()
+	case errors.Is(cause, context.Canceled):
+		return context.Canceled.Error()
+	}
+	return ""
 }
 
 // Invalid makes a KindInvalid error about one field.
@@ -64,8 +105,12 @@ func Unavailable(code string, after time.Duration, cause error) *Error {
 	return &Error{Kind: KindUnavailable, Code: code, Message: "a part of the system is away; nothing was done", RetryAfter: after, Err: cause}
 }
 
-// KindOf returns the kind of err; an error that is not ours is internal.
+// KindOf returns the kind of err: "" for nil, internal for an error that is
+// not ours.
 func KindOf(err error) Kind {
+	if err == nil {
+		return ""
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Kind
@@ -73,8 +118,12 @@ func KindOf(err error) Kind {
 	return KindInternal
 }
 
-// CodeOf returns the stable code of err; "internal" if it is not ours.
+// CodeOf returns the stable code of err: "" for nil, "internal" for an error
+// that is not ours.
 func CodeOf(err error) string {
+	if err == nil {
+		return ""
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Code

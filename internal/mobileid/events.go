@@ -128,3 +128,14 @@ type Event struct {
 	Key         string // record key
 	Value       []byte // JSON
 }
+
+// Format prints what the event is, for every verb, and never its value: that
+// of an in.<client> record holds a PINFL.
+func (e Event) Format(f fmt.State, _ rune) {
+	writeMask(f, "Event("+e.Type+" "+e.ID+")")
+}
+
+// LogValue gives slog the same.
+func (e Event) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("ce_type", e.Type), slog.String("ce_id", e.ID), slog.String("ce_subject", e.Subject))
+}

@@ -25,8 +25,8 @@ import (
 // The zero value is "none".
 type ID [24]byte
 
-// IDKind is what an id names. It is inside the id and under the MAC, so one
-// kind of id never passes for another.
+// IDKind is what an id names. It is inside the id and under the MAC: who has
+// compared Kind and called Check knows that we made the id as that kind.
 type IDKind byte
 
 // The kinds of ids.
@@ -60,6 +60,9 @@ func NewIDKey(secret []byte) (IDKey, error) {
 }
 
 func (k IDKey) sum(label string, parts ...[]byte) []byte {
+	if k == (IDKey{}) {
+		panic("mobileid: ids from a zero IDKey could be guessed: a wire is missing")
+	}
 	m := hmac.New(sha256.New, []byte(k.secret.reveal()))
 	for _, p := range append([][]byte{[]byte(label)}, parts...) {
 		var n [8]byte
@@ -172,7 +175,8 @@ func (id ID) Time() time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(t[:]))).UTC()
 }
 
-// KeyPart returns the part that stands for (client, Idempotency-Key).
+// KeyPart returns the part that stands for (client, Idempotency-Key), or in a
+// derived id for its parent.
 func (id ID) KeyPart() KeyPart { return KeyPart(id[7:16]) }
 
 // IsZero reports whether there is no id.

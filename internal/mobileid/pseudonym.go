@@ -47,6 +47,9 @@ func NewPseudonymKey(secret []byte) (PseudonymKey, error) {
 func (PseudonymKey) Format(f fmt.State, _ rune) { writeMask(f, "PseudonymKey(hidden)") }
 
 func (k PseudonymKey) of(label, value string) Pseudonym {
+	if k == (PseudonymKey{}) {
+		panic("mobileid: pseudonyms from a zero PseudonymKey hide nobody: a wire is missing")
+	}
 	m := hmac.New(sha256.New, []byte(k.secret.reveal()))
 	m.Write([]byte(label))
 	m.Write([]byte{0})

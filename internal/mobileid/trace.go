@@ -1,13 +1,19 @@
 package mobileid
 
-import "context"
+import (
+	"context"
+	"regexp"
+)
 
 type traceParentKey struct{}
 
+var traceParentForm = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+
 // WithTraceParent puts a W3C traceparent into ctx, so that what is published
-// on behalf of a request carries the request's trace. Empty text is ignored.
+// on behalf of a request carries the request's trace. Text of any other form
+// is ignored: outsiders send it, and it goes on to other topics.
 func WithTraceParent(ctx context.Context, traceParent string) context.Context {
-	if traceParent == "" {
+	if !traceParentForm.MatchString(traceParent) {
 		return ctx
 	}
 	return context.WithValue(ctx, traceParentKey{}, traceParent)

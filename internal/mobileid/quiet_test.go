@@ -1,0 +1,72 @@
+package mobileid
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEventsPrintWithoutTheirValue(t *testing.T) {
+	e := Event{ID: "k1", Type: TypeChallengeCommand, Value: []byte(`{"pinfl":"31210632040244"}`)}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "event", e)
+	for _, out := range []string{fmt.Sprintf("%v %+v %#v %s %q", e, e, e, e, e), log.String()} {
+		if strings.Contains(out, "31210632040244") || strings.Contains(out, "pinfl") || !strings.Contains(out, "k1") {
+			t.Errorf("an event prints as %s", out)
+		}
+	}
+}
+
+func TestASafeCauseIsLoggedAndNoOther(t *testing.T) {
+	logged := func(cause error) string {
+		var log bytes.Buffer
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "err", Unavailable("postgres_away", time.Second, cause))
+		return log.String()
+	}
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	for _, cause := range []error{refused, fmt.Errorf("ping: %w", refused), Safe(errors.New("connection refused"))} {
+		if out := logged(cause); !strings.Contains(out, "connection refused") {
+			t.Errorf("%T: the log says %s", cause, out)
+		}
+	}
+	if out := logged(errors.New("duplicate key (pinfl)=(31210632040244)")); strings.Contains(out, "31210632040244") {
+		t.Errorf("a cause of unknown making is logged: %s", out)
+	}
+	if KindOf(nil) != "" || CodeOf(nil) != "" {
+		t.Errorf("nil is of kind %q code %q", KindOf(nil), CodeOf(nil))
+	}
+}
+
+func TestZeroKeysMakeNothing(t *testing.T) {
+	for name, use := range map[string]func(){
+		"id":        func() { IDKey{}.Make(KindMessage, "c", "k", time.Now()) },
+		"check":     func() { IDKey{}.Check("c", ID{}) },
+		"pseudonym": func() { PseudonymKey{}.Person(PINFL{}) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: a zero key worked", name)
+				}
+			}()
+			use()
+		}()
+	}
+}
+
+func TestOnlyTheFormOfTheStandardIsATraceParent(t *testing.T) {
+	good := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	if got := TraceParentOf(WithTraceParent(t.Context(), good)); got != good {
+		t.Errorf("%q came back as %q", good, got)
+	}
+	for _, bad := range []string{"", "31210632040244", good + "-x", strings.ToUpper(good)} {
+		if got := TraceParentOf(WithTraceParent(t.Context(), bad)); got != "" {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
