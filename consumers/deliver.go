@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	retryMin = 100 * time.Millisecond
-	retryMax = 2 * time.Second
+	retryFirst   = 100 * time.Millisecond
+	retryLongest = 2 * time.Second
 )
 
 // deliverer brings one partition's batches through the handler: again after a
@@ -50,7 +50,7 @@ func (d *deliverer) deliver(ctx context.Context, recs []*Record) error {
 
 // settle repeats one batch until it is done.
 func (d *deliverer) settle(ctx context.Context, recs []*Record) error {
-	wait := retryMin
+	wait := retryFirst
 	blocked := d.metrics.blocked.WithLabelValues(d.group, d.topic)
 	inBlock := false
 	defer func() {
@@ -84,7 +84,7 @@ func (d *deliverer) settle(ctx context.Context, recs []*Record) error {
 			return d.split(ctx, left, err)
 		}
 		if len(left) < len(recs) {
-			wait = retryMin // it comes on
+			wait = retryFirst // it comes on
 		}
 		if !inBlock {
 			inBlock = true
@@ -101,15 +101,15 @@ func (d *deliverer) settle(ctx context.Context, recs []*Record) error {
 func (d *deliverer) again(ctx context.Context, first *Record, n int, err error, wait *time.Duration) error {
 	kind := mobileid.KindOf(err)
 	d.metrics.retries.WithLabelValues(d.group, d.topic, string(kind)).Inc()
-	pauseFor := *wait/2 + rand.N(*wait/2)
+	pauseFor := *wait/2 + rand.N(*wait/2) //nolint:gosec // jitter, no secret
 	var e *mobileid.Error
 	if errors.As(err, &e) && e.RetryAfter > pauseFor {
-		pauseFor = min(e.RetryAfter, retryMax)
+		pauseFor = min(e.RetryAfter, retryLongest)
 	}
 	d.log.Warn("batch comes again", "group", d.group, "topic", d.topic, "partition", first.Ref.Partition,
 		"offset", first.Ref.Offset, "records", n, "kind", string(kind), "code", mobileid.CodeOf(err),
 		"after", pauseFor.String(), "cause", causeOf(err))
-	*wait = min(2**wait, retryMax)
+	*wait = min(2**wait, retryLongest)
 	if !pause(ctx, pauseFor, 0) {
 		return context.Cause(ctx)
 	}
@@ -131,7 +131,7 @@ func (d *deliverer) split(ctx context.Context, recs []*Record, err error) error 
 // undecodable tells the handler, if it wants to know, and parks the record.
 func (d *deliverer) undecodable(ctx context.Context, r *Record) error {
 	if h, ok := d.handler.(UndecodableHandler); ok {
-		for wait := retryMin; ; {
+		for wait := retryFirst; ; {
 			err := h.HandleUndecodable(ctx, r)
 			if err == nil {
 				break
@@ -150,7 +150,7 @@ func (d *deliverer) undecodable(ctx context.Context, r *Record) error {
 // park stores a record in the dead-letter topic, however long that takes: it
 // is done only when it stands there.
 func (d *deliverer) park(ctx context.Context, r *Record, reason string) error {
-	for wait := retryMin; ; {
+	for wait := retryFirst; ; {
 		err := d.dlq.Park(ctx, r, reason)
 		if err == nil {
 			break
@@ -206,8 +206,7 @@ func undone(recs []*Record) []*Record {
 // there that they have made free of personal data. Of an error that is not
 // ours only the type is told.
 func causeOf(err error) string {
-	var e *mobileid.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*mobileid.Error](err); ok {
 		if e.Err != nil {
 			return explain(e.Err)
 		}

@@ -60,11 +60,11 @@ func TestAParkedRecordIsSealedListedShownAndReplayed(t *testing.T) {
 	if len(raw) != 1 {
 		t.Fatalf("%d dead letters", len(raw))
 	}
-	clear := append(bytes.Clone(raw[0].Value), raw[0].Key...)
+	shown := append(bytes.Clone(raw[0].Value), raw[0].Key...)
 	for _, h := range raw[0].Headers {
-		clear = append(clear, h.Key+string(h.Value)...)
+		shown = append(shown, h.Key+string(h.Value)...)
 	}
-	if bytes.Contains(clear, []byte(canary)) {
+	if bytes.Contains(shown, []byte(canary)) {
 		t.Fatal("the dead letter shows personal data")
 	}
 
@@ -76,11 +76,11 @@ func TestAParkedRecordIsSealedListedShownAndReplayed(t *testing.T) {
 	if got.From != rec.Ref || got.Reason != "envelope_value" || !got.Parked.Equal(at) || got.KeyID != sealer.KeyID().String() {
 		t.Fatalf("listed %+v", got)
 	}
-	shown, err := ShowDLQ(t.Context(), kc, got.At, opener)
+	opened, err := ShowDLQ(t.Context(), kc, got.At, opener)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(shown.Value, m.Value) || string(shown.Key) != canary || shown.Headers["ce_id"] != canary {
+	if !bytes.Equal(opened.Value, m.Value) || string(opened.Key) != canary || opened.Headers["ce_id"] != canary {
 		t.Fatal("what is shown is not what was parked")
 	}
 	_, stranger := sealPair(t)

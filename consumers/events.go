@@ -58,11 +58,8 @@ func told(c mobileid.Client, s mobileid.StatusChanged) bool {
 	if c.Disclosure == mobileid.DisclosureFull {
 		return true
 	}
-	switch mobileid.ChallengeState(s.State) {
-	case mobileid.ChallengeConfirmed, mobileid.ChallengeConflict:
-		return true
-	}
-	return false
+	state := mobileid.ChallengeState(s.State)
+	return state == mobileid.ChallengeConfirmed || state == mobileid.ChallengeConflict
 }
 
 // requestOf is the id that the client was given: the challenge of a Message

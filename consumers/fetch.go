@@ -141,8 +141,8 @@ func readAll(b protocol.Bytes) ([]byte, error) {
 	if b == nil {
 		return nil, nil
 	}
-	defer b.Close()
-	return protocol.ReadAll(b)
+	value, err := protocol.ReadAll(b)
+	return value, errors.Join(err, b.Close())
 }
 
 // bounds returns the first offset of the log and the one after its last record.

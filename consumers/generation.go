@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,11 +90,11 @@ func (n *generation) run(ctx, genCtx context.Context) {
 }
 
 func countAssigned(all map[string][]kafka.PartitionAssignment) string {
-	s := ""
-	for topic, list := range all {
-		s += fmt.Sprintf("%s:%d ", topic, len(list))
+	var parts []string
+	for _, topic := range slices.Sorted(maps.Keys(all)) {
+		parts = append(parts, fmt.Sprintf("%s:%d", topic, len(all[topic])))
 	}
-	return s
+	return strings.Join(parts, " ")
 }
 
 // startPartition starts the reader, the worker and the watchdog of one

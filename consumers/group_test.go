@@ -72,9 +72,9 @@ func TestOnlyRecordsThatAreNotDoneComeAgain(t *testing.T) {
 		if calls.Add(1) > 1 {
 			return nil
 		}
-		for i := len(recs) - 1; i >= 0; i-- { // backwards, every other one
-			if recs[i].Ref.Offset%2 == 1 {
-				recs[i].Done()
+		for _, r := range slices.Backward(recs) { // every other one
+			if r.Ref.Offset%2 == 1 {
+				r.Done()
 			}
 		}
 		return mobileid.Unavailable("test", 0, nil)
@@ -96,7 +96,8 @@ func TestAnOpenRecordHoldsTheCommitBack(t *testing.T) {
 	mustPublish(t, p, topic, events(0, 10)...)
 	first := make(chan struct{})
 	var once sync.Once
-	m := startGroup(t, GroupConfig{Kafka: kc, Group: "g", Topics: []string{topic}, Grace: 50 * time.Millisecond,
+	m := startGroup(t, GroupConfig{
+		Kafka: kc, Group: "g", Topics: []string{topic}, Grace: 50 * time.Millisecond,
 		Handler: HandlerFunc(func(ctx context.Context, recs []*Record) error {
 			for _, r := range recs {
 				if r.Ref.Offset != 4 {
@@ -109,7 +110,8 @@ func TestAnOpenRecordHoldsTheCommitBack(t *testing.T) {
 				t.Errorf("the context ended by %v", context.Cause(ctx))
 			}
 			return ctx.Err()
-		})})
+		}),
+	})
 	<-first
 	m.stop(t)
 	if l := lagNow(t, kc, "g"); l != 6 {
@@ -227,7 +229,7 @@ func TestARetryNeitherLosesNorSpins(t *testing.T) {
 			})})
 			s.waitDistinct(t, 5)
 			for i := 1; i < 4; i++ {
-				if d := at[i].Sub(at[i-1]); d < retryMin/2<<(i-1) {
+				if d := at[i].Sub(at[i-1]); d < retryFirst/2<<(i-1) {
 					t.Errorf("try %d came %v after the one before: pauses must grow", i, d)
 				}
 			}
@@ -244,7 +246,8 @@ func TestAHandlerThatHangsIsCutOffAndTriedAgain(t *testing.T) {
 	mustPublish(t, p, topic, event(0))
 	s := newSeen()
 	var calls atomic.Int32
-	startGroup(t, GroupConfig{Kafka: kc, Group: "g", Topics: []string{topic}, HandlerTimeout: 30 * time.Millisecond,
+	startGroup(t, GroupConfig{
+		Kafka: kc, Group: "g", Topics: []string{topic}, HandlerTimeout: 30 * time.Millisecond,
 		Handler: HandlerFunc(func(ctx context.Context, recs []*Record) error {
 			if calls.Add(1) == 1 {
 				<-ctx.Done()
@@ -255,7 +258,8 @@ func TestAHandlerThatHangsIsCutOffAndTriedAgain(t *testing.T) {
 			}
 			s.add(recs...)
 			return nil
-		})})
+		}),
+	})
 	s.waitDistinct(t, 1)
 }
 
@@ -265,7 +269,8 @@ func TestTheRunningBatchMayFinishWhenTheProcessStops(t *testing.T) {
 	mustPublish(t, p, topic, events(0, 3)...)
 	begun := make(chan struct{})
 	var once sync.Once
-	m := startGroup(t, GroupConfig{Kafka: kc, Group: "g", Topics: []string{topic}, MaxBatch: 3, Grace: patience,
+	m := startGroup(t, GroupConfig{
+		Kafka: kc, Group: "g", Topics: []string{topic}, MaxBatch: 3, Grace: patience,
 		Handler: HandlerFunc(func(ctx context.Context, _ []*Record) error {
 			once.Do(func() { close(begun) })
 			select {
@@ -274,7 +279,8 @@ func TestTheRunningBatchMayFinishWhenTheProcessStops(t *testing.T) {
 			case <-time.After(200 * time.Millisecond): // long after the stop, well inside the grace
 			}
 			return ctx.Err()
-		})})
+		}),
+	})
 	<-begun
 	m.stop(t)
 	if l := lagNow(t, kc, "g"); l >= 3 {
@@ -462,7 +468,8 @@ func TestAHandlerIsToldThatItsPartitionIsLost(t *testing.T) {
 	mustPublish(t, p, topic, event(0))
 	s := newSeen()
 	var calls atomic.Int32
-	startGroup(t, GroupConfig{Kafka: kc, Group: "g", Topics: []string{topic}, Grace: 20 * time.Millisecond,
+	startGroup(t, GroupConfig{
+		Kafka: kc, Group: "g", Topics: []string{topic}, Grace: 20 * time.Millisecond,
 		Handler: HandlerFunc(func(ctx context.Context, recs []*Record) error {
 			if calls.Add(1) > 1 {
 				s.add(recs...)
@@ -474,6 +481,7 @@ func TestAHandlerIsToldThatItsPartitionIsLost(t *testing.T) {
 				t.Errorf("the context ended by %v", cause)
 			}
 			return ctx.Err()
-		})})
+		}),
+	})
 	s.waitDistinct(t, 1)
 }

@@ -130,6 +130,7 @@ func msisdn(t testing.TB) mobileid.MSISDN {
 }
 
 func (r *room) bind(t testing.TB, person byte) mobileid.Binding {
+	t.Helper()
 	b := mobileid.Binding{
 		ID: int64(person), Version: 3, Person: mobileid.Pseudonym{person}, Number: mobileid.Pseudonym{person, 1},
 		MSISDN: msisdn(t), Operator: "beeline", Account: 7, Locale: mobileid.LocaleRu,
@@ -169,6 +170,7 @@ func message(t testing.TB, eventType, id string, value any) kafka.Message {
 }
 
 func otpHandler(t testing.TB, r *room, opener **mobileid.Opener) Handler {
+	t.Helper()
 	sealer, o := sealPair(t)
 	*opener = o
 	return NewOTPRequests(OTPDeps{
@@ -180,6 +182,7 @@ func otpHandler(t testing.TB, r *room, opener **mobileid.Opener) Handler {
 }
 
 func challengeRequest(t testing.TB, n string, person byte) mobileid.ChallengeRequested {
+	t.Helper()
 	key := testIDKey(t)
 	return mobileid.ChallengeRequested{
 		ID: key.Make(mobileid.KindChallenge, "oneid", n, noon), Client: "oneid", Person: mobileid.Pseudonym{person}.String(),
@@ -188,6 +191,7 @@ func challengeRequest(t testing.TB, n string, person byte) mobileid.ChallengeReq
 }
 
 func challengeMessage(t testing.TB, c mobileid.ChallengeRequested) kafka.Message {
+	t.Helper()
 	return message(t, mobileid.TypeChallengeRequested, c.ID.String(), c)
 }
 
@@ -348,12 +352,16 @@ func TestANoticeIsStoredSealedAndPutOnTheBulkLane(t *testing.T) {
 	r := newRoom()
 	b := r.bind(t, 1)
 	sealer, opener := sealPair(t)
-	h := NewNotificationRequests(NotificationDeps{Registry: r, Texts: r, Sealer: sealer, Lanes: r,
-		Parts: func(string) int { return 1 }, Now: func() time.Time { return noon }})
+	h := NewNotificationRequests(NotificationDeps{
+		Registry: r, Texts: r, Sealer: sealer, Lanes: r,
+		Parts: func(string) int { return 1 }, Now: func() time.Time { return noon },
+	})
 	key := testIDKey(t)
 	request := func(n string, person byte, text string, deadline time.Time) mobileid.NotificationRequested {
-		return mobileid.NotificationRequested{ID: key.Make(mobileid.KindMessage, "tax", n, noon), Client: "tax",
-			Person: mobileid.Pseudonym{person}.String(), TextID: text, BodyHash: key.BodyHash("tax", nil), Deadline: deadline}
+		return mobileid.NotificationRequested{
+			ID: key.Make(mobileid.KindMessage, "tax", n, noon), Client: "tax",
+			Person: mobileid.Pseudonym{person}.String(), TextID: text, BodyHash: key.BodyHash("tax", nil), Deadline: deadline,
+		}
 	}
 	later := noon.Add(time.Hour)
 	good, unbound := request("a", 1, "notice.x", later), request("b", 9, "notice.x", later)

@@ -96,6 +96,7 @@ func (h *ingress) one(ctx context.Context, rec *Record) error {
 
 func (h *ingress) accept(ctx context.Context, client mobileid.Client, rec *Record) (mobileid.Accepted, error) {
 	e := rec.Event
+	ctx = mobileid.WithTraceParent(ctx, e.TraceParent)
 	if e.Source != "" && e.Source != client.ID && e.Source != "/clients/"+client.ID {
 		h.Log.Warn("record refused: its ce_source names somebody else", "client", client.ID, "topic", rec.Ref.Topic,
 			"partition", rec.Ref.Partition, "offset", rec.Ref.Offset)
@@ -127,8 +128,7 @@ func (h *ingress) refuse(ctx context.Context, client mobileid.Client, rec *Recor
 		Detail:     "the request cannot be accepted",
 		Retryable:  retryable(mobileid.KindOf(cause)),
 	}
-	var e *mobileid.Error
-	if errors.As(cause, &e) {
+	if e, ok := errors.AsType[*mobileid.Error](cause); ok {
 		r.Field, r.Detail = e.Field, e.Message
 		r.RetryAfter = int((e.RetryAfter + time.Second - 1) / time.Second)
 	}

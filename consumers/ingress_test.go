@@ -54,6 +54,7 @@ func (e *edge) Publish(_ context.Context, topic string, list ...mobileid.Event) 
 }
 
 func newIngress(t testing.TB) (*edge, Handler) {
+	t.Helper()
 	e := &edge{key: testIDKey(t)}
 	return e, NewIngress(IngressDeps{
 		Accepter: e, Out: e, Now: func() time.Time { return noon }, Log: testLog(t),
@@ -109,22 +110,46 @@ func TestIngressRefusesAndSaysWhy(t *testing.T) {
 		want  mobileid.RequestRefused
 		asked bool
 	}{
-		{"another client's source", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand, "ce_source", "tax"), nil,
-			mobileid.RequestRefused{Status: 403, Code: "wrong_client", Field: "ce_source"}, false},
-		{"another client's path", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand, "ce_source", "/clients/tax"), nil,
-			mobileid.RequestRefused{Status: 403, Code: "wrong_client", Field: "ce_source"}, false},
-		{"an unknown type", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", "x.v1"), nil,
-			mobileid.RequestRefused{Status: 400, Code: "type_unknown", Field: "ce_type"}, false},
-		{"an inner type", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeRequested), nil,
-			mobileid.RequestRefused{Status: 400, Code: "type_unknown", Field: "ce_type"}, false},
-		{"too old", command("oneid", maxChallengeAge+time.Second, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand), nil,
-			mobileid.RequestRefused{Status: 409, Code: "too_late"}, false},
-		{"refused by the edge", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand), mobileid.Invalid("pinfl", "pinfl_check_digit", "m"),
-			mobileid.RequestRefused{Status: 400, Code: "pinfl_check_digit", Field: "pinfl"}, true},
-		{"another body", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand), &mobileid.Error{Kind: mobileid.KindMismatch, Code: "key_reused"},
-			mobileid.RequestRefused{Status: 422, Code: "key_reused"}, true},
-		{"too fast", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand), limited,
-			mobileid.RequestRefused{Status: 429, Code: "rate_limited", Retryable: true, RetryAfter: 2}, true},
+		{
+			"another client's source", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand, "ce_source", "tax"), nil,
+			mobileid.RequestRefused{Status: 403, Code: "wrong_client", Field: "ce_source"},
+			false,
+		},
+		{
+			"another client's path", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand, "ce_source", "/clients/tax"), nil,
+			mobileid.RequestRefused{Status: 403, Code: "wrong_client", Field: "ce_source"},
+			false,
+		},
+		{
+			"an unknown type", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", "x.v1"), nil,
+			mobileid.RequestRefused{Status: 400, Code: "type_unknown", Field: "ce_type"},
+			false,
+		},
+		{
+			"an inner type", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeRequested), nil,
+			mobileid.RequestRefused{Status: 400, Code: "type_unknown", Field: "ce_type"},
+			false,
+		},
+		{
+			"too old", command("oneid", maxChallengeAge+time.Second, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand), nil,
+			mobileid.RequestRefused{Status: 409, Code: "too_late"},
+			false,
+		},
+		{
+			"refused by the edge", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand), mobileid.Invalid("pinfl", "pinfl_check_digit", "m"),
+			mobileid.RequestRefused{Status: 400, Code: "pinfl_check_digit", Field: "pinfl"},
+			true,
+		},
+		{
+			"another body", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand), &mobileid.Error{Kind: mobileid.KindMismatch, Code: "key_reused"},
+			mobileid.RequestRefused{Status: 422, Code: "key_reused"},
+			true,
+		},
+		{
+			"too fast", command("oneid", 0, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand), limited,
+			mobileid.RequestRefused{Status: 429, Code: "rate_limited", Retryable: true, RetryAfter: 2},
+			true,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -223,5 +248,9 @@ func (c *counted) Handle(ctx context.Context, recs []*Record) error {
 }
 
 func (c *counted) HandleUndecodable(ctx context.Context, rec *Record) error {
-	return c.Handler.(UndecodableHandler).HandleUndecodable(ctx, rec)
+	h, ok := c.Handler.(UndecodableHandler)
+	if !ok {
+		return nil
+	}
+	return h.HandleUndecodable(ctx, rec)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ func newTestPublisher(t testing.TB, kc KafkaConfig, cfg PublisherConfig) *Publis
 }
 
 func testLog(t testing.TB) *slog.Logger {
+	t.Helper()
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
@@ -87,9 +89,7 @@ func (m *memory) has() map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := map[string]string{}
-	for k, v := range m.parked {
-		out[k] = v
-	}
+	maps.Copy(out, m.parked)
 	return out
 }
 

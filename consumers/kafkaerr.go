@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 
 	"github.com/segmentio/kafka-go"
@@ -29,17 +30,16 @@ func explain(err error) string {
 	return err.Error()
 }
 
+// afterAppend are the broker's answers that may come after it has appended.
+var afterAppend = []kafka.Error{
+	kafka.RequestTimedOut, kafka.NotEnoughReplicasAfterAppend, kafka.NetworkException, kafka.KafkaStorageError, kafka.Unknown,
+}
+
 // perhapsWritten reports whether a produce request that failed so may still
 // have appended the records.
 func perhapsWritten(err error) bool {
-	var code kafka.Error
-	if errors.As(err, &code) {
-		switch code {
-		case kafka.RequestTimedOut, kafka.NotEnoughReplicasAfterAppend, kafka.NetworkException,
-			kafka.KafkaStorageError, kafka.Unknown:
-			return true
-		}
-		return false // the broker said no before it appended
+	if code, ok := errors.AsType[kafka.Error](err); ok {
+		return slices.Contains(afterAppend, code) // else the broker said no before it appended
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
@@ -54,8 +54,7 @@ func perhapsWritten(err error) bool {
 
 // worthRetrying reports whether the same produce may succeed in a moment.
 func worthRetrying(err error) bool {
-	var code kafka.Error
-	if errors.As(err, &code) {
+	if code, ok := errors.AsType[kafka.Error](err); ok {
 		// A topic may be new, or its leader moving, until metadata catches up.
 		return code.Temporary() || code == kafka.UnknownTopicOrPartition
 	}
@@ -84,15 +83,13 @@ func HTTPStatus(kind mobileid.Kind) int {
 		return 429
 	case mobileid.KindUnavailable, mobileid.KindUnknown:
 		return 503
+	case mobileid.KindInternal:
 	}
 	return 500
 }
 
 // retryable reports whether the same request may succeed later.
 func retryable(kind mobileid.Kind) bool {
-	switch kind {
-	case mobileid.KindUnavailable, mobileid.KindUnknown, mobileid.KindInternal, mobileid.KindLimited:
-		return true
-	}
-	return false
+	return kind == mobileid.KindUnavailable || kind == mobileid.KindUnknown ||
+		kind == mobileid.KindInternal || kind == mobileid.KindLimited
 }

@@ -17,8 +17,7 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 		return c
 	}
 	if err := reg.Register(c); err != nil {
-		var twice prometheus.AlreadyRegisteredError
-		if errors.As(err, &twice) {
+		if twice, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 			if same, ok := twice.ExistingCollector.(C); ok {
 				return same
 			}

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	fetchBackoffMin = 50 * time.Millisecond
-	fetchBackoffMax = time.Second
+	fetchBackoffFirst   = 50 * time.Millisecond
+	fetchBackoffLongest = time.Second
 )
 
 // partitionReader keeps the records of one partition coming, across broker
@@ -46,7 +46,7 @@ func (r *partitionReader) run(ctx context.Context, start int64) {
 	defer close(r.out)
 	r.fetchAt.Store(r.now().UnixNano())
 	r.offset.Store(start)
-	wait := fetchBackoffMin
+	wait := fetchBackoffFirst
 	for ctx.Err() == nil {
 		got, err := r.once(ctx)
 		if err != nil {
@@ -54,13 +54,13 @@ func (r *partitionReader) run(ctx context.Context, start int64) {
 				return
 			}
 			r.log.Warn("fetch failed", "topic", r.topic, "partition", r.partition, "offset", r.offset.Load(), "cause", explain(err))
-			if !pause(ctx, wait/2+rand.N(wait/2), 0) {
+			if !pause(ctx, wait/2+rand.N(wait/2), 0) { //nolint:gosec // jitter, no secret
 				return
 			}
-			wait = min(2*wait, fetchBackoffMax)
+			wait = min(2*wait, fetchBackoffLongest)
 			continue
 		}
-		wait = fetchBackoffMin
+		wait = fetchBackoffFirst
 		for _, m := range got.messages {
 			if !r.push(ctx, m) {
 				return

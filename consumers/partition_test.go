@@ -59,10 +59,13 @@ func (h *hanging) rebuilds() int {
 }
 
 func watched(t *testing.T, h *hanging) (r *partitionReader, stalls *atomic.Int32, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	stalls = &atomic.Int32{}
-	r = &partitionReader{topic: topic, fetcher: h, out: make(chan kafka.Message, 2), log: testLog(t), now: time.Now,
-		onLost: func(int64) {}, onRewound: func() {}}
+	r = &partitionReader{
+		topic: topic, fetcher: h, out: make(chan kafka.Message, 2), log: testLog(t), now: time.Now,
+		onLost: func(int64) {}, onRewound: func() {},
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { r.run(ctx, 0) })
 	wg.Go(func() { r.watch(ctx, 10*time.Second, func() { stalls.Add(1) }) })

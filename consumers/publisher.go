@@ -124,14 +124,14 @@ func (p *Publisher) write(ctx context.Context, messages []kafka.Message) error {
 func (p *Publisher) attempts(ctx context.Context, left []kafka.Message) error {
 	maybe := false // something may stand in the log already
 	for attempt := 0; ; attempt++ {
-		failed, cause, unsure := p.attempt(ctx, left)
+		failed, unsure, cause := p.attempt(ctx, left)
 		if cause == nil {
 			return nil
 		}
 		// A part that was acknowledged makes the whole perhaps written.
 		maybe = maybe || unsure || len(failed) < len(left)
 		left = failed
-		delay := publishBackoff<<attempt + rand.N(publishBackoff)
+		delay := publishBackoff<<attempt + rand.N(publishBackoff) //nolint:gosec // jitter, no secret
 		// An attempt that would be cut off while connecting turns a sure
 		// "not written" into "perhaps"; better to say what is known.
 		if attempt+1 >= publishAttempts || !worthRetrying(cause) || !pause(ctx, delay, publishDialTimeout/2) {
@@ -140,14 +140,14 @@ func (p *Publisher) attempts(ctx context.Context, left []kafka.Message) error {
 	}
 }
 
-// attempt writes once. It returns what is not known to be written, why, and
-// whether it may be written all the same.
-func (p *Publisher) attempt(ctx context.Context, messages []kafka.Message) (failed []kafka.Message, cause error, unsure bool) {
+// attempt writes once. It returns what is not known to be written, whether
+// it may be written all the same, and why.
+func (p *Publisher) attempt(ctx context.Context, messages []kafka.Message) (failed []kafka.Message, unsure bool, cause error) {
 	n := int64(len(messages))
 	// A call larger than the limit passes when it is alone.
 	if all := p.pending.Add(n); all > int64(p.cfg.MaxPending) && all > n {
 		p.pending.Add(-n)
-		return messages, errBacklog, false
+		return messages, false, errBacklog
 	}
 	call := &writeCall{}
 	for i := range messages {
@@ -155,15 +155,15 @@ func (p *Publisher) attempt(ctx context.Context, messages []kafka.Message) (fail
 	}
 	err := p.writer.WriteMessages(ctx, messages...)
 	if err == nil {
-		return nil, nil, false
+		return nil, false, nil
 	}
 	if call.placed < len(messages) {
 		p.pending.Add(-n) // nothing was enqueued: completed will not be called
-		return messages, err, false
+		return messages, false, err
 	}
 	var each kafka.WriteErrors
 	if !errors.As(err, &each) || len(each) != len(messages) {
-		return messages, err, true // ctx ended while the produce request was out
+		return messages, true, err // ctx ended while the produce request was out
 	}
 	for i, e := range each {
 		if e == nil {
@@ -172,7 +172,7 @@ func (p *Publisher) attempt(ctx context.Context, messages []kafka.Message) (fail
 		failed, cause = append(failed, messages[i]), e
 		unsure = unsure || perhapsWritten(e)
 	}
-	return failed, cause, unsure
+	return failed, unsure, cause
 }
 
 var errBacklog = errors.New("too many records wait for the broker's answer")

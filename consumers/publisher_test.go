@@ -152,7 +152,6 @@ func TestPublishIsQuickWhenTheBrokerIsSilent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
 	var open []net.Conn
 	var mu sync.Mutex
 	accepting := make(chan struct{})
@@ -198,7 +197,7 @@ func TestWhatWaitsForAHangingBrokerIsBounded(t *testing.T) {
 	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		c.SleepControl(func() { <-release })
-		return nil, nil, false
+		return nil, nil, false //nolint:nilnil // kfake: not handled here
 	})
 	kinds := map[mobileid.Kind]int{}
 	for i := range 15 {
@@ -252,7 +251,7 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 	defer close(release)
 	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.SleepControl(func() { <-release })
-		return nil, nil, false
+		return nil, nil, false //nolint:nilnil // kfake: not handled here
 	})
 	if err := p.Publish(t.Context(), topic, event(1)); mobileid.KindOf(err) != mobileid.KindUnknown {
 		t.Fatalf("have %v", err)

@@ -82,8 +82,8 @@ func TestSchemasDescribeThePayloadsFieldByField(t *testing.T) {
 		}
 		want := map[string]bool{} // field: may be missing
 		st := reflect.TypeOf(payload)
-		for i := range st.NumField() {
-			name, options, _ := strings.Cut(st.Field(i).Tag.Get("json"), ",")
+		for field := range st.Fields() {
+			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 			want[name] = strings.Contains(options, "omit")
 			if _, ok := doc.Properties[name]; !ok {
 				t.Errorf("%s: the schema does not know %s", eventType, name)

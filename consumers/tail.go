@@ -28,9 +28,9 @@ func Tail(ctx context.Context, kc KafkaConfig, topic string, fn func(mobileid.Ev
 func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, ready chan<- struct{}, fn func(mobileid.Event)) error {
 	f := newKafkaFetcher(kc)
 	defer f.close()
-	t := tailer{ctx: ctx, fetcher: f, topic: topic, log: log, fn: fn, reading: map[int]bool{}}
+	t := tailer{fetcher: f, topic: topic, log: log, fn: fn, reading: map[int]bool{}}
 	defer t.readers.Wait()
-	from := int64(kafka.LastOffset)
+	from := kafka.LastOffset
 	tick := time.NewTicker(topologyEvery / 4)
 	defer tick.Stop()
 	for {
@@ -38,7 +38,7 @@ func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, r
 		if err != nil && ctx.Err() == nil {
 			log.Warn("tail: partitions unknown, again soon", "topic", topic, "cause", explain(err))
 		}
-		if len(partitions) > 0 && t.start(partitions, from) {
+		if len(partitions) > 0 && t.start(ctx, partitions, from) {
 			if from == kafka.LastOffset && ready != nil {
 				close(ready)
 			}
@@ -53,7 +53,6 @@ func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, r
 }
 
 type tailer struct {
-	ctx     context.Context // of Tail, whose readers these are
 	fetcher fetcher
 	topic   string
 	log     *slog.Logger
@@ -67,12 +66,12 @@ type tailer struct {
 // start reads partitions that are not read yet. It reports whether all of them
 // are; the place of a new one is found out first, so that what is written
 // afterwards is surely seen.
-func (t *tailer) start(partitions []int, from int64) bool {
+func (t *tailer) start(ctx context.Context, partitions []int, from int64) bool {
 	for _, p := range partitions {
 		if t.reading[p] {
 			continue
 		}
-		first, end, err := t.fetcher.bounds(t.ctx, t.topic, p)
+		first, end, err := t.fetcher.bounds(ctx, t.topic, p)
 		if err != nil {
 			return false
 		}
@@ -85,7 +84,7 @@ func (t *tailer) start(partitions []int, from int64) bool {
 			topic: t.topic, partition: p, fetcher: t.fetcher, out: make(chan kafka.Message, 256), log: t.log, now: time.Now,
 			onLost: func(int64) {}, onRewound: func() {}, // both are logged; a tail owes nobody completeness
 		}
-		t.readers.Go(func() { r.run(t.ctx, at) })
+		t.readers.Go(func() { r.run(ctx, at) })
 		t.readers.Go(func() { t.drain(r) })
 	}
 	return true
