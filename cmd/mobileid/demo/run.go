@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -155,7 +156,7 @@ func (d *demo) startEngines(ctx context.Context) error {
 
 // postgresSays passes a phase on, and keeps the last, which names the version.
 func (d *demo) postgresSays(line string) {
-	d.postgresVersion = line
+	d.postgresVersion, _, _ = strings.Cut(line, " on ")
 	d.say("%s", line)
 }
 

@@ -26,10 +26,10 @@ func (d *demo) tour(ctx context.Context, url string) error {
 		{"get a token from the issuer", t.getToken},
 		{"ask for a sign-in code", func(ctx context.Context) error { return t.ask(ctx, people[0].pinfl, "sign_in") }},
 		{"read the SMS on the handset", t.readCode},
-		{"the operator's receipt says delivered", func(ctx context.Context) error { return t.awaitDelivery(ctx) }},
+		{"the operator's receipt says delivered", t.awaitDelivery},
 		{"a wrong code is refused", t.wrongCode},
-		{"the right code is confirmed", func(ctx context.Context) error { return t.verify(ctx, http.StatusOK, "") }},
-		{"the same verify again gives the same confirmation", func(ctx context.Context) error { return t.verify(ctx, http.StatusOK, "") }},
+		{"the right code is confirmed", t.verify},
+		{"the same verify again gives the same confirmation", t.verify},
 		{"the code does not work a second time", t.usedCode},
 		{"the same request again is one request", t.sameKey},
 		{"the same key with another body is refused", t.otherBody},
@@ -205,13 +205,13 @@ func (t *tourist) wrongCode(ctx context.Context) error {
 		fmt.Sprintf(`{"code":%q}`, wrong), http.StatusBadRequest, "code_wrong", "")
 }
 
-func (t *tourist) verify(ctx context.Context, want int, _ string) error {
+func (t *tourist) verify(ctx context.Context) error {
 	if t.verifyKey == "" {
 		t.verifyKey = t.newKey()
 	}
 	var got challenge
 	err := t.call(ctx, http.MethodPost, "/v1/challenges/"+t.id+"/verify", t.verifyKey,
-		fmt.Sprintf(`{"code":%q}`, t.code), want, &got)
+		fmt.Sprintf(`{"code":%q}`, t.code), http.StatusOK, &got)
 	if err == nil && got.State != "confirmed" {
 		err = fmt.Errorf("state %q", got.State)
 	}
@@ -257,7 +257,8 @@ func (t *tourist) problem(ctx context.Context, method, path, key, body string, s
 }
 
 func (t *tourist) notice(ctx context.Context, pinfl string) error {
-	body := fmt.Sprintf(`{"pinfl":%q,"text_id":%q,"slots":%s,"locale":"en"}`, pinfl, noticeText, noticeSlotsJSON())
+	body := fmt.Sprintf(`{"pinfl":%q,"text_id":%q,"slots":{"system":%q,"at":%q},"locale":"en"}`,
+		pinfl, noticeText, noticeSystem, time.Now().UTC().Format(time.RFC3339))
 	var got accepted
 	err := t.call(ctx, http.MethodPost, "/v1/notifications", t.newKey(), body, http.StatusAccepted, &got)
 	if err != nil {

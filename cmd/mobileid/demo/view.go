@@ -18,19 +18,11 @@ import (
 	"mobileid/registry"
 )
 
-const noticeText = "notice.data_access"
-
-func noticeSlots() map[string]string {
-	return map[string]string{"system": "public_services", "at": time.Now().UTC().Format(time.RFC3339)}
-}
-
-func noticeSlotsJSON() string {
-	raw, err := json.Marshal(noticeSlots())
-	if err != nil {
-		return "{}" // a map of words always marshals
-	}
-	return string(raw)
-}
+// The notice that the page and the tour send.
+const (
+	noticeText   = "notice.data_access"
+	noticeSystem = "public_services"
+)
 
 // page makes the handler of the demo's page.
 func (d *demo) page() http.Handler {
@@ -54,7 +46,7 @@ func (d *demo) pageConfig() page.Config {
 			{ID: string(mobileid.LocaleUzLatn), Label: "Oʻzbekcha"}, {ID: string(mobileid.LocaleRu), Label: "Русский"},
 			{ID: string(mobileid.LocaleEn), Label: "English"},
 		},
-		Notice: page.Notice{TextID: noticeText, Slots: noticeSlots()},
+		Notice: page.Notice{TextID: noticeText, Slots: map[string]string{"system": noticeSystem}, NowSlot: "at"},
 		Engine: page.Engine{
 			Postgres: d.postgresVersion, Kafka: "kfake, in this process", Redis: "miniredis, in this process",
 			SMSC: "smscsim, in this process", Version: app.Version(),
