@@ -82,6 +82,18 @@ fuzz: go-version ## every fuzz target for FUZZTIME (default 10s)
 		done; \
 	done
 
+.PHONY: bench
+bench: bench-e2e ## every benchmark whose figures BENCH.md keeps
+
+BENCH_BIN := .run/bench/bin
+
+.PHONY: bench-e2e
+bench-e2e: go-version services-up ## accept to submit_sm on the real engines: latency beside its floor, ceiling (4 minutes)
+	@mkdir -p $(BENCH_BIN)
+	$(GO) build -trimpath -o $(BENCH_BIN)/ ./cmd/mobileid ./cmd/smscsim ./cmd/govsim ./internal/bench/load
+	@. .run/services.env; MOBILEID_TEST_ENGINES=real MOBILEID_BENCH_BIN=$(CURDIR)/$(BENCH_BIN) \
+		$(GO) test -run '^$$' -bench '^BenchmarkEndToEnd$$' -benchtime 1x -timeout 20m ./internal/bench
+
 .PHONY: services-up
 services-up: ## start the real engines on private ports, data under .run/
 	@deploy/dev/services-up

@@ -40,6 +40,7 @@ type Addresses struct {
 	// Response bounds an operator's answer; zero means 5 s.
 	Response time.Duration
 	Window   int // zero means 10
+	Quota    int // requests a second of the client; zero means 50. Four seconds' worth at once.
 }
 
 // File is what the template is filled in with.
@@ -49,6 +50,7 @@ type file struct {
 	BridgeKey, DLQKey    string // public halves
 	Client, Operator     string
 	SystemID, SourceAddr string
+	Burst                int
 }
 
 const (
@@ -139,7 +141,10 @@ func WriteConfig(dir string, a Addresses) (string, error) {
 	if a.Window == 0 {
 		a.Window = 10
 	}
-	f := file{Addresses: a, Secrets: secrets, Client: Client, Operator: Operator, SystemID: SystemID, SourceAddr: "MobileID"}
+	if a.Quota == 0 {
+		a.Quota = 50
+	}
+	f := file{Addresses: a, Secrets: secrets, Client: Client, Operator: Operator, SystemID: SystemID, SourceAddr: "MobileID", Burst: 4 * a.Quota}
 	for name, out := range map[string]*string{"bridge.public": &f.BridgeKey, "dlq.public": &f.DLQKey} {
 		*out, err = Secret(dir, name)
 		if err != nil {

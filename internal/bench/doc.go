@@ -1,0 +1,8 @@
+// Package bench measures the whole system on the real engines, as the programs
+// that an operator runs: `make bench-e2e`.
+//
+// Its promise: what BENCH.md shows is what this package printed. Every process
+// of the measured system is a child of its own; the load comes from a program
+// of its own (internal/bench/load); what arrived is read from the log of the
+// simulated operator, which knows nothing of the bench.
+package bench

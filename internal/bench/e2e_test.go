@@ -1,0 +1,475 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/cmd/mobileid/app/apptest"
+	"mobileid/cmd/mobileid/config/sandbox"
+	"mobileid/internal/mobileid"
+	"mobileid/internal/testenv"
+	"mobileid/registry"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+const (
+	partitions   = 4 // of the sandbox's configuration
+	persons      = 10_000
+	window       = 50
+	receiptDelay = time.Second
+	pacedRate    = 200
+	warmUp       = 10 * time.Second
+	paced        = 60 * time.Second
+	floorRate    = pacedRate // before the load
+	floorFor     = 20 * time.Second
+	besideRate   = 20 // of the floor's records among the load
+	aimP50       = 3
+	aimP99       = 5
+
+	stepFor   = 10 * time.Second
+	stepSkip  = 2 * time.Second // of a step, until it has settled
+	ceilingAt = 30 * time.Second
+	// A step keeps up when at its end less than this much of its load is
+	// under way.
+	backlogLimit = 500 * time.Millisecond
+)
+
+// BenchmarkEndToEnd is `make bench-e2e`. It prints to standard output what
+// BENCH.md keeps.
+func BenchmarkEndToEnd(b *testing.B) {
+	load := loadAverage()
+	s := startSystem(b)
+	s.loadBefore = load
+	f := newFloor(b, s.env.Kafka(), partitions)
+	_, err := f.run(b.Context(), floorRate, floorRate*2) // connects
+	must(b, err)
+	s.load(b, pacedRate, warmUp)
+	if err := s.analyze(b).err(); err != nil {
+		fmt.Fprintln(os.Stderr, "warm-up, not counted:", err)
+	}
+
+	quiet, err := f.run(b.Context(), floorRate, int(floorFor.Seconds()*floorRate))
+	must(b, err)
+	before := s.usages()
+	ctx, stop := context.WithCancel(b.Context())
+	var beside sample
+	var wg sync.WaitGroup
+	wg.Go(func() { beside, err = f.run(ctx, besideRate, math.MaxInt) })
+	s.load(b, pacedRate, paced)
+	stop()
+	wg.Wait()
+	must(b, err)
+	after := s.usages()
+	got := s.analyze(b)
+	must(b, got.err())
+
+	fmt.Print("\n```\n", s.describe(b), "```\n\n")
+	fmt.Printf("Load: %d requests a second for %s, codes and notices in turn, after %s of warm-up.\n\n", pacedRate, paced, warmUp)
+	printLatencies(got, quiet, beside)
+	fmt.Printf("\nSeconds of processor and memory during these %s:\n\n", paced)
+	s.printUsages(before, after, len(got.trips))
+	if os.Getenv("MOBILEID_BENCH_CEILING") == "0" {
+		return
+	}
+	s.ceiling(b)
+}
+
+func printLatencies(got analysis, quiet, beside sample) {
+	fmt.Println("| milliseconds | samples | p50 | p95 | p99 | max |")
+	fmt.Println("|---|---|---|---|---|---|")
+	all := got.latency("")
+	fmt.Println(all.row("**202 read -> submit_sm received**"))
+	fmt.Println(got.latency("otp").row("codes"))
+	fmt.Println(got.latency("bulk").row("notices"))
+	fmt.Println(got.of(func(t trip) int64 { return t.answered - t.scheduled }).row("scheduled -> 202 read"))
+	fmt.Println(got.of(func(t trip) int64 { return t.arrived - t.scheduled }).row("scheduled -> submit_sm received"))
+	fmt.Println(quiet.row(fmt.Sprintf("floor: two bare Kafka hops, %d/s for %s directly before the load", floorRate, floorFor)))
+	fmt.Println(beside.row(fmt.Sprintf("floor: the same, %d/s while the load ran", besideRate)))
+	fmt.Println("\n| ratio | p50 | aim | p99 | aim |\n|---|---|---|---|---|")
+	for _, f := range []struct {
+		name  string
+		floor sample
+	}{{"to the floor before the load", quiet}, {"to the floor while the load ran", beside}} {
+		fmt.Printf("| %s | %s | %d | %s | %d |\n", f.name, ratio(all, f.floor, .5), aimP50, ratio(all, f.floor, .99), aimP99)
+	}
+}
+
+func ratio(a, b sample, p float64) string {
+	return fmt.Sprintf("%.2f (%s / %s ms)", float64(a.at(p))/float64(max(b.at(p), 1)), ms(a.at(p)), ms(b.at(p)))
+}
+
+// system is the whole, each part in a process of its own.
+type system struct {
+	env        *testenv.Env
+	dir        string
+	loadBefore string
+	gateway    string // URL
+	smscURL    string // control
+	tokenURL   string
+	operator   operatorLog
+	watched    []watched
+	kafkaPID   int
+	db         *registry.DB
+
+	asked   int // requests of all runs
+	runs    int
+	pending []asked // of the run that is not analyzed yet
+	genCPU  float64 // of the load generator, in the last run
+}
+
+func startSystem(b *testing.B) *system {
+	b.Helper()
+	s := &system{env: testenv.New(b), dir: b.TempDir()}
+	if s.env.Set != testenv.Real {
+		b.Fatal("this bench is about the real engines: run make bench-e2e")
+	}
+	must(b, sandbox.WriteSecrets(s.dir))
+	secret := func(name string) string {
+		v, err := sandbox.Secret(s.dir, name)
+		must(b, err)
+		return v
+	}
+	smpp, control, gov := freeAddr(b), freeAddr(b), freeAddr(b)
+	s.smscURL, s.tokenURL = "http://"+control, "http://"+gov+"/oauth2/token"
+	s.operator.path = filepath.Join(s.dir, "submits.jsonl")
+	smscsim := start(b, s.dir, "smscsim", []string{"SMSCSIM_PASSWORD=" + secret("smpp")}, "smscsim",
+		"--listen", smpp, "--control", control, "--system-id", sandbox.SystemID,
+		"--receipt-delay", receiptDelay.String(), "--log", s.operator.path, "--quiet")
+	start(b, s.dir, "govsim", []string{"GOVSIM_SECRET_PORTAL=" + secret("client")}, "govsim", "--listen", gov, "--client", sandbox.Client)
+	awaitOK(b, s.smscURL+"/healthz")
+	awaitOK(b, "http://"+gov+"/.well-known/jwks.json")
+
+	listen := freeAddr(b)
+	s.gateway = "http://" + listen
+	file, err := sandbox.WriteConfig(s.dir, sandbox.Addresses{
+		Listen: listen, Admin: freeAddr(b), DSN: s.env.Postgres(), Kafka: s.env.Kafka(), Redis: s.env.RedisAddr(),
+		RedisCluster: true, SMSC: smpp, Issuer: "http://" + gov, Window: window, Quota: 100_000,
+	})
+	must(b, err)
+	runProgram(b, "mobileid", "migrate", "--config", file)
+	runProgram(b, "mobileid", "topics", "--config", file)
+	s.bind(b)
+	for _, role := range []string{"gateway", "consumers", "bridge"} {
+		admin := freeAddr(b)
+		c := start(b, s.dir, role, []string{"MOBILEID_HTTP__ADMIN=" + admin}, "mobileid", "serve", "--config", file, "--roles", role)
+		awaitOK(b, "http://"+admin+"/metrics")
+		s.watched = append(s.watched, watched{name: "mobileid " + role, pid: c.cmd.Process.Pid})
+		if os.Getenv("MOBILEID_BENCH_VERBOSE") != "" {
+			fmt.Fprintln(os.Stderr, role, "http://"+admin)
+		}
+	}
+	s.kafkaPID = pidFile(b, servicesFile("kafka/kafka.pid"))
+	s.watched = append(s.watched,
+		watched{name: "Kafka", pid: s.kafkaPID},
+		watched{name: "PostgreSQL", pid: pidFile(b, servicesFile("postgres/data/postmaster.pid")), tree: true},
+		watched{name: "Redis", pid: pidFile(b, servicesFile("redis/redis.pid"))},
+		watched{name: "smscsim", pid: smscsim.cmd.Process.Pid})
+	awaitOK(b, s.gateway+"/readyz")
+	until(b, "the bridge is bound", 20*time.Second, func() bool { return s.smsc(b)["bound"] == 1 })
+	return s
+}
+
+func servicesFile(name string) string { return filepath.Join("..", "..", ".run", "services", name) }
+
+// bind makes the persons, each with money for more than all runs.
+func (s *system) bind(b *testing.B) {
+	b.Helper()
+	var err error
+	s.db, err = registry.Open(b.Context(), registry.Config{DSN: s.env.Postgres(), MaxConns: 8})
+	must(b, err)
+	b.Cleanup(s.db.Close)
+	raw, err := sandbox.Secret(s.dir, "pseudonym")
+	must(b, err)
+	key, err := mobileid.NewPseudonymKey([]byte(raw))
+	must(b, err)
+	var list bytes.Buffer
+	var wg sync.WaitGroup
+	free := make(chan struct{}, 8)
+	for n := range persons {
+		pinfl, err := mobileid.ParsePINFL(apptest.PINFL(n))
+		must(b, err)
+		msisdn, err := mobileid.ParseMSISDN(fmt.Sprintf("+99890%07d", n))
+		must(b, err)
+		fmt.Fprintln(&list, pinfl.Reveal(), msisdn.RevealDigits())
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			_, err := s.db.Bind(b.Context(), mobileid.NewBinding{
+				PINFL: pinfl, MSISDN: msisdn, Person: key.Person(pinfl), Number: key.Number(msisdn),
+				Operator: sandbox.Operator, Locale: mobileid.LocaleUzLatn,
+			})
+			if err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	s.exec(b, `with c as (
+		insert into credits (source, seq, account_id, amount, at)
+		select 'bench', id::text, id, 10000000, now() from accounts returning account_id, amount)
+	update accounts a set granted = granted + c.amount from c where a.id = c.account_id`)
+	s.exec(b, `analyze`)
+	must(b, os.WriteFile(s.personsFile(), list.Bytes(), 0o600))
+}
+
+func (s *system) personsFile() string { return filepath.Join(s.dir, "persons") }
+
+func (s *system) exec(b *testing.B, sql string) {
+	b.Helper()
+	conn, err := pgx.Connect(b.Context(), s.env.Postgres())
+	must(b, err)
+	defer conn.Close(context.WithoutCancel(b.Context()))
+	_, err = conn.Exec(b.Context(), sql)
+	must(b, err)
+}
+
+func (s *system) count(b *testing.B, sql string) (n int) {
+	b.Helper()
+	conn, err := pgx.Connect(b.Context(), s.env.Postgres())
+	must(b, err)
+	defer conn.Close(context.WithoutCancel(b.Context()))
+	must(b, conn.QueryRow(b.Context(), sql).Scan(&n))
+	return n
+}
+
+func (s *system) smsc(b *testing.B) map[string]int {
+	b.Helper()
+	res, err := http.Get(s.smscURL + "/healthz")
+	must(b, err)
+	defer res.Body.Close()
+	var got map[string]int
+	must(b, json.NewDecoder(res.Body).Decode(&got))
+	return got
+}
+
+func (s *system) token(b *testing.B) string {
+	b.Helper()
+	secret, err := sandbox.Secret(s.dir, "client")
+	must(b, err)
+	res, err := http.PostForm(s.tokenURL, url.Values{
+		"grant_type": {"client_credentials"}, "scope": {"challenges notifications"},
+		"client_id": {sandbox.Client}, "client_secret": {secret},
+	})
+	must(b, err)
+	defer res.Body.Close()
+	var got struct {
+		Token string `json:"access_token"`
+	}
+	must(b, json.NewDecoder(res.Body).Decode(&got))
+	return got.Token
+}
+
+// load runs the generator to its end.
+func (s *system) load(b *testing.B, rate int, d time.Duration) {
+	b.Helper()
+	s.runs++
+	out := filepath.Join(s.dir, "load-"+strconv.Itoa(s.runs))
+	cmd := exec.Command(binary(b, "load"), "--url", s.gateway, "--persons", s.personsFile(), "--rate", strconv.Itoa(rate),
+		"--for", d.String(), "--from", strconv.Itoa(s.asked), "--run", "bench", "--out", out)
+	cmd.Env = append(os.Environ(), "LOAD_TOKEN="+s.token(b))
+	said, err := cmd.CombinedOutput()
+	if err != nil {
+		b.Fatalf("load: %v: %s", err, said)
+	}
+	s.genCPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+	s.pending, err = readAsked(out)
+	must(b, err)
+	s.asked += len(s.pending)
+}
+
+// analysis is what became of one run.
+type analysis struct {
+	trips    []trip
+	left     int // not matched
+	refused  int // not 202
+	arrivals []received
+	drain    time.Duration // from the end of the load to the last SMS
+}
+
+func (a analysis) err() error {
+	if a.left > 0 || a.refused > 0 {
+		return fmt.Errorf("of %d requests %d were not answered 202 and %d were not matched with an SMS",
+			len(a.trips)+a.left, a.refused, a.left)
+	}
+	return nil
+}
+
+// analyze waits until everything that was accepted has come, at most a minute.
+func (s *system) analyze(b *testing.B) analysis {
+	b.Helper()
+	var a analysis
+	statuses := map[int]int{}
+	for _, r := range s.pending {
+		statuses[r.status]++
+	}
+	accepted := statuses[http.StatusAccepted]
+	if len(statuses) > 1 {
+		fmt.Fprintln(os.Stderr, "answers by status:", statuses)
+	}
+	a.refused = len(s.pending) - accepted
+	ended := time.Now()
+	for len(a.arrivals) < accepted && time.Since(ended) < time.Minute {
+		more, err := s.operator.more()
+		must(b, err)
+		a.arrivals = append(a.arrivals, more...)
+		time.Sleep(50 * time.Millisecond)
+	}
+	a.drain = time.Since(ended)
+	a.trips, a.left = match(s.pending, a.arrivals)
+	// What follows an SMS (receipts, statuses) must not weigh on the next run.
+	time.Sleep(2 * receiptDelay)
+	until(b, "the outbox is empty", time.Minute, func() bool { return s.count(b, `select count(*) from outbox`) == 0 })
+	return a
+}
+
+func (a analysis) of(f func(trip) int64) (out sample) {
+	for _, t := range a.trips {
+		out = append(out, time.Duration(f(t)))
+	}
+	return out
+}
+
+// latency is from the 202 to the SMS, of one lane or of both.
+func (a analysis) latency(lane string) (out sample) {
+	for _, t := range a.trips {
+		if lane == "" || t.lane == lane {
+			out = append(out, time.Duration(t.arrived-t.answered))
+		}
+	}
+	return out
+}
+
+func (s *system) usages() map[string]usage {
+	out := map[string]usage{}
+	for _, w := range s.watched {
+		out[w.name] = w.usage()
+	}
+	return out
+}
+
+func (s *system) printUsages(before, after map[string]usage, messages int) {
+	fmt.Println("| process | processor, s | us a message | peak resident, MB |")
+	fmt.Println("|---|---|---|---|")
+	total := 0.0
+	row := func(name string, cpu, peak float64) {
+		total += cpu
+		fmt.Printf("| %s | %.2f | %.0f | %.0f |\n", name, cpu, cpu*1e6/float64(max(messages, 1)), peak)
+	}
+	for _, w := range s.watched {
+		name := w.name
+		if w.tree {
+			name += " (all processes; proportional size at the end)"
+		}
+		row(name, after[w.name].CPU-before[w.name].CPU, after[w.name].Peak)
+	}
+	row("load generator", s.genCPU, 0)
+	fmt.Printf("| together | %.2f | %.0f | |\n", total, total*1e6/float64(max(messages, 1)))
+}
+
+// step is one rate of the ramp.
+type step struct {
+	offered            int
+	accepted, received float64 // a second, of the settled part
+	backlog            int     // accepted and not received when the load ended
+	refused            int
+	late               time.Duration // p99 of the generator behind its schedule
+	all                sample
+	keepsUp            bool
+}
+
+// ceiling raises the rate until the system no longer keeps up, halves the
+// distance three times, and holds the best rate for longer.
+func (s *system) ceiling(b *testing.B) {
+	b.Helper()
+	fmt.Printf("\nCeiling: %s at each rate. A rate is sustained when every request gets its 202, at the end less than %s\n"+
+		"worth of load is under way, and submit_sm arrive at 97 %% of the offered rate or more.\n\n", stepFor, backlogLimit)
+	fmt.Println("| offered/s | 202/s | submit_sm/s | under way at the end | not 202 | p50, ms | p99, ms | generator late p99, ms | sustained |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|")
+	good, bad := pacedRate, 0
+	for rate := 400; bad == 0 && rate < 20_000; rate = rate * 3 / 2 {
+		if s.step(b, rate, stepFor).keepsUp {
+			good = rate
+		} else {
+			bad = rate
+		}
+	}
+	for range 2 {
+		rate := (good + bad) / 2
+		if s.step(b, rate, stepFor).keepsUp {
+			good = rate
+		} else {
+			bad = rate
+		}
+	}
+	for good >= pacedRate {
+		before := s.usages()
+		held := s.step(b, good, ceilingAt)
+		if !held.keepsUp {
+			good = good * 9 / 10
+			continue
+		}
+		fmt.Printf("\n**Sustained: %.0f messages/s** for %s (p50 %s ms, p99 %s ms). In that time and its drain:\n\n",
+			held.received, ceilingAt, ms(held.all.at(.5)), ms(held.all.at(.99)))
+		s.printUsages(before, s.usages(), len(held.all))
+		return
+	}
+	fmt.Println("\nNo rate was sustained.")
+}
+
+func (s *system) step(b *testing.B, rate int, d time.Duration) step {
+	b.Helper()
+	s.load(b, rate, d)
+	list := s.pending
+	a := s.analyze(b)
+	from := list[0].scheduled + int64(stepSkip)
+	end := list[len(list)-1].scheduled
+	seconds := float64(end-from) / 1e9
+	st := step{offered: rate, refused: a.refused, all: a.latency("")}
+	var late sample
+	for _, r := range list {
+		late = append(late, time.Duration(r.started-r.scheduled))
+		if r.status == http.StatusAccepted && r.answered <= end {
+			st.backlog++
+			if r.answered >= from {
+				st.accepted += 1 / seconds
+			}
+		}
+	}
+	for _, r := range a.arrivals {
+		if at := r.At.UnixNano(); at <= end {
+			st.backlog--
+			if at >= from {
+				st.received += 1 / seconds
+			}
+		}
+	}
+	st.late = late.at(.99)
+	st.keepsUp = a.refused == 0 && a.left == 0 && st.received >= .97*float64(rate) &&
+		float64(st.backlog) < float64(rate)*backlogLimit.Seconds()
+	yes := map[bool]string{true: "yes", false: "no"}[st.keepsUp]
+	fmt.Printf("| %d | %.0f | %.0f | %d | %d | %s | %s | %s | %s |\n", rate, st.accepted, st.received, st.backlog, st.refused,
+		ms(st.all.at(.5)), ms(st.all.at(.99)), ms(st.late), yes)
+	return st
+}
+
+func loadAverage() string {
+	raw, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(raw), " ")
+	return first
+}
