@@ -101,7 +101,7 @@ func (d *deliverer) settle(ctx context.Context, recs []*Record) error {
 func (d *deliverer) again(ctx context.Context, first *Record, n int, err error, wait *time.Duration) error {
 	kind := mobileid.KindOf(err)
 	d.metrics.retries.WithLabelValues(d.group, d.topic, string(kind)).Inc()
-	pauseFor := *wait/2 + rand.N(*wait/2) //nolint:gosec // jitter, no secret
+	pauseFor := *wait/2 + rand.N(*wait/2)
 	var e *mobileid.Error
 	if errors.As(err, &e) && e.RetryAfter > pauseFor {
 		pauseFor = min(e.RetryAfter, retryLongest)

@@ -54,7 +54,7 @@ func (r *partitionReader) run(ctx context.Context, start int64) {
 				return
 			}
 			r.log.Warn("fetch failed", "topic", r.topic, "partition", r.partition, "offset", r.offset.Load(), "cause", explain(err))
-			if !pause(ctx, wait/2+rand.N(wait/2), 0) { //nolint:gosec // jitter, no secret
+			if !pause(ctx, wait/2+rand.N(wait/2), 0) {
 				return
 			}
 			wait = min(2*wait, fetchBackoffLongest)

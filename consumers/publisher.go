@@ -131,7 +131,7 @@ func (p *Publisher) attempts(ctx context.Context, left []kafka.Message) error {
 		// A part that was acknowledged makes the whole perhaps written.
 		maybe = maybe || unsure || len(failed) < len(left)
 		left = failed
-		delay := publishBackoff<<attempt + rand.N(publishBackoff) //nolint:gosec // jitter, no secret
+		delay := publishBackoff<<attempt + rand.N(publishBackoff)
 		// An attempt that would be cut off while connecting turns a sure
 		// "not written" into "perhaps"; better to say what is known.
 		if attempt+1 >= publishAttempts || !worthRetrying(cause) || !pause(ctx, delay, publishDialTimeout/2) {

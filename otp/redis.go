@@ -81,8 +81,7 @@ func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 // away says that Redis did not answer as it should. Commands carry no personal
 // data, so neither does the cause.
 func away(cause error) error {
-	var told *mobileid.Error
-	if errors.As(cause, &told) {
+	if _, ok := errors.AsType[*mobileid.Error](cause); ok {
 		return cause
 	}
 	return mobileid.Unavailable("redis_away", time.Second, cause)

@@ -78,6 +78,7 @@ func newRig(t *testing.T, tune func(*Config, *smsc.Config)) *rig {
 
 // newBenchRig runs a bridge with a window of 100.
 func newBenchRig(b *testing.B, addr string) *rig {
+	b.Helper()
 	r := assemble(b, Config{Operator: "beeline", Addr: addr, SystemID: "mobileid", Password: "secret", SourceAddr: "MobileID", SourceTON: 5, Window: 100})
 	r.start()
 	return r

@@ -41,6 +41,7 @@ func (p *peer) deliver(_ *session, f wire.Frame) {
 // pipe starts a session; call it inside a synctest bubble, so that hours of
 // timers pass at once.
 func pipe(t *testing.T, tune func(*sessionConfig)) *peer {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	p := &peer{t: t, conn: theirs, done: make(chan error, 1)}
 	cfg := sessionConfig{

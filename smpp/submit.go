@@ -235,9 +235,8 @@ const (
 // than the Message's deadline, when the code in it is refused anyway.
 func validity(left time.Duration) string {
 	left = min(max(left, minValidity), maxValidity).Truncate(time.Second)
-	days := left / (24 * time.Hour)
-	left -= days * 24 * time.Hour
-	return fmt.Sprintf("0000%02d%02d%02d%02d000R", days, left/time.Hour, left/time.Minute%60, left/time.Second%60)
+	const day = 24 * time.Hour
+	return fmt.Sprintf("0000%02d%02d%02d%02d000R", left/day, left%day/time.Hour, left/time.Minute%60, left/time.Second%60)
 }
 
 // messageID reads the operator's id from a submit_sm_resp. An answer without

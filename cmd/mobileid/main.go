@@ -98,8 +98,7 @@ func configFlag(cmd *cobra.Command) func() (*config.Config, error) {
 	return func() (*config.Config, error) {
 		cfg, err := config.Load(*path, os.Environ())
 		if err != nil {
-			var mistakes config.Mistakes
-			if errors.As(err, &mistakes) {
+			if _, ok := errors.AsType[config.Mistakes](err); ok {
 				return nil, err
 			}
 			return nil, usageError{err}

@@ -2,6 +2,7 @@ package texts
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -80,9 +81,7 @@ func longestFillings(pieces []piece, slots map[string]Slot, locale mobileid.Loca
 		for _, chosen := range choices {
 			for _, words := range slots[name].longest(locale) {
 				more := make(map[string]string, len(chosen)+1)
-				for k, v := range chosen {
-					more[k] = v
-				}
+				maps.Copy(more, chosen)
 				more[name] = words
 				next = append(next, more)
 			}

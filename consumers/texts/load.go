@@ -60,7 +60,7 @@ type loader struct {
 	mistakes []error
 }
 
-func (l *loader) wrong(path, format string, args ...any) {
+func (l *loader) wrongf(path, format string, args ...any) {
 	at := l.file
 	if path != "" {
 		at += ": " + path
@@ -71,21 +71,21 @@ func (l *loader) wrong(path, format string, args ...any) {
 func (l *loader) load(files fs.FS) entry {
 	raw, err := fs.ReadFile(files, l.file)
 	if err != nil {
-		l.wrong("", "%v", err)
+		l.wrongf("", "%v", err)
 		return entry{}
 	}
 	if !utf8.Valid(raw) {
-		l.wrong("", "not UTF-8")
+		l.wrongf("", "not UTF-8")
 		return entry{}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(raw))
 	var tree map[string]any
 	if err := decoder.Decode(&tree); err != nil {
-		l.wrong("", "not a YAML mapping: %s", yaml.FormatError(err, false, false))
+		l.wrongf("", "not a YAML mapping: %s", yaml.FormatError(err, false, false))
 		return entry{}
 	}
 	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
-		l.wrong("", "more than one document")
+		l.wrongf("", "more than one document")
 	}
 	l.keys("", tree, "id", "version", "kind", "slots", "bodies")
 	info := Info{
@@ -94,7 +94,7 @@ func (l *loader) load(files fs.FS) entry {
 		Kind:    Kind(l.text(tree, "", "kind")),
 	}
 	if info.ID != "" && (!textIDShape.MatchString(info.ID) || info.ID+fileSuffix != l.file) {
-		l.wrong("id", "%q is not the name of the file, or not like otp.sign_in", info.ID)
+		l.wrongf("id", "%q is not the name of the file, or not like otp.sign_in", info.ID)
 	}
 	info.Slots = map[string]Slot{}
 	if _, given := tree["slots"]; given { // a notice may have none
@@ -113,17 +113,17 @@ func (l *loader) kind(info Info) {
 	switch info.Kind {
 	case KindOTP:
 		if len(info.Slots) != 2 || info.Slots["code"].Type != SlotCode || info.Slots["minutes"].Type != SlotMinutes {
-			l.wrong("slots", "a text of kind otp has the slots code (type code) and minutes (type minutes), no other")
+			l.wrongf("slots", "a text of kind otp has the slots code (type code) and minutes (type minutes), no other")
 		}
 	case KindNotice:
 		for _, name := range slices.Sorted(maps.Keys(info.Slots)) {
 			if info.Slots[name].Type == SlotCode {
-				l.wrong("slots."+name+".type", "a notice carries no code")
+				l.wrongf("slots."+name+".type", "a notice carries no code")
 			}
 		}
 	case "":
 	default:
-		l.wrong("kind", "want otp or notice, have %q", info.Kind)
+		l.wrongf("kind", "want otp or notice, have %q", info.Kind)
 	}
 }
 
@@ -132,11 +132,11 @@ func (l *loader) slots(tree map[string]any) map[string]Slot {
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
 		path := "slots." + name
 		if !slotName(name) {
-			l.wrong(path, "a slot's name is a-z and _")
+			l.wrongf(path, "a slot's name is a-z and _")
 		}
 		fields, ok := tree[name].(map[string]any)
 		if !ok {
-			l.wrong(path, "want a mapping")
+			l.wrongf(path, "want a mapping")
 			continue
 		}
 		s := Slot{Type: SlotType(l.text(fields, path, "type"))}
@@ -154,7 +154,7 @@ func (l *loader) slots(tree map[string]any) map[string]Slot {
 			l.keys(path, fields, "type")
 		case "":
 		default:
-			l.wrong(path+".type", "want code, minutes, enum or datetime, have %q", s.Type)
+			l.wrongf(path+".type", "want code, minutes, enum or datetime, have %q", s.Type)
 		}
 		slots[name] = s
 	}
@@ -165,17 +165,17 @@ func (l *loader) enum(path string, tree map[string]any) map[string]map[mobileid.
 	words := map[string]map[mobileid.Locale]string{}
 	for _, value := range slices.Sorted(maps.Keys(tree)) {
 		if !slotName(value) {
-			l.wrong(path+"."+value, "a value is a-z and _")
+			l.wrongf(path+"."+value, "a value is a-z and _")
 		}
 		fields, ok := tree[value].(map[string]any)
 		if !ok {
-			l.wrong(path+"."+value, "want a mapping from locale to words")
+			l.wrongf(path+"."+value, "want a mapping from locale to words")
 			continue
 		}
 		words[value] = l.perLocale(path+"."+value, fields)
 		for locale, w := range words[value] {
 			if strings.ContainsAny(w, "{}") {
-				l.wrong(path+"."+value+"."+string(locale), "no braces inside words")
+				l.wrongf(path+"."+value+"."+string(locale), "no braces inside words")
 			}
 		}
 	}
@@ -191,18 +191,18 @@ func (l *loader) bodies(
 		path := "bodies." + string(locale)
 		pieces, err := parseBody(bodies[locale])
 		if err != nil {
-			l.wrong(path, "%v", err)
+			l.wrongf(path, "%v", err)
 			continue
 		}
 		used := slotsOf(pieces)
 		for _, name := range used {
 			if _, ok := slots[name]; !ok {
-				l.wrong(path, "{%s} is not one of the slots", name)
+				l.wrongf(path, "{%s} is not one of the slots", name)
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(slots)) {
 			if !slices.Contains(used, name) {
-				l.wrong(path, "the slot %s is not used", name)
+				l.wrongf(path, "the slot %s is not used", name)
 			}
 		}
 		parsed[locale] = pieces
@@ -216,13 +216,13 @@ func (l *loader) words(e entry) {
 		for _, name := range slotsOf(e.pieces[locale]) {
 			for _, value := range slices.Sorted(maps.Keys(e.info.Slots[name].Words)) {
 				if _, ok := e.info.Slots[name].Words[value][locale]; !ok {
-					l.wrong("slots."+name+".values."+value, "no words in %s", locale)
+					l.wrongf("slots."+name+".values."+value, "no words in %s", locale)
 				}
 			}
 		}
 		for _, text := range longestFillings(e.pieces[locale], e.info.Slots, locale) {
 			if n := sms.Count(text); n != 1 {
-				l.wrong("bodies."+string(locale), "needs %d parts when it reads %q", n, text)
+				l.wrongf("bodies."+string(locale), "needs %d parts when it reads %q", n, text)
 				break
 			}
 		}
@@ -235,20 +235,20 @@ func (l *loader) perLocale(path string, tree map[string]any) map[mobileid.Locale
 	for _, key := range slices.Sorted(maps.Keys(tree)) {
 		locale := mobileid.Locale(key)
 		if !slices.Contains(locales, locale) {
-			l.wrong(path+"."+key, "unknown locale; want uz-Latn, ru or en")
+			l.wrongf(path+"."+key, "unknown locale; want uz-Latn, ru or en")
 			continue
 		}
 		words := l.text(tree, path, key)
 		if words != strings.TrimSpace(words) || strings.ContainsAny(words, "\r\n\t\f") {
-			l.wrong(path+"."+key, "no space at the ends and no line breaks")
+			l.wrongf(path+"."+key, "no space at the ends and no line breaks")
 		}
 		if locale == mobileid.LocaleUzLatn && strings.ContainsAny(words, "'`\u2018\u2019\u00b4") {
-			l.wrong(path+"."+key, "write U+02BB in o\u02bb and g\u02bb, U+02BC elsewhere; the SMS edge folds them")
+			l.wrongf(path+"."+key, "write U+02BB in o\u02bb and g\u02bb, U+02BC elsewhere; the SMS edge folds them")
 		}
 		out[locale] = words
 	}
 	if _, ok := out[Fallback]; !ok {
-		l.wrong(path, "no words in %s", Fallback)
+		l.wrongf(path, "no words in %s", Fallback)
 	}
 	return out
 }
@@ -256,7 +256,7 @@ func (l *loader) perLocale(path string, tree map[string]any) map[mobileid.Locale
 func (l *loader) keys(path string, tree map[string]any, known ...string) {
 	for _, key := range slices.Sorted(maps.Keys(tree)) {
 		if !slices.Contains(known, key) {
-			l.wrong(join(path, key), "unknown key; want %s", strings.Join(known, ", "))
+			l.wrongf(join(path, key), "unknown key; want %s", strings.Join(known, ", "))
 		}
 	}
 }
@@ -266,9 +266,9 @@ func (l *loader) text(tree map[string]any, path, key string) string {
 	s, ok := v.(string)
 	switch {
 	case !given:
-		l.wrong(join(path, key), "missing")
+		l.wrongf(join(path, key), "missing")
 	case !ok || s == "":
-		l.wrong(join(path, key), "want a text that is not empty")
+		l.wrongf(join(path, key), "want a text that is not empty")
 	}
 	return s
 }
@@ -276,12 +276,12 @@ func (l *loader) text(tree map[string]any, path, key string) string {
 func (l *loader) number(tree map[string]any, path, key string, low, high int) int {
 	v, given := tree[key]
 	if !given {
-		l.wrong(join(path, key), "missing")
+		l.wrongf(join(path, key), "missing")
 		return low
 	}
 	n, ok := v.(uint64)
 	if !ok || n < uint64(low) || n > uint64(high) {
-		l.wrong(join(path, key), "want a whole number from %d to %d", low, high)
+		l.wrongf(join(path, key), "want a whole number from %d to %d", low, high)
 		return low
 	}
 	return int(n)
@@ -292,9 +292,9 @@ func (l *loader) mapping(tree map[string]any, path, key string) map[string]any {
 	m, ok := v.(map[string]any)
 	switch {
 	case !given:
-		l.wrong(join(path, key), "missing")
+		l.wrongf(join(path, key), "missing")
 	case !ok || len(m) == 0:
-		l.wrong(join(path, key), "want a mapping that is not empty")
+		l.wrongf(join(path, key), "want a mapping that is not empty")
 	}
 	return m
 }

@@ -6,18 +6,24 @@ import (
 	"time"
 )
 
-// The ce_type of each event.
+// The ce_type of each event on the inner topics.
 const (
-	// Inner topics.
 	TypeChallengeRequested    = "mobileid.challenge.requested.v1"
 	TypeNotificationRequested = "mobileid.notification.requested.v1"
 	TypeMessageQueued         = "mobileid.message.queued.v1"
 	TypeStatusChanged         = "mobileid.status.changed.v1"
-	// in.<client>: the value is the body of the HTTP request of that name, the
-	// ce_id is the Idempotency-Key.
+)
+
+// The ce_type of each command on in.<client>: the value is the body of the
+// HTTP request of that name, the ce_id is the Idempotency-Key.
+const (
 	TypeChallengeCommand    = "mobileid.challenge.create.v1"
 	TypeNotificationCommand = "mobileid.notification.create.v1"
-	// out.<client>: what became of a record on in.<client>.
+)
+
+// The ce_type of each answer on out.<client>, beside TypeStatusChanged: what
+// became of a record of in.<client>.
+const (
 	TypeRequestAccepted = "mobileid.request.accepted.v1"
 	TypeRequestRefused  = "mobileid.request.refused.v1"
 )

@@ -39,7 +39,9 @@ func TestSpendGivesTheBurstThenThePace(t *testing.T) {
 		after time.Duration
 		want  time.Duration
 	}{
-		{0, 0}, {0, 0}, {0, 0},
+		{0, 0},
+		{0, 0},
+		{0, 0},
 		{0, 100 * time.Millisecond},
 		{40 * time.Millisecond, 60 * time.Millisecond},
 		{60 * time.Millisecond, 0},

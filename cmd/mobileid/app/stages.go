@@ -26,7 +26,7 @@ func runStages(ctx context.Context, log *slog.Logger, stages []stage) error {
 		cancel context.CancelFunc
 		done   chan struct{}
 	}
-	ended := make(chan error, 1)
+	ended := make(chan struct{}, 1)
 	var all []running
 	var mu sync.Mutex
 	var errs []error
@@ -49,7 +49,7 @@ func runStages(ctx context.Context, log *slog.Logger, stages []stage) error {
 				}
 				errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
 				select {
-				case ended <- err:
+				case ended <- struct{}{}:
 				default:
 				}
 			})

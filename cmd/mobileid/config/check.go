@@ -44,55 +44,55 @@ func (c *Config) checkEngines(wrong *Mistakes) {
 	checkAddr("http.listen", c.HTTP.Listen, wrong)
 	checkAddr("http.admin", c.HTTP.Admin, wrong)
 	if c.Postgres.DSN.IsZero() {
-		wrong.add("postgres.dsn", "missing; give env:NAME or file:PATH")
+		wrong.addf("postgres.dsn", "missing; give env:NAME or file:PATH")
 	}
 	if c.Postgres.MaxConns < 8 {
-		wrong.add("postgres.max_conns", "at least 8: each hot path holds a connection of its own")
+		wrong.addf("postgres.max_conns", "at least 8: each hot path holds a connection of its own")
 	}
 	checkAddrs("redis.addrs", c.Redis.Addrs, wrong)
 	checkAddrs("kafka.brokers", c.Kafka.Brokers, wrong)
 	if c.Kafka.Partitions < 1 {
-		wrong.add("kafka.partitions", "at least 1")
+		wrong.addf("kafka.partitions", "at least 1")
 	}
 	if c.Kafka.Replication < 1 || c.Kafka.MinInsync < 1 || c.Kafka.MinInsync > c.Kafka.Replication {
-		wrong.add("kafka.min_insync", "from 1 to kafka.replication")
+		wrong.addf("kafka.min_insync", "from 1 to kafka.replication")
 	}
 	if !c.Kafka.LessDurable && (c.Kafka.Replication < 3 || c.Kafka.MinInsync < 2) {
-		wrong.add("kafka.replication", "an accepted request must survive a broker: replication 3 and min_insync 2, or say allow_less_durable: true")
+		wrong.addf("kafka.replication", "an accepted request must survive a broker: replication 3 and min_insync 2, or say allow_less_durable: true")
 	}
 	if (c.Kafka.SASLUser == "") != c.Kafka.SASLPass.IsZero() {
-		wrong.add("kafka.sasl_password", "sasl_user and sasl_password come together")
+		wrong.addf("kafka.sasl_password", "sasl_user and sasl_password come together")
 	}
 }
 
 func (c *Config) checkKeys(wrong *Mistakes) {
 	if len(c.Keys.ID.Reveal()) < 16 {
-		wrong.add("keys.id", "at least 16 bytes")
+		wrong.addf("keys.id", "at least 16 bytes")
 	}
 	if len(c.Keys.Pseudonym.Reveal()) < 16 {
-		wrong.add("keys.pseudonym", "at least 16 bytes")
+		wrong.addf("keys.pseudonym", "at least 16 bytes")
 	}
 	if len(c.Keys.OTP) == 0 {
-		wrong.add("keys.otp", "at least one key")
+		wrong.addf("keys.otp", "at least one key")
 	}
 	for i, k := range c.Keys.OTP {
 		path := fmt.Sprintf("keys.otp[%d]", i)
 		if !word.MatchString(k.ID) {
-			wrong.add(path+".id", "want a short word")
+			wrong.addf(path+".id", "want a short word")
 		}
 		if len(k.Secret.Reveal()) < 16 {
-			wrong.add(path+".secret", "at least 16 bytes")
+			wrong.addf(path+".secret", "at least 16 bytes")
 		}
 	}
 	for path, public := range map[string]string{"keys.bridge_public": c.Keys.BridgePublic, "keys.dlq_public": c.Keys.DLQPublic} {
 		if _, err := mobileid.NewSealer(public, nil); err != nil {
-			wrong.add(path, "%v; `mobileid keys new` makes a pair", err)
+			wrong.addf(path, "%v; `mobileid keys new` makes a pair", err)
 		}
 	}
 	for path, list := range map[string][]Secret{"keys.bridge_private": c.Keys.BridgePrivate, "keys.dlq_private": c.Keys.DLQPrivate} {
 		for i, private := range list {
 			if _, err := mobileid.NewOpener(private.Reveal()); err != nil {
-				wrong.add(fmt.Sprintf("%s[%d]", path, i), "not a base64 X25519 private key; `mobileid keys new` makes a pair")
+				wrong.addf(fmt.Sprintf("%s[%d]", path, i), "not a base64 X25519 private key; `mobileid keys new` makes a pair")
 			}
 		}
 	}
@@ -100,13 +100,13 @@ func (c *Config) checkKeys(wrong *Mistakes) {
 
 func (c *Config) checkAuth(wrong *Mistakes) {
 	if c.Auth.Issuer == "" {
-		wrong.add("auth.issuer", "missing")
+		wrong.addf("auth.issuer", "missing")
 	}
 	if c.Auth.Audience == "" {
-		wrong.add("auth.audience", "missing")
+		wrong.addf("auth.audience", "missing")
 	}
 	if u, err := url.Parse(c.Auth.JWKSURL); err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
-		wrong.add("auth.jwks_url", "want an http(s) URL")
+		wrong.addf("auth.jwks_url", "want an http(s) URL")
 	}
 }
 
@@ -116,14 +116,14 @@ func (c *Config) checkDeadlines(wrong *Mistakes) {
 		"deadlines.code_accept": d.CodeAccept, "deadlines.notice": d.Notice, "deadlines.grace": d.Grace,
 	} {
 		if v < time.Second {
-			wrong.add(path, "at least 1s")
+			wrong.addf(path, "at least 1s")
 		}
 	}
 	// A record must outlive every deadline on its topic.
 	for _, t := range mobileid.Topics() {
 		notices := t.Name == mobileid.TopicNotificationRequests || t.Name == mobileid.TopicSMS("<operator>", mobileid.LaneBulk)
 		if notices && d.Notice >= t.Retention {
-			wrong.add("deadlines.notice", "must be shorter than the retention of %s, %s", t.Name, t.Retention)
+			wrong.addf("deadlines.notice", "must be shorter than the retention of %s, %s", t.Name, t.Retention)
 		}
 	}
 }
@@ -135,16 +135,16 @@ func (c *Config) checkPurposes(wrong *Mistakes) {
 		path := fmt.Sprintf("purposes[%d]", i)
 		checkID(path+".id", p.ID, seen, wrong)
 		if err := catalogue.CheckPurpose(mobileid.Purpose(p)); err != nil {
-			wrong.add(path, "%v", err)
+			wrong.addf(path, "%v", err)
 		}
 		if p.Life < time.Minute || p.Life > time.Hour {
-			wrong.add(path+".life", "from 1m to 1h")
+			wrong.addf(path+".life", "from 1m to 1h")
 		}
 		if p.Digits < 6 {
-			wrong.add(path+".digits", "at least 6")
+			wrong.addf(path+".digits", "at least 6")
 		}
 		if p.Tries < 1 || p.Tries > 10 {
-			wrong.add(path+".tries", "from 1 to 10")
+			wrong.addf(path+".tries", "from 1 to 10")
 		}
 	}
 }
@@ -157,25 +157,25 @@ func (c *Config) checkClients(wrong *Mistakes) {
 		checkID(path+".id", cl.ID, seen, wrong)
 		for _, s := range cl.Scopes {
 			if !slices.Contains(mobileid.Scopes(), mobileid.Scope(s)) {
-				wrong.add(path+".scopes", "unknown scope %q; known: %v", s, mobileid.Scopes())
+				wrong.addf(path+".scopes", "unknown scope %q; known: %v", s, mobileid.Scopes())
 			}
 		}
 		for _, p := range cl.Purposes {
 			if _, ok := purposes[p]; !ok {
-				wrong.add(path+".purposes", "no purpose %q in purposes", p)
+				wrong.addf(path+".purposes", "no purpose %q in purposes", p)
 			}
 		}
 		if d := mobileid.Disclosure(cl.Disclosure); d != mobileid.DisclosureFull && d != mobileid.DisclosureBlind {
-			wrong.add(path+".disclosure", "full or blind")
+			wrong.addf(path+".disclosure", "full or blind")
 		}
 		if m := mobileid.Mode(cl.Mode); m != mobileid.ModeLive && m != mobileid.ModeTest {
-			wrong.add(path+".mode", "live or test")
+			wrong.addf(path+".mode", "live or test")
 		}
 		if cl.Quota.Rate < 1 || cl.Quota.Burst < 1 || cl.Quota.Per < time.Second {
-			wrong.add(path+".quota", "rate and burst at least 1, per at least 1s")
+			wrong.addf(path+".quota", "rate and burst at least 1, per at least 1s")
 		}
 		if cl.Kafka && c.Kafka.ACLs && cl.Principal == "" {
-			wrong.add(path+".principal", "missing: the ACL of in.%s needs to know who writes it", cl.ID)
+			wrong.addf(path+".principal", "missing: the ACL of in.%s needs to know who writes it", cl.ID)
 		}
 	}
 }
@@ -183,34 +183,34 @@ func (c *Config) checkClients(wrong *Mistakes) {
 func (c *Config) checkOperators(wrong *Mistakes) {
 	seen := map[string]bool{}
 	if len(c.Operators) == 0 {
-		wrong.add("operators", "at least one")
+		wrong.addf("operators", "at least one")
 	}
 	for i, o := range c.Operators {
 		path := fmt.Sprintf("operators[%d]", i)
 		checkID(path+".id", o.ID, seen, wrong)
 		checkAddr(path+".addr", o.Addr, wrong)
 		if o.SystemID == "" || len(o.SystemID) > 15 {
-			wrong.add(path+".system_id", "1 to 15 characters (SMPP 3.4, 5.2.1)")
+			wrong.addf(path+".system_id", "1 to 15 characters (SMPP 3.4, 5.2.1)")
 		}
 		if len(o.Password.Reveal()) > 8 {
-			wrong.add(path+".password", "at most 8 characters (SMPP 3.4, 5.2.2)")
+			wrong.addf(path+".password", "at most 8 characters (SMPP 3.4, 5.2.2)")
 		}
 		if o.SourceAddr == "" || len(o.SourceAddr) > 20 {
-			wrong.add(path+".source_addr", "1 to 20 characters (SMPP 3.4, 5.2.8)")
+			wrong.addf(path+".source_addr", "1 to 20 characters (SMPP 3.4, 5.2.8)")
 		}
 		if o.Window < 1 {
-			wrong.add(path+".window", "at least 1")
+			wrong.addf(path+".window", "at least 1")
 		}
 		if o.EnquireLink < time.Second || o.Response < time.Second {
-			wrong.add(path+".response_timeout", "enquire_link and response_timeout at least 1s")
+			wrong.addf(path+".response_timeout", "enquire_link and response_timeout at least 1s")
 		}
 		if _, err := mobileid.ParseMoney(o.Tariff); err != nil {
-			wrong.add(path+".tariff", "want soum with at most two decimals, for example 120.50")
+			wrong.addf(path+".tariff", "want soum with at most two decimals, for example 120.50")
 		}
 	}
 	for i, n := range c.Numbers {
 		if n.Operator != "" && !seen[n.Operator] {
-			wrong.add(fmt.Sprintf("numbers[%d].operator", i), "no operator %q in operators", n.Operator)
+			wrong.addf(fmt.Sprintf("numbers[%d].operator", i), "no operator %q in operators", n.Operator)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func (c *Config) NumberPlan() (mobileid.NumberPlan, Mistakes) {
 			}
 			at, err := time.ParseInLocation(time.DateOnly, text, Tashkent)
 			if err != nil {
-				wrong.add(fmt.Sprintf("numbers[%d].%s", i, key), "want a date, YYYY-MM-DD")
+				wrong.addf(fmt.Sprintf("numbers[%d].%s", i, key), "want a date, YYYY-MM-DD")
 				continue
 			}
 			*out = at
@@ -244,22 +244,22 @@ func (c *Config) NumberPlan() (mobileid.NumberPlan, Mistakes) {
 func checkID(path, id string, seen map[string]bool, wrong *Mistakes) {
 	switch {
 	case !word.MatchString(id):
-		wrong.add(path, "want a word of a-z, 0-9, _ and -, at most 32 characters")
+		wrong.addf(path, "want a word of a-z, 0-9, _ and -, at most 32 characters")
 	case seen[id]:
-		wrong.add(path, "%q stands twice", id)
+		wrong.addf(path, "%q stands twice", id)
 	}
 	seen[id] = true
 }
 
 func checkAddr(path, addr string, wrong *Mistakes) {
 	if _, _, err := net.SplitHostPort(addr); err != nil {
-		wrong.add(path, "want host:port")
+		wrong.addf(path, "want host:port")
 	}
 }
 
 func checkAddrs(path string, addrs []string, wrong *Mistakes) {
 	if len(addrs) == 0 {
-		wrong.add(path, "at least one host:port")
+		wrong.addf(path, "at least one host:port")
 	}
 	for i, a := range addrs {
 		checkAddr(fmt.Sprintf("%s[%d]", path, i), a, wrong)

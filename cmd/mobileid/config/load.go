@@ -21,14 +21,14 @@ import (
 const EnvPrefix = "MOBILEID_"
 
 // Mistakes is every mistake of a file, each with its path.
-type Mistakes []string
+type Mistakes []string //nolint:errname,recvcheck // a list reads as what it holds; only adding changes it
 
 // Error lists the mistakes, one a line.
 func (m Mistakes) Error() string {
 	return "the configuration has " + strconv.Itoa(len(m)) + " mistake(s):\n  " + strings.Join(m, "\n  ")
 }
 
-func (m *Mistakes) add(path, format string, args ...any) {
+func (m *Mistakes) addf(path, format string, args ...any) {
 	*m = append(*m, path+": "+fmt.Sprintf(format, args...))
 }
 
@@ -76,7 +76,7 @@ func overlay(tree map[string]any, environ []string, wrong *Mistakes) {
 			next, isMap := at[k].(map[string]any)
 			if !isMap {
 				if at[k] != nil {
-					wrong.add(name, "%s is not a section", k)
+					wrong.addf(name, "%s is not a section", k)
 				}
 				next = map[string]any{}
 				at[k] = next
@@ -100,16 +100,16 @@ func decode(path string, v any, out reflect.Value, wrong *Mistakes) {
 	if out.Type() == reflect.TypeFor[time.Duration]() {
 		d, err := time.ParseDuration(scalar(v))
 		if err != nil {
-			wrong.add(path, "want a duration, for example 30s")
+			wrong.addf(path, "want a duration, for example 30s")
 			return
 		}
 		out.SetInt(int64(d))
 		return
 	}
 	if reflect.PointerTo(out.Type()).Implements(textUnmarshaler) {
-		err := out.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(scalar(v)))
-		if err != nil {
-			wrong.add(path, "%v", err)
+		text := out.Addr().Interface().(encoding.TextUnmarshaler) //nolint:errcheck,forcetypeassert // asked above
+		if err := text.UnmarshalText([]byte(scalar(v))); err != nil {
+			wrong.addf(path, "%v", err)
 		}
 		return
 	}
@@ -120,7 +120,7 @@ func decode(path string, v any, out reflect.Value, wrong *Mistakes) {
 		decodeList(path, v, out, wrong)
 	default:
 		if err := decodeScalar(v, out); err != nil {
-			wrong.add(path, "%v", err)
+			wrong.addf(path, "%v", err)
 		}
 	}
 }
@@ -128,7 +128,7 @@ func decode(path string, v any, out reflect.Value, wrong *Mistakes) {
 func decodeStruct(path string, v any, out reflect.Value, wrong *Mistakes) {
 	section, ok := v.(map[string]any)
 	if !ok {
-		wrong.add(path, "want a section of keys")
+		wrong.addf(path, "want a section of keys")
 		return
 	}
 	fields := map[string]int{}
@@ -138,7 +138,7 @@ func decodeStruct(path string, v any, out reflect.Value, wrong *Mistakes) {
 	for _, key := range slices.Sorted(maps.Keys(section)) {
 		i, known := fields[key]
 		if !known {
-			wrong.add(join(path, key), "unknown key; known here: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+			wrong.addf(join(path, key), "unknown key; known here: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 			continue
 		}
 		decode(join(path, key), section[key], out.Field(i), wrong)
@@ -152,7 +152,7 @@ func decodeList(path string, v any, out reflect.Value, wrong *Mistakes) {
 	}
 	list, ok := v.([]any)
 	if !ok {
-		wrong.add(path, "want a list")
+		wrong.addf(path, "want a list")
 		return
 	}
 	out.Set(reflect.MakeSlice(out.Type(), len(list), len(list)))

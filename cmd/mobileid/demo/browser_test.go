@@ -64,7 +64,7 @@ func TestAPersonSignsInOnThePage(t *testing.T) {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join("..", "..", "..", file)
 		}
-		if err := os.WriteFile(file, png, 0o644); err != nil { //nolint:gosec // a picture for the README
+		if err := os.WriteFile(file, png, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -84,8 +84,8 @@ type demo struct {
 	outMu sync.Mutex
 }
 
-// say prints a line for the person, with the time since the start.
-func (d *demo) say(format string, args ...any) {
+// sayf prints a line for the person, with the time since the start.
+func (d *demo) sayf(format string, args ...any) {
 	d.outMu.Lock()
 	defer d.outMu.Unlock()
 	fmt.Fprintf(d.opts.Out, "%7.2fs  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
@@ -105,14 +105,14 @@ func (d *demo) start(ctx context.Context) error {
 	if err := d.startWorld(); err != nil {
 		return err
 	}
-	cfg, err := d.configure()
+	cfg, err := d.configure(ctx)
 	if err != nil {
 		return err
 	}
 	if err := d.prepare(ctx, cfg); err != nil {
 		return err
 	}
-	return d.build(cfg)
+	return d.build(ctx, cfg)
 }
 
 func (d *demo) folder() (err error) {
@@ -141,13 +141,13 @@ func (d *demo) startEngines(ctx context.Context) error {
 	wg.Go(func() {
 		d.kafka, errs[1] = engines.StartKafka(kafkaDir)
 		if errs[1] == nil {
-			d.say("Kafka (kfake, in this process) on %s", d.kafka.Brokers()[0])
+			d.sayf("Kafka (kfake, in this process) on %s", d.kafka.Brokers()[0])
 		}
 	})
 	wg.Go(func() {
 		d.redis, errs[2] = engines.StartRedis()
 		if errs[2] == nil {
-			d.say("Redis (miniredis, in this process) on %s", d.redis.Addr())
+			d.sayf("Redis (miniredis, in this process) on %s", d.redis.Addr())
 		}
 	})
 	wg.Wait()
@@ -157,7 +157,7 @@ func (d *demo) startEngines(ctx context.Context) error {
 // postgresSays passes a phase on, and keeps the last, which names the version.
 func (d *demo) postgresSays(line string) {
 	d.postgresVersion, _, _ = strings.Cut(line, " on ")
-	d.say("%s", line)
+	d.sayf("%s", line)
 }
 
 // startWorld starts the simulated operator and the simulated agencies.
@@ -174,7 +174,7 @@ func (d *demo) startWorld() (err error) {
 		return fmt.Errorf("start the simulated operator: %w", err)
 	}
 	d.pdus, d.watched = watchPDUs(d.smsc)
-	d.say("operator (smscsim, SMPP 3.4) on %s", d.smsc.Addr())
+	d.sayf("operator (smscsim, SMPP 3.4) on %s", d.smsc.Addr())
 	secret, err := sandbox.Secret(d.dir, "client")
 	if err != nil {
 		return err
@@ -183,18 +183,18 @@ func (d *demo) startWorld() (err error) {
 	if err != nil {
 		return fmt.Errorf("start the simulated agencies: %w", err)
 	}
-	d.say("agencies (govsim, token issuer) on %s", d.world.URL())
+	d.sayf("agencies (govsim, token issuer) on %s", d.world.URL())
 	return d.failPhones()
 }
 
 // configure writes the configuration file and reads it back.
-func (d *demo) configure() (*config.Config, error) {
+func (d *demo) configure(ctx context.Context) (*config.Config, error) {
 	var err error
-	d.listener, err = listenNear(d.opts.Listen)
+	d.listener, err = listenNear(ctx, d.opts.Listen)
 	if err != nil {
 		return nil, err
 	}
-	admin, err := freePort()
+	admin, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +209,7 @@ func (d *demo) configure() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.say("configuration written to %s", path)
+	d.sayf("configuration written to %s", path)
 	return cfg, nil
 }
 
@@ -225,11 +225,11 @@ func (d *demo) prepare(ctx context.Context, cfg *config.Config) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	d.say("schema current, %d topics, tariff 120.00 soum a message", len(topics))
+	d.sayf("schema current, %d topics, tariff 120.00 soum a message", len(topics))
 	return nil
 }
 
-func (d *demo) build(cfg *config.Config) error {
+func (d *demo) build(ctx context.Context, cfg *config.Config) error {
 	d.pageDone = make(chan struct{})
 	root := &lateHandler{}
 	var err error
@@ -241,7 +241,7 @@ func (d *demo) build(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	err = seed(context.Background(), d.app.Registry(), pseudonyms)
+	err = seed(ctx, d.app.Registry(), pseudonyms)
 	if err != nil {
 		return err
 	}
@@ -265,7 +265,7 @@ func (d *demo) serve(ctx context.Context, done chan error) error {
 	if d.opts.Tour {
 		return d.tour(ctx, url)
 	}
-	d.say("ready: open %s   (Ctrl-C stops everything)", url)
+	d.sayf("ready: open %s   (Ctrl-C stops everything)", url)
 	select {
 	case <-ctx.Done():
 		return nil
@@ -327,18 +327,18 @@ func (d *demo) stop() error {
 }
 
 // listenNear listens on addr, or on the next free port above it.
-func listenNear(addr string) (net.Listener, error) {
+func listenNear(ctx context.Context, addr string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
-	first, err := net.LookupPort("tcp", port)
+	first, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	var l net.Listener
 	for p := first; p < first+50; p++ {
-		l, err = net.Listen("tcp", net.JoinHostPort(host, fmt.Sprint(p)))
+		l, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, fmt.Sprint(p)))
 		if err == nil || first == 0 {
 			return l, err
 		}
@@ -346,8 +346,8 @@ func listenNear(addr string) (net.Listener, error) {
 	return nil, fmt.Errorf("--listen: no free port from %d to %d: %w", first, first+49, err)
 }
 
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

@@ -45,10 +45,10 @@ func (d *demo) tour(ctx context.Context, url string) error {
 		began := time.Now()
 		err := s.do(ctx)
 		if err != nil {
-			d.say("tour %2d/%d  FAILED  %s: %v", i+1, len(steps), s.name, err)
+			d.sayf("tour %2d/%d  FAILED  %s: %v", i+1, len(steps), s.name, err)
 			return fmt.Errorf("tour step %d (%s): %w", i+1, s.name, err)
 		}
-		d.say("tour %2d/%d  ok  %6.0f ms  %s", i+1, len(steps), float64(time.Since(began).Microseconds())/1000, s.name)
+		d.sayf("tour %2d/%d  ok  %6.0f ms  %s", i+1, len(steps), float64(time.Since(began).Microseconds())/1000, s.name)
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (t *tourist) wrongCode(ctx context.Context) error {
 	if t.code == wrong {
 		wrong = "000001"
 	}
-	return t.problem(ctx, http.MethodPost, "/v1/challenges/"+t.id+"/verify", t.newKey(),
+	return t.problem(ctx, "/v1/challenges/"+t.id+"/verify", t.newKey(),
 		fmt.Sprintf(`{"code":%q}`, wrong), http.StatusBadRequest, "code_wrong", "")
 }
 
@@ -219,7 +219,7 @@ func (t *tourist) verify(ctx context.Context) error {
 }
 
 func (t *tourist) usedCode(ctx context.Context) error {
-	return t.problem(ctx, http.MethodPost, "/v1/challenges/"+t.id+"/verify", t.newKey(),
+	return t.problem(ctx, "/v1/challenges/"+t.id+"/verify", t.newKey(),
 		fmt.Sprintf(`{"code":%q}`, t.code), http.StatusConflict, "code_used", "")
 }
 
@@ -234,22 +234,22 @@ func (t *tourist) sameKey(ctx context.Context) error {
 
 func (t *tourist) otherBody(ctx context.Context) error {
 	other := bytes.Replace([]byte(t.body), []byte(`"en"`), []byte(`"ru"`), 1)
-	return t.problem(ctx, http.MethodPost, "/v1/challenges", t.key, string(other),
+	return t.problem(ctx, "/v1/challenges", t.key, string(other),
 		http.StatusUnprocessableEntity, "idempotency_key_reused", "")
 }
 
 func (t *tourist) wrongPINFL(ctx context.Context) error {
-	return t.problem(ctx, http.MethodPost, "/v1/challenges", t.newKey(),
+	return t.problem(ctx, "/v1/challenges", t.newKey(),
 		`{"pinfl":"31210632040245","purpose":"sign_in"}`, http.StatusBadRequest, "pinfl_check_digit", "pinfl")
 }
 
 // problem expects an RFC 9457 answer.
-func (t *tourist) problem(ctx context.Context, method, path, key, body string, status int, code, field string) error {
+func (t *tourist) problem(ctx context.Context, path, key, body string, status int, code, field string) error {
 	var got struct {
 		Code  string `json:"code"`
 		Field string `json:"field"`
 	}
-	err := t.call(ctx, method, path, key, body, status, &got)
+	err := t.call(ctx, http.MethodPost, path, key, body, status, &got)
 	if err == nil && (got.Code != code || (field != "" && got.Field != field)) {
 		err = fmt.Errorf("code %q field %q, want %q %q", got.Code, got.Field, code, field)
 	}

@@ -39,11 +39,14 @@ func (d *demo) pageConfig() page.Config {
 	return page.Config{
 		Addr: d.listener.Addr().String(),
 		Purposes: []page.Choice{
-			{ID: "sign_in", Label: "Sign in"}, {ID: "verify", Label: "Verify"},
-			{ID: "confirm_application", Label: "Confirm an application"}, {ID: "permit_access", Label: "Permit access to data"},
+			{ID: "sign_in", Label: "Sign in"},
+			{ID: "verify", Label: "Verify"},
+			{ID: "confirm_application", Label: "Confirm an application"},
+			{ID: "permit_access", Label: "Permit access to data"},
 		},
 		Locales: []page.Choice{
-			{ID: string(mobileid.LocaleUzLatn), Label: "Oʻzbekcha"}, {ID: string(mobileid.LocaleRu), Label: "Русский"},
+			{ID: string(mobileid.LocaleUzLatn), Label: "Oʻzbekcha"},
+			{ID: string(mobileid.LocaleRu), Label: "Русский"},
 			{ID: string(mobileid.LocaleEn), Label: "English"},
 		},
 		Notice: page.Notice{TextID: noticeText, Slots: map[string]string{"system": noticeSystem}, NowSlot: "at"},

@@ -23,7 +23,8 @@ type task struct {
 	run func()
 }
 
-type tasks []task
+// tasks is a heap by time; container/heap wants both kinds of receiver.
+type tasks []task //nolint:recvcheck // see above
 
 func (t tasks) Len() int { return len(t) }
 func (t tasks) Less(i, j int) bool {
@@ -32,7 +33,7 @@ func (t tasks) Less(i, j int) bool {
 func (t tasks) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
 
 // Push is heap's.
-func (t *tasks) Push(x any) { *t = append(*t, x.(task)) }
+func (t *tasks) Push(x any) { *t = append(*t, x.(task)) } //nolint:errcheck,forcetypeassert // heap gives back what it was given
 
 // Pop is heap's.
 func (t *tasks) Pop() any {
@@ -79,7 +80,7 @@ func (s *schedule) run(ctx context.Context) {
 				s.mu.Unlock()
 				break
 			}
-			next := heap.Pop(&s.tasks).(task)
+			next := heap.Pop(&s.tasks).(task) //nolint:errcheck,forcetypeassert // only tasks are in it
 			s.mu.Unlock()
 			next.run()
 			wait = time.Hour

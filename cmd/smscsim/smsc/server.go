@@ -42,17 +42,19 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", cfg.Addr)
+	ctx, cancel := context.WithCancel(context.Background())
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cfg.Addr)
 	if err != nil {
+		cancel()
 		return nil, errors.Join(fmt.Errorf("listen: %w", err), j.close())
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
 		cfg: cfg, listener: l, journal: j, schedule: newSchedule(), cancel: cancel,
 		sessions: map[*session]struct{}{}, waiting: map[string][]*delivery{}, epoch: time.Now().UnixMilli(),
 	}
 	if cfg.ControlAddr != "" {
-		cl, err := net.Listen("tcp", cfg.ControlAddr)
+		cl, err := lc.Listen(ctx, "tcp", cfg.ControlAddr)
 		if err != nil {
 			cancel()
 			return nil, errors.Join(fmt.Errorf("listen for control: %w", err), l.Close(), j.close())

@@ -223,7 +223,7 @@ func (x *session) submit(f wire.Frame) bool {
 	if cut {
 		return x.cut()
 	}
-	first := false
+	var first bool
 	if !refused {
 		_, first = srv.use(FaultReceiptFirst, dest)
 		srv.plan(x, m, fields, first)

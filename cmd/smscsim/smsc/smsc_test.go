@@ -230,7 +230,7 @@ func TestSessionRules(t *testing.T) {
 	for f.Command != wire.Unbind.Response() {
 		f = c.read()
 	}
-	if _, err := wire.Read(c.br); err != io.EOF {
+	if _, err := wire.Read(c.br); !errors.Is(err, io.EOF) {
 		t.Errorf("after unbind: %v", err)
 	}
 }
@@ -365,7 +365,7 @@ func TestControlAPI(t *testing.T) {
 		return res.StatusCode, string(b)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	req, _ := http.NewRequestWithContext(ctx, "GET", base+"/events", nil)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, base+"/events", nil)
 	live, err := hc.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -56,8 +56,9 @@ type file struct {
 const (
 	// Client is the one relying party of the file.
 	Client = "portal"
-	// Operator is its one operator, and SystemID our account there.
+	// Operator is its one operator.
 	Operator = "beeline"
+	// SystemID is our account at the operator.
 	SystemID = "mobileid"
 
 	configName = "mobileid.yaml"
@@ -99,12 +100,12 @@ func WriteSecrets(dir string) error {
 	return nil
 }
 
-func writeOnce(path string, make func() (string, error)) error {
+func writeOnce(path string, fresh func() (string, error)) error {
 	_, err := os.Stat(path)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	value, err := make()
+	value, err := fresh()
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (s *server) sendCounts(ctx context.Context, st *stream, last Counts, force 
 	defer cancel()
 	c, err := s.deps.Registry.Counts(ctx)
 	if err != nil || (c == last && !force) {
-		return last, nil //nolint:nilerr // told above
+		return last, nil
 	}
 	return c, st.event("counts", countsJSON{
 		Accepted: c.Accepted, Delivered: c.Delivered, Confirmed: c.Confirmed, Charged: c.Charged.String(),
