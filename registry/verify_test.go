@@ -16,12 +16,24 @@ func (e *env) confirmCode(c mobileid.NewChallenge, key byte) (mobileid.Confirmat
 // blocked waits until a session of this database waits for a lock.
 func (e *env) blocked() {
 	e.t.Helper()
+	e.blockedBy(1, nil, "")
+}
+
+// blockedBy waits until n sessions of this database wait for a lock, and fails
+// if done says something first.
+func (e *env) blockedBy(n int, done <-chan error, otherwise string) {
+	e.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		if query[int](e, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) > 0 {
+		if query[int](e, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) >= n {
 			return
 		}
+		select {
+		case <-done:
+			e.t.Fatal(otherwise)
+		default:
+		}
 		if time.Now().After(deadline) {
-			e.t.Fatal("nobody waits for a lock")
+			e.t.Fatalf("fewer than %d sessions wait for a lock", n)
 		}
 	}
 }
@@ -34,6 +46,7 @@ func TestARevocationWaitsForAConfirmationThatIsBeingWritten(t *testing.T) {
 	// the live row, taken here as a stranger would.
 	hold, err := e.pool.Begin(e.ctx())
 	must(t, err)
+	t.Cleanup(func() { _ = hold.Rollback(e.ctx()) }) // a failed test must not wait for itself
 	_, err = hold.Exec(e.ctx(), `select from live_challenges where challenge_id = $1 for update`, c.Request.ID[:])
 	must(t, err)
 	confirmed := make(chan error, 1)
@@ -42,13 +55,7 @@ func TestARevocationWaitsForAConfirmationThatIsBeingWritten(t *testing.T) {
 
 	revoked := make(chan error, 1)
 	go func() { revoked <- e.Revoke(e.ctx(), c.Binding.ID) }()
-	for query[int](e, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) < 2 {
-		select {
-		case <-revoked:
-			t.Fatal("the revocation did not wait for the confirmation")
-		default:
-		}
-	}
+	e.blockedBy(2, revoked, "the revocation did not wait for the confirmation")
 	if have := query[string](e, `select state from bindings where id = $1`, c.Binding.ID); have != "active" {
 		t.Fatalf("binding is %s while a confirmation is being written", have)
 	}
@@ -67,6 +74,7 @@ func TestAConfirmationWaitsForARevocationAndThenIsNone(t *testing.T) {
 	e.issue(c)
 	tx, err := e.pool.Begin(e.ctx())
 	must(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(e.ctx()) })
 	_, err = tx.Exec(e.ctx(), `update bindings set state = 'revoked', version = version + 1 where id = $1`, c.Binding.ID)
 	must(t, err)
 	confirmed := make(chan error, 1)
@@ -89,6 +97,7 @@ func TestAConfirmationWaitsForAnotherEndAndThenIsNone(t *testing.T) {
 	e.issue(c)
 	tx, err := e.pool.Begin(e.ctx())
 	must(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(e.ctx()) })
 	_, err = tx.Exec(e.ctx(), `update challenges set state = 'exhausted', ended_at = now() where id = $1`, c.Request.ID[:])
 	must(t, err)
 	confirmed := make(chan error, 1)
