@@ -203,6 +203,9 @@ func (a *App) readiness() []gateway.Check {
 		{Name: "postgres", Check: a.db.CheckSchema},
 		{Name: "redis", Check: func(ctx context.Context) error { return otp.CheckServer(ctx, a.redis) }},
 	}
+	checks = append(checks, gateway.Check{Name: "kafka", Check: func(ctx context.Context) error {
+		return consumers.Ping(ctx, a.kafka, mobileid.TopicOTPRequests)
+	}})
 	if a.has(RoleBridge) {
 		checks = append(checks, gateway.Check{Name: "smpp", Check: func(context.Context) error {
 			errs := make([]error, len(a.bridges))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -53,11 +54,11 @@ func (a *App) stages() []stage {
 	}
 	for _, b := range a.bridges {
 		for _, lane := range []mobileid.Lane{mobileid.LaneOTP, mobileid.LaneBulk} {
-			lanes = append(lanes, a.group(bridgeGroup(b.Operator(), lane), []string{mobileid.TopicSMS(b.Operator(), lane)}, laneHandler(b)))
+			lanes = append(lanes, a.lane(b, lane))
 		}
 		bridges = append(bridges, part{"bridge " + b.Operator(), b.Run})
 	}
-	telling = append(telling, part{"admin", a.serveAdmin})
+	telling = append(telling, part{"admin", a.serveAdmin}, part{"durability", a.refuseLessDurable})
 	return []stage{intake, deciding, lanes, bridges, telling}
 }
 
@@ -66,6 +67,29 @@ func (a *App) group(name string, topics []string, h consumers.Handler) part {
 		Kafka: a.kafka, Group: name, Topics: topics, Handler: h, DLQ: a.dlq, Log: a.log, Reg: a.reg,
 	})
 	return part{"group " + name, g.Run}
+}
+
+// lane feeds a bridge. A batch is what the window writes within about a
+// second on a slow operator: what Take cannot admit in time comes again.
+func (a *App) lane(b *smpp.Bridge, lane mobileid.Lane) part {
+	name := bridgeGroup(b.Operator(), lane)
+	g := consumers.NewGroup(consumers.GroupConfig{
+		Kafka: a.kafka, Group: name, Topics: []string{mobileid.TopicSMS(b.Operator(), lane)},
+		Handler: laneHandler(b), DLQ: a.dlq, Log: a.log, Reg: a.reg,
+		MaxBatch: min(max(a.window(b.Operator())*5, minLaneBatch), maxLaneBatch),
+	})
+	return part{"group " + name, g.Run}
+}
+
+const minLaneBatch, maxLaneBatch = 20, 500
+
+func (a *App) window(operator string) int {
+	for _, o := range a.cfg.Operators {
+		if o.ID == operator {
+			return o.Window
+		}
+	}
+	return 0
 }
 
 // laneHandler gives ids from a lane to the bridge. When Take returns, the rows
@@ -182,6 +206,7 @@ func (a *App) metricsHandler() http.Handler {
 func (a *App) serveAdmin(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", a.metricsHandler())
+	mux.HandleFunc("GET /readyz", a.adminReady)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
@@ -192,6 +217,16 @@ func (a *App) serveAdmin(ctx context.Context) error {
 	server := gateway.NewServer("", mux)
 	server.WriteTimeout = 2 * time.Minute // a profile takes as long as it was asked to
 	return serve(ctx, server, l, func() {})
+}
+
+// adminReady is /readyz for processes without the gateway role.
+func (a *App) adminReady(w http.ResponseWriter, r *http.Request) {
+	if err := a.Ready(r.Context()); err != nil {
+		a.log.InfoContext(r.Context(), "not ready", "err", err)
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = io.WriteString(w, "ready\n")
 }
 
 // serve serves until ctx ends; then requests that run may end.

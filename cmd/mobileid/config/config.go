@@ -38,6 +38,8 @@ type HTTP struct {
 type Postgres struct {
 	DSN      Secret `yaml:"dsn"`
 	MaxConns int32  `yaml:"max_conns"`
+	// LessDurable lets serve run without a synchronous standby.
+	LessDurable bool `yaml:"allow_less_durable"`
 }
 
 // Redis holds live codes, quotas and idempotency keys.
