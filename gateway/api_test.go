@@ -112,6 +112,7 @@ func refusals() []refusal {
 		{name: "locale", call: body(`{` + p + `,"purpose":"login","locale":"de"}`), status: 400, code: "locale_unknown", field: "locale"},
 		{name: "context hash", call: body(`{` + p + `,"purpose":"login","context_hash":"abc"}`), status: 400, code: "context_hash_format", field: "context_hash"},
 		{name: "client ref", call: body(`{` + p + `,"purpose":"login","client_ref":"a b"}`), status: 400, code: "client_ref_format", field: "client_ref"},
+		{name: "PINFL for a client ref", call: body(`{` + p + `,"purpose":"login","client_ref":"of:31210632040244"}`), status: 400, code: "client_ref_format", field: "client_ref"},
 		{name: "oversized body", call: body(big), status: 413, code: "body_too_large"},
 		{name: "content type", call: with(ask, headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
 		{name: "no key", call: with(ask, keyed("")), status: 400, code: "idempotency_key_missing", field: "Idempotency-Key"},

@@ -169,6 +169,10 @@ func checkClientRef(s string) error {
 			return mobileid.Invalid("client_ref", "client_ref_format", "letters, digits and . _ : - only")
 		}
 	}
+	// It travels and is stored in clear, so what names a person stays outside.
+	if mobileid.HoldsPersonal(s) {
+		return mobileid.Invalid("client_ref", "client_ref_format", "no PINFL and no phone number; a reference of your own")
+	}
 	return nil
 }
 
