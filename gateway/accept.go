@@ -180,6 +180,13 @@ func admissible(client mobileid.Client, scope mobileid.Scope, key string, body [
 	if err := needScope(client, scope); err != nil {
 		return err
 	}
+	// A trial must never reach an operator. Until there is a sandbox for it to
+	// reach instead, refusing is the only way to keep that.
+	if client.Mode == mobileid.ModeTest {
+		return &mobileid.Error{
+			Kind: mobileid.KindForbidden, Code: "test_mode", Message: "this client is in test mode: nothing is sent for it",
+		}
+	}
 	if err := checkKey(key); err != nil {
 		return err
 	}

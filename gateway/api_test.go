@@ -109,6 +109,7 @@ func refusals() []refusal {
 		{name: "purpose unknown", call: body(`{` + p + `,"purpose":"nothing"}`), status: 400, code: "purpose_unknown", field: "purpose"},
 		{name: "purpose too long", call: body(`{` + p + `,"purpose":"` + strings.Repeat("a", 200) + `"}`), status: 400, code: "too_long", field: "purpose"},
 		{name: "purpose of others", call: with(body(`{`+p+`,"purpose":"sign"}`), func(e *edge, c *call) { c.token = e.token("shop") }), status: 403, code: "purpose_forbidden", field: "purpose"},
+		{name: "client in test mode", call: with(body(`{`+p+`,"purpose":"login"}`), func(e *edge, c *call) { c.token = e.token("trial") }), status: 403, code: "test_mode"},
 		{name: "locale", call: body(`{` + p + `,"purpose":"login","locale":"de"}`), status: 400, code: "locale_unknown", field: "locale"},
 		{name: "context hash", call: body(`{` + p + `,"purpose":"login","context_hash":"abc"}`), status: 400, code: "context_hash_format", field: "context_hash"},
 		{name: "client ref", call: body(`{` + p + `,"purpose":"login","client_ref":"a b"}`), status: 400, code: "client_ref_format", field: "client_ref"},

@@ -400,6 +400,7 @@ var testClients = []mobileid.Client{
 		ID: "shop", Scopes: []mobileid.Scope{mobileid.ScopeChallenges}, Purposes: []string{"login"},
 		Disclosure: mobileid.DisclosureBlind,
 	},
+	{ID: "trial", Scopes: mobileid.Scopes(), Purposes: []string{"login"}, Mode: mobileid.ModeTest},
 }
 
 type option func(*Config, *Deps)

@@ -101,6 +101,7 @@ var codeTypes = []problemType{
 	{"pinfl_check_digit", 400, "PINFL check digit is wrong", false, "Most often one digit was mistyped."},
 	{"msisdn_format", 400, "Number is wrong", false, "A number is +998 and nine digits."},
 	{"purpose_unknown", 400, "No such purpose", false, "The purposes of a client are agreed when it is registered."},
+	{"test_mode", 403, "Client in test mode", false, "Its requests never reach an operator, and there is no sandbox yet."},
 	{"purpose_forbidden", 403, "Purpose not allowed", false, "The purpose exists, but not for this client."},
 	{"locale_unknown", 400, "No such locale", false, "The locales are uz-Latn, ru and en."},
 	{"context_hash_format", 400, "context_hash is wrong", false, "64 hexadecimal digits (SHA-256)."},
