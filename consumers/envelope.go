@@ -117,6 +117,8 @@ func decode(m kafka.Message) (mobileid.Event, error) {
 		}
 		*into = string(h.Value)
 	}
+	// It goes on to other topics and the log: a trace, or nothing.
+	e.TraceParent = mobileid.TraceParent(e.TraceParent)
 	switch {
 	case e.ID == "":
 		fail(headerID, "envelope_id", "ce_id is missing")

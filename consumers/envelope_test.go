@@ -57,6 +57,17 @@ func TestEncodeRefusesWhatNobodyCouldRead(t *testing.T) {
 	}
 }
 
+// A header of an outsider goes on to topics that may hold no personal data.
+func TestDecodeKeepsATraceParentOrNothing(t *testing.T) {
+	trace := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for in, want := range map[string]string{trace: trace, "31210632040244": "", trace + "-31210632040244": ""} {
+		e, err := decode(kafka.Message{Headers: headers("ce_id", "1", "ce_type", "t", "traceparent", in), Value: []byte(`{}`)})
+		if err != nil || e.TraceParent != want {
+			t.Errorf("%s: have %q, %v", in, e.TraceParent, err)
+		}
+	}
+}
+
 func TestDecodeRefusesByReason(t *testing.T) {
 	ok := headers("ce_id", "1", "ce_type", "t")
 	tests := []struct {
