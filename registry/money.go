@@ -37,19 +37,22 @@ select account_id = $3 and amount = $4 from credits where source = $1 and seq = 
 
 // SetTariff sets the price of one Message to an operator from a date on, in
 // tiyin. The price of a Message is the one in force when it is queued; an
-// operator without a tariff costs nothing. The same date again with another
-// amount is KindConflict, code "tariff_differs": a price that was in force is
+// operator without a tariff costs nothing. The amount that is in force at that
+// date already is not written again. The same date with another amount is
+// KindConflict, code "tariff_differs": a price that was in force is
 // not rewritten.
 func (db *DB) SetTariff(ctx context.Context, operator string, amount mobileid.Money, from time.Time) error {
 	return db.inTx(ctx, "set tariff", func(tx pgx.Tx) error {
 		var same bool
 		err := tx.QueryRow(ctx, `
-with new as (
-	insert into tariffs (operator, amount, valid_from) values ($1, $2, $3)
-	on conflict (operator, valid_from) do nothing returning amount)
-select amount = $2 from new
-union all
-select amount = $2 from tariffs where operator = $1 and valid_from = $3`, operator, int64(amount), from).Scan(&same)
+with current as (
+	select amount from tariffs where operator = $1 and valid_from <= $3 order by valid_from desc limit 1
+), new as (
+	insert into tariffs (operator, amount, valid_from)
+	select $1, $2, $3 where not exists (select from current where amount = $2)
+	on conflict (operator, valid_from) do nothing returning amount
+)
+select coalesce((select amount from new), (select amount from current)) = $2`, operator, int64(amount), from).Scan(&same)
 		if err == nil && !same {
 			return conflict("tariff_differs", "another amount is in force from that date")
 		}
