@@ -2,6 +2,7 @@ package otp
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -235,9 +236,13 @@ func TestParallelGuessesGetNoMoreThanTheTries(t *testing.T) {
 	issued := issue(t, s, id, 5*time.Minute, tries)
 	results := make(chan mobileid.CodeResult, guessers)
 	var all sync.WaitGroup
-	for range guessers {
+	for n := range guessers {
+		guess := mobileid.NewCode(fmt.Sprintf("%06d", n))
+		if guess.Reveal() == issued.Code.Reveal() {
+			guess = wrong(guess)
+		}
 		all.Go(func() {
-			got, _, err := s.Verify(t.Context(), id, issued.Nonce, wrong(issued.Code))
+			got, _, err := s.Verify(t.Context(), id, issued.Nonce, guess)
 			if err != nil {
 				t.Error(err)
 			}
@@ -253,6 +258,28 @@ func TestParallelGuessesGetNoMoreThanTheTries(t *testing.T) {
 	if count[mobileid.CodeWrong] != tries || count[mobileid.CodeExhausted] != guessers-tries {
 		t.Errorf("compared and refused: %v", count)
 	}
+}
+
+func TestTheRightCodeAtTheSameMomentIsAlwaysRight(t *testing.T) {
+	s, _ := fixture(t)
+	id := challengeID(t, "1")
+	const tries, copies = 3, 40
+	issued := issue(t, s, id, 5*time.Minute, tries)
+	expect(t, s, id, issued.Nonce, wrong(issued.Code), mobileid.CodeWrong, 2)
+	expect(t, s, id, issued.Nonce, wrong(issued.Code), mobileid.CodeWrong, 1)
+	var all sync.WaitGroup
+	for range copies {
+		all.Go(func() {
+			got, left, err := s.Verify(t.Context(), id, issued.Nonce, issued.Code)
+			if err != nil || got != mobileid.CodeRight || left != 1 {
+				t.Errorf("%s with %d left, %v", got, left, err)
+			}
+		})
+	}
+	all.Wait()
+	// The shared try is back, and it is one try only.
+	expect(t, s, id, issued.Nonce, wrong(issued.Code), mobileid.CodeWrong, 0)
+	expect(t, s, id, issued.Nonce, issued.Code, mobileid.CodeExhausted, 0)
 }
 
 func TestCodesAreUniformAndKeepLeadingZeros(t *testing.T) {

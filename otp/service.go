@@ -106,7 +106,8 @@ func newCode(digits int) (mobileid.Code, error) {
 // Verify compares code with the live one that nonce names. left is how many
 // wrong codes may still follow; with CodeExhausted nothing was compared. The
 // right code passes at the last try too. A code whose key has been removed is
-// CodeLost. The error is KindUnavailable "redis_away", within a second; the
+// CodeLost. Calls with the same code at the same moment share one try, so
+// repeating the right code cannot exhaust it. The error is KindUnavailable "redis_away", within a second; the
 // try may have been counted all the same.
 func (s *Service) Verify(
 	ctx context.Context, id mobileid.ID, nonce string, code mobileid.Code,
@@ -114,7 +115,9 @@ func (s *Service) Verify(
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	key := []string{codeKey(id, nonce)}
-	reply, err := takeScript.Run(ctx, s.rdb, key, s.now().UnixMilli()).Slice()
+	presented, _ := s.keys.mac(s.keys.current, id, nonce, code)
+	tag := fmt.Sprintf("%x", presented[:8])
+	reply, err := takeScript.Run(ctx, s.rdb, key, s.now().UnixMilli(), tag).Slice()
 	if err != nil {
 		return "", 0, away(err)
 	}
@@ -129,12 +132,13 @@ func (s *Service) Verify(
 	if !known {
 		return mobileid.CodeLost, 0, nil
 	}
-	if !hmac.Equal(want, []byte(taken.mac)) {
+	right := hmac.Equal(want, []byte(taken.mac))
+	// If this fails the person is short of a try that he may never need, or the
+	// same guess costs nothing the next time: what was compared stays true.
+	_ = comparedScript.Run(ctx, s.rdb, key, tag, right).Err()
+	if !right {
 		return mobileid.CodeWrong, taken.left, nil
 	}
-	// If this fails the person is short of a try that he may never need; the
-	// right code is still right.
-	_ = giveBackScript.Run(ctx, s.rdb, key).Err()
 	return mobileid.CodeRight, taken.left + 1, nil
 }
 
