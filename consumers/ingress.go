@@ -66,7 +66,18 @@ func (h *ingress) HandleUndecodable(ctx context.Context, rec *Record) error {
 	if !ok || rec.Event.ID == "" {
 		return nil
 	}
-	return h.refuse(ctx, client, rec, rec.Err)
+	cause := rec.Err
+	// A value that is no JSON is parked, and refused in the words of the HTTP
+	// edge: its checks stop at such a body before anything is spent.
+	if mobileid.CodeOf(cause) == "envelope_value" {
+		_, err := h.accept(ctx, client, rec)
+		switch mobileid.KindOf(err) {
+		case mobileid.KindInvalid, mobileid.KindForbidden, mobileid.KindTooLarge:
+			cause = err
+		default: // keeps the words of the envelope
+		}
+	}
+	return h.refuse(ctx, client, rec, cause)
 }
 
 func (h *ingress) client(rec *Record) (mobileid.Client, bool) {
