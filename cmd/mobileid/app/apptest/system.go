@@ -44,6 +44,11 @@ type Options struct {
 	// Log gets the program's log as JSON lines; nil means the test's own log at
 	// warnings.
 	Log io.Writer
+	// LogLevel is from where Log is written; zero means info.
+	LogLevel slog.Level
+	// MoreClients are relying parties beside the sandbox's one. TokenOf gives
+	// their tokens.
+	MoreClients []config.Client
 	// ReceiptDelay of the simulated operator; zero means 20 ms.
 	ReceiptDelay time.Duration
 	Window       int
@@ -79,7 +84,7 @@ func Start(t testing.TB, o Options) *System {
 	s := &System{T: t, Env: testenv.New(t), dir: t.TempDir()}
 	s.log = slog.New(slog.NewJSONHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if o.Log != nil {
-		s.log = slog.New(slog.NewJSONHandler(o.Log, nil))
+		s.log = slog.New(slog.NewJSONHandler(o.Log, &slog.HandlerOptions{Level: o.LogLevel}))
 	}
 	must(t, sandbox.WriteSecrets(s.dir))
 	s.startWorld(o)
@@ -110,7 +115,11 @@ func (s *System) startWorld(o Options) {
 	s.T.Cleanup(func() { must(s.T, s.SMSC.Close()) })
 	secret, err := sandbox.Secret(s.dir, "client")
 	must(s.T, err)
-	s.World, err = world.Start(world.Config{Clients: map[string]string{sandbox.Client: secret}, Log: s.log})
+	clients := map[string]string{sandbox.Client: secret}
+	for _, c := range o.MoreClients {
+		clients[c.ID] = secret
+	}
+	s.World, err = world.Start(world.Config{Clients: clients, Log: s.log})
 	must(s.T, err)
 	s.T.Cleanup(func() { must(s.T, s.World.Close()) })
 }
@@ -143,6 +152,12 @@ func (s *System) configure(o Options) {
 	must(s.T, err)
 	s.Config, err = config.Load(s.ConfigFile, nil)
 	must(s.T, err)
+	s.Config.Clients = append(s.Config.Clients, o.MoreClients...)
+	if s.RedisProxy != nil {
+		// A cluster tells its clients to go round the proxy. One node has every
+		// slot, so an ordinary client does as well.
+		s.Config.Redis.Cluster = false
+	}
 	if o.Change != nil {
 		o.Change(s.Config)
 	}
@@ -223,6 +238,12 @@ func (w testWriter) Write(p []byte) (int, error) {
 // Token returns a token of the issuer with the given scopes; none means all.
 func (s *System) Token(scopes ...string) string {
 	s.T.Helper()
+	return s.TokenOf(sandbox.Client, scopes...)
+}
+
+// TokenOf is Token for another client.
+func (s *System) TokenOf(client string, scopes ...string) string {
+	s.T.Helper()
 	if len(scopes) == 0 {
 		scopes = []string{"challenges", "notifications"}
 	}
@@ -232,7 +253,7 @@ func (s *System) Token(scopes ...string) string {
 	req, err := http.NewRequestWithContext(s.T.Context(), http.MethodPost, s.World.TokenURL(), strings.NewReader(form.Encode()))
 	must(s.T, err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(sandbox.Client, secret)
+	req.SetBasicAuth(client, secret)
 	res, err := http.DefaultClient.Do(req)
 	must(s.T, err)
 	defer func() { _ = res.Body.Close() }()
@@ -268,7 +289,7 @@ func (a Answer) JSON(field string) string {
 	if json.Unmarshal(a.Body, &at) != nil {
 		return ""
 	}
-	for _, name := range strings.Split(field, ".") {
+	for name := range strings.SplitSeq(field, ".") {
 		m, ok := at.(map[string]any)
 		if !ok || m[name] == nil {
 			return ""
