@@ -46,6 +46,8 @@ type Options struct {
 	Log io.Writer
 	// LogLevel is from where Log is written; zero means info.
 	LogLevel slog.Level
+	// LogLevel is from where Log is written; zero means info.
+	LogLevel slog.Level
 	// MoreClients are relying parties beside the sandbox's one. TokenOf gives
 	// their tokens.
 	MoreClients []config.Client
