@@ -174,24 +174,34 @@ func (n *generation) commitSoon() {
 	}
 }
 
-// commitLoop commits after each batch and every so often in between, and once
-// more when stop is closed. All partitions go in one request.
+// commitLoop commits a batch as soon as it is done when the last commit is
+// longer ago than every, else together with what the interval still brings,
+// and once more when stop is closed. All partitions go in one request. A
+// commit for each batch was 50 requests a second and group at 100 messages.
 func (n *generation) commitLoop(stop <-chan struct{}, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	paced := false // something was committed in this interval
 	for {
+		wake := n.wake
+		if paced {
+			wake = nil
+		}
 		select {
 		case <-stop:
 			n.commit()
 			return
 		case <-tick.C:
-		case <-n.wake:
+			paced = n.commit()
+		case <-wake:
+			paced = n.commit()
+			tick.Reset(every)
 		}
-		n.commit()
 	}
 }
 
-func (n *generation) commit() {
+// commit reports whether there was anything to commit.
+func (n *generation) commit() bool {
 	offsets := map[string]map[int]int64{}
 	due := map[*tracker]int64{}
 	n.mu.Lock()
@@ -208,7 +218,7 @@ func (n *generation) commit() {
 	}
 	n.mu.Unlock()
 	if len(offsets) == 0 {
-		return
+		return false
 	}
 	outcome := "committed"
 	if err := n.gen.CommitOffsets(offsets); err != nil {
@@ -229,6 +239,7 @@ func (n *generation) commit() {
 		}
 	}
 	n.group.metrics.committed.WithLabelValues(n.group.cfg.Group, outcome).Inc()
+	return true
 }
 
 // topology closes changed when a topic of the group has another number of

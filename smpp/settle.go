@@ -8,6 +8,10 @@ import (
 	"mobileid/internal/mobileid"
 )
 
+// settleEvery is from one batch of outcomes to the next, unless one was full.
+// It is short because what a dead bridge had not stored is in doubt.
+const settleEvery = 10 * time.Millisecond
+
 // settled is an outcome to be stored under the lease it belongs to.
 type settled struct {
 	job     *job // nil for a late answer: nothing is held for it
@@ -52,8 +56,8 @@ func (b *Bridge) settle(j *job) {
 	b.settling.put(settled{job: j, bridge: j.lease.id, outcome: j.outcome})
 }
 
-// settleLoop stores outcomes in batches without lingering, one statement in
-// flight.
+// settleLoop stores outcomes in batches, the first one after a silence at
+// once, one statement in flight.
 func (b *Bridge) settleLoop(ctx context.Context) {
 	for {
 		select {
@@ -66,8 +70,12 @@ func (b *Bridge) settleLoop(ctx context.Context) {
 			if len(batch) == 0 {
 				break
 			}
+			began := b.now()
 			b.storeOutcomes(ctx, batch)
 			b.letGo(batch)
+			if len(batch) < maxBatch {
+				sleep(ctx, settleEvery-b.now().Sub(began))
+			}
 		}
 	}
 }

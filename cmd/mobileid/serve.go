@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +32,7 @@ Any part may be stopped, killed or started in any order.`,
 			return err
 		}
 		log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+		collectSeldom()
 		a, err := app.New(cfg, app.Options{Roles: *roles, Log: log})
 		if err != nil {
 			return usageError{fmt.Errorf("serve: %w", err)}
@@ -38,4 +40,16 @@ Any part may be stopped, killed or started in any order.`,
 		return a.Run(cmd.Context())
 	}
 	return cmd
+}
+
+// gcPercent lets the heap of a server grow to five times what is alive, some
+// ten MB, before it is collected: with Go's own 100 a process at 200 requests
+// a second collects five times a second.
+const gcPercent = 400
+
+// collectSeldom sets it, unless whoever started the process chose.
+func collectSeldom() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 }

@@ -64,6 +64,12 @@ func BenchmarkEndToEnd(b *testing.B) {
 		fmt.Fprintln(os.Stderr, "warm-up, not counted:", err)
 	}
 
+	// The tables were empty a moment ago, and plans made then walk them whole.
+	// Autovacuum would look within a minute; a system in use has long been there.
+	s.exec(b, `analyze`)
+	s.load(b, pacedRate, warmUp/2)
+	_ = s.analyze(b) // new plans
+
 	quiet, err := f.run(b.Context(), floorRate, int(floorFor.Seconds()*floorRate))
 	must(b, err)
 	before := s.usages()
@@ -77,10 +83,13 @@ func BenchmarkEndToEnd(b *testing.B) {
 	must(b, err)
 	after := s.usages()
 	got := s.analyze(b)
-	must(b, got.err())
+	if err := got.err(); err != nil {
+		b.Error(err) // the figures of the others are shown all the same
+	}
 
 	fmt.Print("\n```\n", s.describe(b), "```\n\n")
 	fmt.Printf("Load: %d requests a second for %s, codes and notices in turn, after %s of warm-up.\n\n", pacedRate, paced, warmUp)
+	fmt.Printf("%d requests answered 202 and received by the operator; %d not answered 202, %d not matched.\n\n", len(got.trips), got.refused, got.left)
 	printLatencies(got, quiet, beside)
 	fmt.Printf("\nSeconds of processor and memory during these %s:\n\n", paced)
 	s.printUsages(before, after, len(got.trips))
