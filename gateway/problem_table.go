@@ -139,6 +139,8 @@ var codeTypes = []problemType{
 	{"kafka_away", 503, "Queue is away", true, "Nothing was done; repeat with the same Idempotency-Key."},
 	{"redis_away", 503, "Memory of codes and limits is away", true, "Nothing was done; repeat."},
 	{"postgres_away", 503, "Registry is away", true, "Repeat after `Retry-After` seconds."},
+	{"database_away", 503, "Registry is away", true, "Repeat after `Retry-After` seconds."},
+	{"confirm_busy", 503, "Challenge is changing", true, "Others change the challenge just now. Repeat with the same Idempotency-Key."},
 	{"database_timeout", 503, "Registry is slow", true, "Repeat with the same Idempotency-Key."},
 	{"database_lost", 503, "Registry is away", true, "Repeat with the same Idempotency-Key."},
 	{"issuer_away", 503, "Token issuer is away", true, "The key of the token could not be fetched."},
