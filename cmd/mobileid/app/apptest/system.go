@@ -46,8 +46,6 @@ type Options struct {
 	Log io.Writer
 	// LogLevel is from where Log is written; zero means info.
 	LogLevel slog.Level
-	// LogLevel is from where Log is written; zero means info.
-	LogLevel slog.Level
 	// MoreClients are relying parties beside the sandbox's one. TokenOf gives
 	// their tokens.
 	MoreClients []config.Client
@@ -170,6 +168,31 @@ func (s *System) configure(o Options) {
 // ready. It is stopped with the test, or by Stop.
 func (s *System) Run(roles ...string) {
 	s.T.Helper()
+	a, ended := s.begin(roles)
+	s.Until("the system is ready", func() bool {
+		select {
+		case err := <-ended:
+			ended <- err // for stop
+			s.T.Fatalf("the system ended before it was ready: %v", err)
+		default:
+		}
+		return a.Ready(s.T.Context()) == nil
+	})
+}
+
+// Begin is Run for when an engine is away: it waits only until the gateway
+// answers, which one of the roles must be.
+func (s *System) Begin(roles ...string) {
+	s.T.Helper()
+	s.begin(roles)
+	s.Until("the gateway answers", func() bool {
+		_, err := s.TryAs("", http.MethodGet, "/livez", "", "")
+		return err == nil
+	})
+}
+
+func (s *System) begin(roles []string) (*app.App, chan error) {
+	s.T.Helper()
 	a, err := app.New(s.Config, app.Options{Roles: roles, Log: s.log})
 	must(s.T, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.T.Context()))
@@ -184,7 +207,7 @@ func (s *System) Run(roles ...string) {
 	s.stop = stop
 	s.mu.Unlock()
 	s.T.Cleanup(func() { must(s.T, stop()) })
-	s.Until("the system is ready", func() bool { return a.Ready(ctx) == nil })
+	return a, done
 }
 
 // Stop drains the app started last, as SIGTERM does.
