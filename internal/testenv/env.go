@@ -51,10 +51,29 @@ type Env struct {
 // mainRuns is set by Main: without it nobody would stop the shared server.
 var mainRuns atomic.Bool
 
+// ends is what to do when all tests have run.
+var ends struct {
+	mu   sync.Mutex
+	list []func()
+}
+
+// AtEnd has Main call end when all tests of the package have run, for what
+// they share.
+func AtEnd(end func()) {
+	ends.mu.Lock()
+	defer ends.mu.Unlock()
+	ends.list = append(ends.list, end)
+}
+
 // Main runs the tests of a package and then stops what they shared.
 func Main(m *testing.M) {
 	mainRuns.Store(true)
 	status := m.Run()
+	ends.mu.Lock()
+	for _, end := range ends.list {
+		end()
+	}
+	ends.mu.Unlock()
 	err := stopShared()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
