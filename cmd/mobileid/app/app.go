@@ -237,9 +237,15 @@ func (a *App) Close() {
 func (a *App) Run(ctx context.Context) error {
 	defer a.Close()
 	if err := a.awaitSchema(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // told to stop while it waited: nothing had begun
+		}
 		return err
 	}
 	if err := a.refuseWrongEngines(ctx); err != nil {
+		return err
+	}
+	if _, err := a.refuseLessDurable(ctx); err != nil {
 		return err
 	}
 	a.log.Info("running", "roles", strings.Join(a.opts.Roles, ","))

@@ -10,17 +10,31 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// refuseLessDurable ends the program when an accepted request could be lost
-// with one machine, unless the configuration allows it by name. An engine that
-// is away is asked again: any start order works.
-func (a *App) refuseLessDurable(ctx context.Context) error {
+// refuseLessDurable is an error when an accepted request could be lost with
+// one machine, unless the configuration allows it by name. known = false means
+// that an engine is away and could not be asked.
+func (a *App) refuseLessDurable(ctx context.Context) (known bool, err error) {
+	problems, err := a.durability(ctx)
+	if err != nil {
+		return false, nil //nolint:nilerr // away is not less durable; it is asked again
+	}
+	if len(problems) > 0 {
+		return true, errors.New("an accepted request could be lost with one machine: " + strings.Join(problems, "; ") +
+			" (allow_less_durable: true of that section allows it)")
+	}
+	return true, nil
+}
+
+// watchDurability asks an engine that was away at the start until it answers:
+// any start order works. Nothing is accepted meanwhile, because accepting
+// needs that engine.
+func (a *App) watchDurability(ctx context.Context) error {
 	for {
-		problems, err := a.durability(ctx)
-		switch {
-		case len(problems) > 0:
-			return errors.New("an accepted request could be lost with one machine: " + strings.Join(problems, "; ") +
-				" (allow_less_durable: true of that section allows it)")
-		case err == nil:
+		known, err := a.refuseLessDurable(ctx)
+		if err != nil {
+			return err
+		}
+		if known {
 			<-ctx.Done()
 			return nil
 		}

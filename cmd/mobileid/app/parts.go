@@ -58,7 +58,7 @@ func (a *App) stages() []stage {
 		}
 		bridges = append(bridges, part{"bridge " + b.Operator(), b.Run})
 	}
-	telling = append(telling, part{"admin", a.serveAdmin}, part{"durability", a.refuseLessDurable})
+	telling = append(telling, part{"admin", a.serveAdmin}, part{"durability", a.watchDurability})
 	return []stage{intake, deciding, lanes, bridges, telling}
 }
 
