@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -178,6 +179,9 @@ func (s *System) Run(roles ...string) {
 		}
 		return a.Ready(s.T.Context()) == nil
 	})
+	if slices.Contains(roles, app.RoleGateway) {
+		s.awaitGateway()
+	}
 }
 
 // Begin is Run for when an engine is away: it waits only until the gateway
@@ -185,6 +189,11 @@ func (s *System) Run(roles ...string) {
 func (s *System) Begin(roles ...string) {
 	s.T.Helper()
 	s.begin(roles)
+	s.awaitGateway()
+}
+
+func (s *System) awaitGateway() {
+	s.T.Helper()
 	s.Until("the gateway answers", func() bool {
 		_, err := s.TryAs("", http.MethodGet, "/livez", "", "")
 		return err == nil
