@@ -124,6 +124,7 @@ func (b *birds) went(err error) {
 }
 
 func random(t *testing.T, below int64) int {
+	t.Helper()
 	n, err := rand.Int(rand.Reader, big.NewInt(below))
 	check(t, err)
 	return int(n.Int64())

@@ -38,6 +38,7 @@ type watcher struct {
 }
 
 func watch(t *testing.T, s *apptest.System) *watcher {
+	t.Helper()
 	conn, err := pgx.Connect(t.Context(), s.Env.Postgres())
 	check(t, err)
 	transport := &kafka.Transport{}

@@ -28,14 +28,14 @@ func Program(t testing.TB) string {
 	t.Helper()
 	program.once.Do(func() {
 		var dir string
-		dir, program.err = os.MkdirTemp("", "mobileid-apptest-")
+		dir, program.err = os.MkdirTemp("", "mobileid-apptest-") //nolint:usetesting // outlives the test that is first
 		if program.err != nil {
 			return
 		}
 		testenv.AtEnd(func() { _ = os.RemoveAll(dir) })
 		program.path = filepath.Join(dir, "mobileid")
 		var out []byte
-		out, program.err = exec.Command("go", "build", "-o", program.path, "mobileid/cmd/mobileid").CombinedOutput() //nolint:noctx // outlives the test that is first
+		out, program.err = exec.Command("go", "build", "-o", program.path, "mobileid/cmd/mobileid").CombinedOutput()
 		if program.err != nil {
 			program.err = errors.New(string(out))
 		}
@@ -66,7 +66,7 @@ func (s *System) Child(roles ...string) *Child {
 // StartChild starts mobileid with arguments and further variables.
 func StartChild(t testing.TB, env []string, args ...string) *Child {
 	t.Helper()
-	c := &Child{t: t, cmd: exec.Command(Program(t), args...), done: make(chan struct{})} //nolint:noctx // ended by Kill and Terminate
+	c := &Child{t: t, cmd: exec.Command(Program(t), args...), done: make(chan struct{})}
 	out, err := os.CreateTemp(t.TempDir(), "child-*.log")
 	must(t, err)
 	defer func() { _ = out.Close() }()
