@@ -45,7 +45,10 @@ func TestAnOperatorsRefusalEndsTheChallengeAndIsNotCharged(t *testing.T) {
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			s.Until("its end", func() bool { return s.messageState(ids[i]) == c.message })
-			s.Await(ids[i], c.challenge)
+			s.Until("the challenge's end", func() bool { return s.challengeState(ids[i]) == c.challenge })
+			if got := s.Call(http.MethodGet, "/v1/challenges/"+ids[i], "", "").JSON("state"); got != c.challenge {
+				t.Errorf("the client sees %s", got)
+			}
 			s.Until("its charge", func() bool { return s.charge(ids[i]) == c.charge })
 			if n := len(s.SMS(people[i].Number)); n != 1 {
 				t.Errorf("%d submit_sm, want 1", n)
