@@ -128,11 +128,18 @@ func (q *intake) admitted(items []*item, err error) {
 }
 
 // leave ends a Take whose caller goes away, unless it has just ended; it
-// returns the Take's error.
+// returns the Take's error. What a failed Take brought comes again with the
+// next one, so it must not stay here: while nothing can be admitted nobody
+// else removes it.
 func (q *intake) leave(t *take, err error) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t.finish(err)
+	if t.err != nil {
+		theirs := func(it *item) bool { return it.take == t }
+		q.otp = slices.DeleteFunc(q.otp, theirs)
+		q.bulk = slices.DeleteFunc(q.bulk, theirs)
+	}
 	return t.err
 }
 
