@@ -22,20 +22,21 @@ const usage = `smscsim - a message centre (SMPP 3.4) that delivers to nobody
 usage: smscsim [flags]
 
   --listen ADDR          SMPP, default 127.0.0.1:2775
-  --control ADDR         HTTP control API, default 127.0.0.1:2776, "" = none
+  --control ADDR         HTTP control API, default 127.0.0.1:8775, "" = none
   --system-id NAME       account that may bind, default mobileid
   --receipt-delay D      from submit_sm to its delivery receipt, default 1s
   --enquire-link D       enquire_link after this silence, default 30s, 0 = never
   --log FILE             append every submit_sm as a JSON line (texts in clear)
+  --state FILE           keep owed receipts, and send them after a restart
   --quiet                no log of binds on standard error
 
 The password is read from SMSCSIM_PASSWORD; without it, it is "secret".
 
 Try it:
   smscsim &
-  curl -s http://127.0.0.1:2776/messages
-  curl -s -d '{"kind":"status","count":3,"status":88}' http://127.0.0.1:2776/faults
-  curl -sN http://127.0.0.1:2776/events
+  curl -s http://127.0.0.1:8775/messages
+  curl -s -d '{"kind":"status","count":3,"status":88}' http://127.0.0.1:8775/faults
+  curl -sN http://127.0.0.1:8775/events
 
 `
 
@@ -56,11 +57,12 @@ func run(ctx context.Context, args []string, password string, out, errOut io.Wri
 	fs.SetOutput(errOut)
 	fs.Usage = func() { _, _ = io.WriteString(errOut, usage+smsc.Help) }
 	listen := fs.String("listen", "127.0.0.1:2775", "")
-	control := fs.String("control", "127.0.0.1:2776", "")
+	control := fs.String("control", "127.0.0.1:8775", "")
 	systemID := fs.String("system-id", "mobileid", "")
 	delay := fs.Duration("receipt-delay", time.Second, "")
 	enquire := fs.Duration("enquire-link", 30*time.Second, "")
 	logFile := fs.String("log", "", "")
+	state := fs.String("state", "", "")
 	quiet := fs.Bool("quiet", false, "")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -81,7 +83,7 @@ func run(ctx context.Context, args []string, password string, out, errOut io.Wri
 	}
 	s, err := smsc.Start(smsc.Config{
 		Addr: *listen, ControlAddr: *control, Accounts: map[string]string{*systemID: password},
-		ReceiptDelay: *delay, Enquire: *enquire, LogFile: *logFile, Log: log,
+		ReceiptDelay: *delay, Enquire: *enquire, LogFile: *logFile, StateFile: *state, Log: log,
 	})
 	if err != nil {
 		_, _ = fmt.Fprintln(errOut, "smscsim:", err)

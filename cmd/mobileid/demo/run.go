@@ -169,6 +169,8 @@ func (d *demo) startWorld() (err error) {
 	d.smsc, err = smsc.Start(smsc.Config{
 		Addr: "127.0.0.1:0", Accounts: map[string]string{sandbox.SystemID: password},
 		ReceiptDelay: 700 * time.Millisecond, Log: d.opts.Log,
+		// An operator does not forget the receipts it owes when we are killed.
+		StateFile: filepath.Join(d.dir, "operator-receipts.jsonl"),
 	})
 	if err != nil {
 		return fmt.Errorf("start the simulated operator: %w", err)

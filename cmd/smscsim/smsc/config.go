@@ -18,6 +18,7 @@ type Config struct {
 	Enquire       time.Duration // enquire_link to each bind after this silence; 0 = never
 	MaxMessages   int           // 100,000: older submits leave the log in memory
 	LogFile       string        // every submit as a JSON line; "" = none
+	StateFile     string        // receipts still owed, so that a restart sends them; "" = forgotten
 	Log           *slog.Logger  // of binds and faults; texts are not in it
 }
 

@@ -51,6 +51,7 @@ func (s *Server) plan(x *session, m *stored, f wire.Fields, first bool) {
 		source:  f.Text(pdufield.SourceAddr), prefer: x,
 		text: quote(decodeText(f.Byte(pdufield.DataCoding), payload)),
 	}
+	s.receipts.owe(d, m.at.Add(s.cfg.ReceiptDelay))
 	if first {
 		s.deliver(d)
 		return
@@ -130,7 +131,9 @@ func (x *session) acknowledged(f wire.Frame) {
 	x.server.events.publish(Event{At: time.Now(), Kind: EventReceiptAck, Account: told.Account, Receipt: &told})
 	if f.Status != wire.StatusOK {
 		x.server.again(d)
+		return
 	}
+	x.server.receipts.paid(d.receipt.MessageID)
 }
 
 // again sends a receipt that was not acknowledged a while later.

@@ -22,6 +22,7 @@ type Server struct {
 	journal  *journal
 	events   hub
 	schedule *schedule
+	receipts *ledgerOfReceipts
 	cancel   context.CancelFunc
 	owners   sync.WaitGroup
 	epoch    int64 // makes message ids differ between runs
@@ -42,22 +43,26 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	receipts, owed, err := openReceipts(cfg.StateFile)
+	if err != nil {
+		return nil, errors.Join(err, j.close())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", cfg.Addr)
 	if err != nil {
 		cancel()
-		return nil, errors.Join(fmt.Errorf("listen: %w", err), j.close())
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), j.close(), receipts.close())
 	}
 	s := &Server{
-		cfg: cfg, listener: l, journal: j, schedule: newSchedule(), cancel: cancel,
+		cfg: cfg, listener: l, journal: j, receipts: receipts, schedule: newSchedule(), cancel: cancel,
 		sessions: map[*session]struct{}{}, waiting: map[string][]*delivery{}, epoch: time.Now().UnixMilli(),
 	}
 	if cfg.ControlAddr != "" {
 		cl, err := lc.Listen(ctx, "tcp", cfg.ControlAddr)
 		if err != nil {
 			cancel()
-			return nil, errors.Join(fmt.Errorf("listen for control: %w", err), l.Close(), j.close())
+			return nil, errors.Join(fmt.Errorf("listen for control: %w", err), l.Close(), j.close(), receipts.close())
 		}
 		s.ctlAddr = cl.Addr().String()
 		s.control = &http.Server{
@@ -65,6 +70,13 @@ func Start(cfg Config) (*Server, error) {
 			BaseContext: func(net.Listener) context.Context { return ctx },
 		}
 		s.owners.Go(func() { _ = s.control.Serve(cl) })
+	}
+	for _, d := range owed {
+		s.schedule.at(d.Due, func() {
+			s.deliver(&delivery{
+				receipt: Receipt{Account: d.Account, MessageID: d.MessageID, Dest: d.Dest, State: d.State}, source: d.Source,
+			})
+		})
 	}
 	s.owners.Go(func() { s.accept(ctx) })
 	s.owners.Go(func() { s.schedule.run(ctx) })
@@ -106,7 +118,7 @@ func (s *Server) Close() error {
 		}
 	}
 	s.owners.Wait()
-	return errors.Join(append(errs, s.journal.close())...)
+	return errors.Join(append(errs, s.journal.close(), s.receipts.close())...)
 }
 
 // Received returns the submits that are kept, oldest first.

@@ -195,6 +195,70 @@ func TestReceiptWaitsForABind(t *testing.T) {
 	}
 }
 
+func TestAReceiptIsOwedOverARestartUntilItIsAcknowledged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "receipts.jsonl")
+	first := start(t, Config{StateFile: file, ReceiptDelay: time.Hour})
+	c := dial(t, first)
+	if st := c.bind(wire.BindTransceiver, "pw"); st != 0 {
+		t.Fatal(st)
+	}
+	c.write(submit(1, nil))
+	c.read()
+	// A kill cuts the last line; the debts before it count.
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = f.WriteString(`{"message_id":"cut`)
+	_ = f.Close()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	id := first.Received()[0].MessageID
+	dueNow(t, file)
+
+	second := start(t, Config{StateFile: file})
+	c = dial(t, second)
+	if st := c.bind(wire.BindTransceiver, "pw"); st != 0 {
+		t.Fatal(st)
+	}
+	got := c.read()
+	if got.Command != wire.DeliverSM || !bytes.Contains(got.Raw, []byte(id)) {
+		t.Fatalf("%+v", got)
+	}
+	events, cancel := second.Subscribe()
+	defer cancel()
+	c.write(wire.AppendCString(nil, wire.DeliverSM.Response(), 0, got.Sequence, ""))
+	for e := range events {
+		if e.Kind == EventReceiptAck {
+			break
+		}
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if owed, err := readDebts(file); err != nil || len(owed) != 0 {
+		t.Errorf("after the acknowledgement: %v %v", owed, err)
+	}
+}
+
+// dueNow rewrites every debt of the file as due.
+func dueNow(t *testing.T, file string) {
+	t.Helper()
+	owed, err := readDebts(file)
+	if err != nil || len(owed) != 1 {
+		t.Fatalf("owed %v, %v", owed, err)
+	}
+	owed[0].Due = time.Now()
+	line, err := json.Marshal(owed[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(line, '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestBindsAreRefused(t *testing.T) {
 	s := start(t, Config{})
 	if st := dial(t, s).bind(wire.BindTransceiver, "bad"); st != wire.StatusBadPassword {
