@@ -216,7 +216,7 @@ func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mo
 	if a.find != nil {
 		stored, storedHash, found, err := a.find.Find(ctx, client.ID, part)
 		if err != nil {
-			return got, "", redisAway(err)
+			return got, "", err
 		}
 		if found {
 			got, err = a.known(client, kind, stored, storedHash, hash)
@@ -225,7 +225,7 @@ func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mo
 	}
 	after, err := a.deps.Quotas.Spend(ctx, client)
 	if err != nil {
-		return got, "", redisAway(err)
+		return got, "", err
 	}
 	if after > 0 {
 		return got, "", &mobileid.Error{
@@ -237,7 +237,7 @@ func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mo
 	fresh := a.deps.IDKey.Make(kind, client.ID, key, a.deps.Now())
 	stored, storedHash, err := a.deps.Keys.Claim(ctx, client.ID, part, fresh, hash)
 	if err != nil {
-		return got, "", redisAway(err)
+		return got, "", err
 	}
 	if stored == fresh && storedHash == hash {
 		return mobileid.Accepted{ID: fresh, At: fresh.Time()}, hash, nil
@@ -295,15 +295,6 @@ func (a *Accepter) publish(ctx context.Context, topic, eventType string, person 
 			Message: "perhaps the request was taken: repeat it with the same Idempotency-Key",
 		}
 	}
-}
-
-// redisAway makes an error that is not ours a refusal that may be repeated:
-// without the memory of keys and limits nothing is accepted.
-func redisAway(err error) error {
-	if _, ok := errors.AsType[*mobileid.Error](err); ok {
-		return err
-	}
-	return mobileid.Unavailable("redis_away", time.Second, err)
 }
 
 // needScope refuses a client without the right; the code names what is missing.

@@ -63,12 +63,15 @@ func aMessage(query string) func(e *edge) call {
 
 func refusals() []refusal {
 	noToken := func(_ *edge, c *call) { c.token = "" }
-	away := func(e *edge) { e.registry.err = errors.New("dial tcp: connection refused") }
+	away := func(e *edge) { e.registry.err = mobileid.Unavailable("database_away", time.Second, nil) }
 	kafkaGone := func(e *edge) { e.kafka.err = mobileid.Unavailable("kafka_write", 0, errors.New("no leader")) }
-	redisGone := func(e *edge) { e.keys.err = errors.New("dial tcp: connection refused") }
+	redisGone := func(e *edge) { e.keys.err = mobileid.Unavailable("redis_away", time.Second, nil) }
 	poor := func(e *edge) { e.quotas.after = 1500 * time.Millisecond }
 	broken := func(e *edge) {
 		e.registry.err = &mobileid.Error{Kind: mobileid.KindInternal, Code: "x", Message: goodPINFL}
+	}
+	registrySays := func(kind mobileid.Kind, code string) func(*edge) {
+		return func(e *edge) { e.registry.err = &mobileid.Error{Kind: kind, Code: code, Message: "said by the registry"} }
 	}
 	keyed := func(key string) func(*edge, *call) { return func(_ *edge, c *call) { c.key = key } }
 	headed := func(k, v string) func(*edge, *call) {
@@ -140,7 +143,7 @@ func refusals() []refusal {
 		{name: "Kafka away", set: kafkaGone, call: ask, status: 503, code: "kafka_away", header: map[string]string{"Retry-After": "1"}},
 		{name: "Kafka lies", set: func(e *edge) { e.kafka.err = errors.New("timed out") }, call: ask, status: 503, code: "outcome_unknown", header: map[string]string{"Retry-After": "1"}},
 		{name: "Redis away", set: redisGone, call: ask, status: 503, code: "redis_away", header: map[string]string{"Retry-After": "1"}},
-		{name: "limits away", set: func(e *edge) { e.quotas.err = errors.New("gone") }, call: ask, status: 503, code: "redis_away"},
+		{name: "limits away", set: func(e *edge) { e.quotas.err = mobileid.Unavailable("redis_away", time.Second, nil) }, call: ask, status: 503, code: "redis_away"},
 		{name: "foreign id under the key", set: func(e *edge) {
 			part := e.idKey.KeyPart("oneid", "k")
 			e.keys.m[part] = claim{mobileid.ID{}, "h"}
@@ -182,8 +185,14 @@ func refusals() []refusal {
 		{name: "fenced", set: func(e *edge) {
 			e.registry.confirm = &mobileid.Error{Kind: mobileid.KindConflict, Code: "fenced", Message: "the binding changed"}
 		}, call: verifying("pending", verifyBody("123456")), status: 409, code: "fenced"},
-		{name: "verify, codes away", set: func(e *edge) { e.codes.err = errors.New("gone") }, call: verifying("pending", verifyBody("123456")), status: 503, code: "redis_away", header: map[string]string{"Retry-After": "1"}},
-		{name: "verify, registry away", set: away, call: verifying("pending", verifyBody("123456")), status: 503, code: "postgres_away"},
+		{name: "verify, codes away", set: func(e *edge) { e.codes.err = mobileid.Unavailable("redis_away", time.Second, nil) }, call: verifying("pending", verifyBody("123456")), status: 503, code: "redis_away", header: map[string]string{"Retry-After": "1"}},
+		{name: "verify, registry away", set: away, call: verifying("pending", verifyBody("123456")), status: 503, code: "database_away"},
+		{name: "verify, registry slow", set: registrySays(mobileid.KindUnknown, "database_timeout"), call: verifying("pending", verifyBody("123456")), status: 503, code: "database_timeout", header: map[string]string{"Retry-After": "1"}},
+		{name: "verify, registry lost", set: registrySays(mobileid.KindUnknown, "database_lost"), call: verifying("pending", verifyBody("123456")), status: 503, code: "database_lost", header: map[string]string{"Retry-After": "1"}},
+		{name: "verify, registry refuses", set: registrySays(mobileid.KindInvalid, "registry_refused"), call: verifying("pending", verifyBody("123456")), status: 400, code: "registry_refused"},
+		{name: "verify, challenge busy", set: func(e *edge) {
+			e.registry.confirm = mobileid.Unavailable("confirm_busy", time.Second, nil)
+		}, call: verifying("pending", verifyBody("123456")), status: 503, code: "confirm_busy", header: map[string]string{"Retry-After": "1"}},
 		{name: "verify, registry broken", set: broken, call: verifying("pending", verifyBody("123456")), status: 500, code: "internal"},
 		{name: "verify a made-up id", call: post("/v1/challenges/ch_"+strings.Repeat("0", 39)+"/verify", verifyBody("123456")), status: 404, code: "not_found"},
 
@@ -197,7 +206,7 @@ func refusals() []refusal {
 		{name: "timeout too long", call: reading("pending", "?timeoutMs=30001"), status: 400, code: "timeout_format", field: "timeoutMs"},
 		{name: "after not a number", call: reading("pending", "?after=-1"), status: 400, code: "after_format", field: "after"},
 		{name: "too many polls", set: func(e *edge) { e.g.polls.max = 0 }, call: reading("pending", "?timeoutMs=1"), status: 429, code: "waiters_exceeded"},
-		{name: "registry away", set: away, call: reading("pending", ""), status: 503, code: "postgres_away", header: map[string]string{"Retry-After": "1"}},
+		{name: "registry away", set: away, call: reading("pending", ""), status: 503, code: "database_away", header: map[string]string{"Retry-After": "1"}},
 		{name: "registry broken", set: broken, call: reading("pending", ""), status: 500, code: "internal"},
 		{name: "message: challenge's id", call: func(e *edge) call {
 			return call{method: "GET", path: "/v1/messages/" + e.stored("oneid", "pending").String(), token: e.token("oneid")}
@@ -206,7 +215,7 @@ func refusals() []refusal {
 		{name: "message without scope", call: with(aMessage(""), scoped("")), status: 403, code: "scope_missing"},
 		{name: "message timeout", call: aMessage("?timeoutMs=x"), status: 400, code: "timeout_format", field: "timeoutMs"},
 		{name: "message polls", set: func(e *edge) { e.g.polls.max = 0 }, call: aMessage("?timeoutMs=1"), status: 429, code: "waiters_exceeded"},
-		{name: "message registry away", set: away, call: aMessage(""), status: 503, code: "postgres_away"},
+		{name: "message registry away", set: away, call: aMessage(""), status: 503, code: "database_away"},
 		{name: "message registry broken", set: broken, call: aMessage(""), status: 500, code: "internal"},
 
 		{name: "no such path", call: func(*edge) call { return call{method: "GET", path: "/v1/nothing"} }, status: 404, code: "not_found"},

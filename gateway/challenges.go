@@ -94,7 +94,7 @@ func (g *Gateway) readChallenge(ctx context.Context, client mobileid.Client, id 
 		return g.unseenChallenge(id), nil
 	}
 	if err != nil {
-		return challengeBody{}, registryAway(err)
+		return challengeBody{}, err
 	}
 	body := challengeBody{
 		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),

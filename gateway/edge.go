@@ -258,12 +258,4 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// registryAway makes an error of the registry that is not ours a "try again".
-func registryAway(err error) error {
-	if _, ok := errors.AsType[*mobileid.Error](err); err == nil || ok {
-		return err
-	}
-	return mobileid.Unavailable("postgres_away", time.Second, err)
-}
-
 func isNotFound(err error) bool { return err != nil && mobileid.KindOf(err) == mobileid.KindNotFound }

@@ -45,7 +45,7 @@ func (g *Gateway) readMessage(ctx context.Context, client mobileid.Client, id mo
 		return messageBody{ID: id, State: messageAccepted}, nil
 	}
 	if err != nil {
-		return messageBody{}, registryAway(err)
+		return messageBody{}, err
 	}
 	body := messageBody{
 		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),

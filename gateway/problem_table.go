@@ -138,11 +138,13 @@ var codeTypes = []problemType{
 
 	{"kafka_away", 503, "Queue is away", true, "Nothing was done; repeat with the same Idempotency-Key."},
 	{"redis_away", 503, "Memory of codes and limits is away", true, "Nothing was done; repeat."},
-	{"postgres_away", 503, "Registry is away", true, "Repeat after `Retry-After` seconds."},
-	{"database_away", 503, "Registry is away", true, "Repeat after `Retry-After` seconds."},
+	// What registry says itself: these are its codes.
+	{"database_away", 503, "Registry is away", true, "Nothing was done; repeat after `Retry-After` seconds."},
+	{"database_timeout", 503, "Registry is slow", true, "Perhaps it was done. Repeat with the same Idempotency-Key."},
+	{"database_lost", 503, "Connection to the registry was lost", true, "Perhaps it was done. Repeat with the same Idempotency-Key."},
 	{"confirm_busy", 503, "Challenge is changing", true, "Others change the challenge just now. Repeat with the same Idempotency-Key."},
-	{"database_timeout", 503, "Registry is slow", true, "Repeat with the same Idempotency-Key."},
-	{"database_lost", 503, "Registry is away", true, "Repeat with the same Idempotency-Key."},
+	{"registry_refused", 400, "Registry refuses a value", false, "The registry's own rules refuse a value of this request."},
+
 	{"issuer_away", 503, "Token issuer is away", true, "The key of the token could not be fetched."},
 	{
 		"outcome_unknown", 503, "Outcome unknown", true,

@@ -58,7 +58,7 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 		if mobileid.KindOf(err) == mobileid.KindNotFound {
 			return none, g.unseen(id)
 		}
-		return none, registryAway(err)
+		return none, err
 	}
 	blind := client.Disclosure != mobileid.DisclosureFull
 	switch {
@@ -82,7 +82,7 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 	}
 	result, left, err := g.deps.Codes.Verify(ctx, id, live.Nonce, req.Code)
 	if err != nil {
-		return none, redisAway(err)
+		return none, err
 	}
 	switch result {
 	case mobileid.CodeRight:
@@ -134,20 +134,20 @@ func (g *Gateway) confirm(ctx context.Context, client mobileid.Client, id mobile
 	case blind && (code == "fenced" || code == endedCode(mobileid.ChallengeFenced)):
 		return done, ended(mobileid.ChallengeExpired)
 	}
-	return done, registryAway(err)
+	return done, err
 }
 
 // wrong counts the try for good; the last one ends the challenge.
 func (g *Gateway) wrong(ctx context.Context, live mobileid.LiveChallenge, left int) error {
 	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID)
 	if err != nil {
-		return registryAway(err)
+		return err
 	}
 	// Two counters, one of which forgets: the lower answer is the true one.
 	left = max(0, min(left, live.Tries-used))
 	if left == 0 {
 		if err := g.deps.Registry.EndChallenge(ctx, live.ID, mobileid.ChallengeExhausted, "wrong_codes"); err != nil {
-			return registryAway(err)
+			return err
 		}
 	}
 	return wrongWith(left)
@@ -166,7 +166,7 @@ func (g *Gateway) end(ctx context.Context, id mobileid.ID, state mobileid.Challe
 		reason = "code_store_lost"
 	}
 	if err := g.deps.Registry.EndChallenge(ctx, id, state, reason); err != nil {
-		return registryAway(err)
+		return err
 	}
 	return ended(state)
 }
@@ -179,7 +179,7 @@ func (g *Gateway) decoy(ctx context.Context, live mobileid.LiveChallenge) error 
 	}
 	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID)
 	if err != nil {
-		return registryAway(err)
+		return err
 	}
 	if used > live.Tries {
 		return ended(mobileid.ChallengeExhausted)

@@ -24,7 +24,7 @@ func TestSameVerifyGivesTheSameConfirmationEvenWithoutRedis(t *testing.T) {
 	if status != 200 || first.State != mobileid.ChallengeConfirmed || first.Purpose != "login" {
 		t.Fatalf("%d %+v", status, first)
 	}
-	e.codes.err = errors.New("gone")
+	e.codes.err = mobileid.Unavailable("redis_away", time.Second, nil)
 	if status, _, again := e.verify("oneid", id, "v1", "123456"); status != 200 || again != first {
 		t.Errorf("%d %+v, want %+v", status, again, first)
 	}

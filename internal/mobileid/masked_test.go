@@ -224,7 +224,7 @@ func TestPersonalValuesCompareAndComeBack(t *testing.T) {
 
 func TestErrorKeepsItsCauseToItself(t *testing.T) {
 	cause := errors.New("Key (pinfl)=(" + canaryPINFL + ") already exists")
-	err := fmt.Errorf("queue: %w", Unavailable("postgres_away", 0, cause))
+	err := fmt.Errorf("queue: %w", Unavailable("database_away", 0, cause))
 	var out bytes.Buffer
 	slog.New(slog.NewJSONHandler(&out, nil)).Error("failed", "err", err)
 	var e *Error
@@ -239,7 +239,7 @@ func TestErrorKeepsItsCauseToItself(t *testing.T) {
 	if leak := leaks(err.Error() + out.String() + string(encoded) + fmt.Sprintf("%+v %#v", e, e)); leak != "" {
 		t.Errorf("the cause shows: %s", leak)
 	}
-	if !errors.Is(err, cause) || KindOf(err) != KindUnavailable || CodeOf(err) != "postgres_away" {
+	if !errors.Is(err, cause) || KindOf(err) != KindUnavailable || CodeOf(err) != "database_away" {
 		t.Errorf("kind %s, code %s", KindOf(err), CodeOf(err))
 	}
 	if KindOf(cause) != KindInternal || CodeOf(cause) != "internal" {

@@ -25,7 +25,7 @@ func TestEventsPrintWithoutTheirValue(t *testing.T) {
 func TestASafeCauseIsLoggedAndNoOther(t *testing.T) {
 	logged := func(cause error) string {
 		var log bytes.Buffer
-		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "err", Unavailable("postgres_away", time.Second, cause))
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "err", Unavailable("database_away", time.Second, cause))
 		return log.String()
 	}
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
