@@ -196,8 +196,9 @@ func (d *demoClient) ended(id string) bool {
 	return false
 }
 
-// age lets the days pass that a notice waits whose receipt died with the
-// simulated operator.
+// age lets the minutes pass that a notice waits which was written and not
+// answered when the bridge died: nothing tells its receipt from another's, so
+// it is not sent again and ends unconfirmed.
 func (d *demoClient) age(data string) {
 	dsn, err := os.ReadFile(filepath.Join(data, "secrets", "dsn"))
 	check(d.t, err)
@@ -211,6 +212,6 @@ select count(*) from messages where ended_at is null and lane = 'bulk' and state
 		return left == 0
 	})
 	_, err = conn.Exec(d.t.Context(), `
-update messages set deadline = now() - interval '2 hours' where ended_at is null and lane = 'bulk'`)
+update messages set deadline = now() - interval '2 hours' where state = 'in_doubt' and lane = 'bulk'`)
 	check(d.t, err)
 }

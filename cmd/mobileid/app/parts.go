@@ -148,7 +148,9 @@ func (a *App) bridgeSealer() *mobileid.Sealer {
 }
 
 func (a *App) sweep(ctx context.Context) error {
-	return registry.NewSweeper(a.db, registry.SweepConfig{Grace: a.cfg.Deadlines.Grace}, a.publisher, a.codes).Run(ctx)
+	return registry.NewSweeper(a.db, registry.SweepConfig{
+		Grace: a.cfg.Deadlines.Grace, ReceiptWait: a.cfg.Deadlines.Receipt,
+	}, a.publisher, a.codes).Run(ctx)
 }
 
 func (a *App) relay(ctx context.Context) error {

@@ -18,7 +18,7 @@ func Defaults() Config {
 		HTTP:      HTTP{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090"},
 		Postgres:  Postgres{MaxConns: 20},
 		Kafka:     Kafka{Partitions: 12, Replication: 3, MinInsync: 2, ACLs: true},
-		Deadlines: Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Grace: 10 * time.Second},
+		Deadlines: Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Receipt: time.Hour, Grace: 10 * time.Second},
 	}
 }
 
@@ -113,7 +113,8 @@ func (c *Config) checkAuth(wrong *Mistakes) {
 func (c *Config) checkDeadlines(wrong *Mistakes) {
 	d := c.Deadlines
 	for path, v := range map[string]time.Duration{
-		"deadlines.code_accept": d.CodeAccept, "deadlines.notice": d.Notice, "deadlines.grace": d.Grace,
+		"deadlines.code_accept": d.CodeAccept, "deadlines.notice": d.Notice, "deadlines.receipt": d.Receipt,
+		"deadlines.grace": d.Grace,
 	} {
 		if v < time.Second {
 			wrong.addf(path, "at least 1s")

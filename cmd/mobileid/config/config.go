@@ -91,6 +91,7 @@ type Auth struct {
 type Deadlines struct {
 	CodeAccept time.Duration `yaml:"code_accept"` // a code asked for is issued within this, or expires
 	Notice     time.Duration `yaml:"notice"`      // a notice reaches the operator within this, or expires
+	Receipt    time.Duration `yaml:"receipt"`     // how long after its deadline a Message waits for its receipt
 	Grace      time.Duration `yaml:"grace"`       // how much later than its deadline a request surely has ended
 }
 
