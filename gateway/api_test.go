@@ -71,7 +71,9 @@ func refusals() []refusal {
 		e.registry.err = &mobileid.Error{Kind: mobileid.KindInternal, Code: "x", Message: goodPINFL}
 	}
 	registrySays := func(kind mobileid.Kind, code string) func(*edge) {
-		return func(e *edge) { e.registry.err = &mobileid.Error{Kind: kind, Code: code, Message: "said by the registry"} }
+		return func(e *edge) {
+			e.registry.err = &mobileid.Error{Kind: kind, Code: code, Message: "said by the registry"}
+		}
 	}
 	keyed := func(key string) func(*edge, *call) { return func(_ *edge, c *call) { c.key = key } }
 	headed := func(k, v string) func(*edge, *call) {

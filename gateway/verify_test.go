@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"testing"
 	"time"
 
