@@ -107,8 +107,7 @@ func (d *deliverer) again(ctx context.Context, first *Record, n int, err error, 
 		pauseFor = min(e.RetryAfter, retryLongest)
 	}
 	d.log.Warn("batch comes again", "group", d.group, "topic", d.topic, "partition", first.Ref.Partition,
-		"offset", first.Ref.Offset, "records", n, "kind", string(kind), "code", mobileid.CodeOf(err),
-		"after", pauseFor.String(), "cause", causeOf(err))
+		"offset", first.Ref.Offset, "records", n, "after", pauseFor.String(), "err", mobileid.Ours(err))
 	*wait = min(2**wait, retryLongest)
 	if !pause(ctx, pauseFor, 0) {
 		return context.Cause(ctx)
@@ -200,17 +199,4 @@ func undone(recs []*Record) []*Record {
 		}
 	}
 	return left
-}
-
-// causeOf returns the text of what one of our errors wraps: rooms put causes
-// there that they have made free of personal data. Of an error that is not
-// ours only the type is told.
-func causeOf(err error) string {
-	if e, ok := errors.AsType[*mobileid.Error](err); ok {
-		if e.Err != nil {
-			return explain(e.Err)
-		}
-		return e.Error()
-	}
-	return fmt.Sprintf("%T", err)
 }

@@ -231,7 +231,7 @@ func (n *generation) commit() bool {
 			log = n.group.cfg.Log.Debug // the first one has said it
 		}
 		n.commitFailed = true
-		log("offset commit failed", "group", n.group.cfg.Group, "cause", explain(err))
+		log("offset commit failed", "group", n.group.cfg.Group, "err", explain(err))
 	} else {
 		n.commitFailed = false
 		for t, offset := range due {

@@ -155,11 +155,11 @@ func (g *Group) joinFailed(ctx context.Context, err error) {
 	switch {
 	case errors.Is(err, kafka.RebalanceInProgress), errors.Is(err, kafka.GroupCoordinatorNotAvailable),
 		errors.Is(err, kafka.NotCoordinatorForGroup), errors.Is(err, kafka.GroupLoadInProgress):
-		g.cfg.Log.Debug("joining the group again", "group", g.cfg.Group, "cause", explain(err))
+		g.cfg.Log.Debug("joining the group again", "group", g.cfg.Group, "err", explain(err))
 	case errors.Is(err, kafka.ErrGroupClosed):
 		pause(ctx, joinBackoff, 0)
 	default:
-		g.cfg.Log.Warn("joining the group failed, again soon", "group", g.cfg.Group, "cause", explain(err))
+		g.cfg.Log.Warn("joining the group failed, again soon", "group", g.cfg.Group, "err", explain(err))
 	}
 }
 

@@ -13,13 +13,25 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// explain says in words what Kafka means by the errors that mislead: a
-// forbidden topic shows as an unknown one, a wrong password as a closed
-// connection (handbook, engineering 2.1).
-func explain(err error) string {
+// explain makes an error of Kafka one that the log prints, and says in words
+// what is meant by those that mislead: a forbidden topic shows as an unknown
+// one, a wrong password as a closed connection. It is safe to print: kafka-go
+// and the network quote addresses, topics and the broker's codes, and no bytes
+// of a record.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return mobileid.Safe(explained{err})
+}
+
+type explained struct{ error }
+
+func (e explained) Unwrap() error { return e.error }
+
+func (e explained) Error() string {
+	err := e.error
 	switch {
-	case err == nil:
-		return ""
 	case errors.Is(err, kafka.UnknownTopicOrPartition):
 		return err.Error() + " (the topic does not exist, or the ACL hides it from this principal)"
 	case errors.Is(err, kafka.SASLAuthenticationFailed):

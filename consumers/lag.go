@@ -120,7 +120,7 @@ func (x *LagExporter) look(ctx context.Context, client *kafka.Client) {
 		cancel()
 		if err != nil {
 			if ctx.Err() == nil {
-				x.log.Warn("lag unknown", "group", g.Group, "cause", explain(err))
+				x.log.Warn("lag unknown", "group", g.Group, "err", explain(err))
 			}
 			continue
 		}

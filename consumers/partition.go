@@ -53,7 +53,7 @@ func (r *partitionReader) run(ctx context.Context, start int64) {
 			if ctx.Err() != nil {
 				return
 			}
-			r.log.Warn("fetch failed", "topic", r.topic, "partition", r.partition, "offset", r.offset.Load(), "cause", explain(err))
+			r.log.Warn("fetch failed", "topic", r.topic, "partition", r.partition, "offset", r.offset.Load(), "err", explain(err))
 			if !pause(ctx, wait/2+rand.N(wait/2), 0) {
 				return
 			}

@@ -178,7 +178,8 @@ func (p *Publisher) attempt(ctx context.Context, messages []kafka.Message) (fail
 var errBacklog = errors.New("too many records wait for the broker's answer")
 
 func (p *Publisher) fail(topic string, maybe bool, cause error) error {
-	p.cfg.Log.Warn("publish failed", "topic", topic, "perhaps_written", maybe, "cause", explain(cause))
+	cause = explain(cause)
+	p.cfg.Log.Warn("publish failed", "topic", topic, "perhaps_written", maybe, "err", cause)
 	var large kafka.MessageTooLargeError
 	switch {
 	case errors.As(cause, &large), errors.Is(cause, kafka.MessageSizeTooLarge), errors.Is(cause, kafka.RecordListTooLarge):

@@ -2,7 +2,6 @@ package consumers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -216,7 +215,7 @@ func TestAnUnknownTopicIsToldAsUnavailable(t *testing.T) {
 	if mobileid.KindOf(err) != mobileid.KindUnavailable {
 		t.Fatalf("have %v", err)
 	}
-	if text := explain(errors.Unwrap(err)); !strings.Contains(text, "ACL") {
+	if text := fmt.Sprint(mobileid.Ours(err).LogValue()); !strings.Contains(text, "ACL") {
 		t.Fatalf("the log would say %q", text)
 	}
 }

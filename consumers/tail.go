@@ -36,7 +36,7 @@ func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, r
 	for {
 		partitions, err := partitionsOf(ctx, f.current(), topic)
 		if err != nil && ctx.Err() == nil {
-			log.Warn("tail: partitions unknown, again soon", "topic", topic, "cause", explain(err))
+			log.Warn("tail: partitions unknown, again soon", "topic", topic, "err", explain(err))
 		}
 		if len(partitions) > 0 && t.start(ctx, partitions, from) {
 			if from == kafka.LastOffset && ready != nil {

@@ -2,7 +2,7 @@ package consumers
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -148,7 +148,7 @@ func TestAForeignPrincipalCannotWriteAnIngressTopic(t *testing.T) {
 	if mobileid.KindOf(err) != mobileid.KindUnavailable {
 		t.Errorf("a wrong password: %v", err)
 	}
-	if text := explain(errors.Unwrap(err)); !strings.Contains(text, "wrong user or password") {
+	if text := fmt.Sprint(mobileid.Ours(err).LogValue()); !strings.Contains(text, "wrong user or password") {
 		t.Errorf("the log would say %q", text)
 	}
 }

@@ -195,6 +195,7 @@ func refusals() []refusal {
 		{name: "verify, challenge busy", set: func(e *edge) {
 			e.registry.confirm = mobileid.Unavailable("confirm_busy", time.Second, nil)
 		}, call: verifying("pending", verifyBody("123456")), status: 503, code: "confirm_busy", header: map[string]string{"Retry-After": "1"}},
+		{name: "verify, an error that is not ours", set: func(e *edge) { e.registry.err = errors.New(goodPINFL) }, call: verifying("pending", verifyBody("123456")), status: 500, code: "internal"},
 		{name: "verify, registry broken", set: broken, call: verifying("pending", verifyBody("123456")), status: 500, code: "internal"},
 		{name: "verify a made-up id", call: post("/v1/challenges/ch_"+strings.Repeat("0", 39)+"/verify", verifyBody("123456")), status: 404, code: "not_found"},
 

@@ -104,13 +104,12 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("WWW-Authenticate", `Bearer realm="mobileid", error="insufficient_scope"`)
 	}
 	if p.Status >= http.StatusInternalServerError {
-		// err holds no personal data by the rule of the ports (registry strips
-		// Postgres texts); the kinds above are the asker's business, not ours.
+		// The kinds above are the asker's business, not ours.
 		level := g.log.Warn
 		if p.Status == http.StatusInternalServerError {
 			level = g.log.Error
 		}
-		level("request failed", "code", p.Code, "trace_id", p.TraceID, "err", err, "cause", errors.Unwrap(err))
+		level("request failed", "code", p.Code, "trace_id", p.TraceID, "err", mobileid.Ours(err))
 	}
 	g.metrics.problems.WithLabelValues(codeLabel(p.Code), strconv.Itoa(p.Status)).Inc()
 	h.Set("Content-Type", "application/problem+json")

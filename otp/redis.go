@@ -84,5 +84,5 @@ func away(cause error) error {
 	if _, ok := errors.AsType[*mobileid.Error](cause); ok {
 		return cause
 	}
-	return mobileid.Unavailable("redis_away", time.Second, cause)
+	return mobileid.Unavailable("redis_away", time.Second, mobileid.Safe(cause))
 }

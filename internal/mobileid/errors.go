@@ -3,6 +3,7 @@ package mobileid
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -64,7 +65,8 @@ func (e *Error) LogValue() slog.Value {
 
 // Safe marks a cause as free of personal data, so that the log may print it.
 // Whoever calls it has made sure: registry, after it reduced an error of
-// Postgres to its SQLSTATE.
+// Postgres to its SQLSTATE; consumers and otp, whose clients quote addresses
+// and codes of the server and no record, key or value.
 func Safe(cause error) error {
 	if cause == nil {
 		return nil
@@ -76,8 +78,19 @@ type safeError struct{ error }
 
 func (e safeError) Unwrap() error { return e.error }
 
+// Ours returns err as the log may print it: an error of ours as it is, in
+// whatever it is wrapped, and any other as KindInternal, told by its type
+// alone, because its text may quote what it was about.
+func Ours(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Kind: KindInternal, Code: string(KindInternal), Message: "internal error", Err: err}
+}
+
 // safeCause returns what of a cause may be logged: what was marked by Safe,
-// what the network said (it knows addresses only), and the ends of contexts.
+// what the network said (it knows addresses only), the ends of contexts, and
+// of any other its type.
 func safeCause(cause error) string {
 	var marked safeError
 	var network *net.OpError
@@ -90,6 +103,8 @@ func safeCause(cause error) string {
 		return context.DeadlineExceeded.Error()
 	case errors.Is(cause, context.Canceled):
 		return context.Canceled.Error()
+	case cause != nil:
+		return fmt.Sprintf("%T", cause)
 	}
 	return ""
 }

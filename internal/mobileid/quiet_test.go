@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,17 @@ func TestASafeCauseIsLoggedAndNoOther(t *testing.T) {
 	}
 	if out := logged(errors.New("duplicate key (pinfl)=(31210632040244)")); strings.Contains(out, "31210632040244") {
 		t.Errorf("a cause of unknown making is logged: %s", out)
+	}
+	if out := logged(&os.PathError{Path: "31210632040244", Err: errors.New("x")}); !strings.Contains(out, "*fs.PathError") {
+		t.Errorf("the log does not tell the cause's type: %s", out)
+	}
+	ours := Invalid("pinfl", "pinfl_length", "too short")
+	if Ours(fmt.Errorf("wrapped: %w", ours)) != ours {
+		t.Error("an error of ours is not found in its wrapping")
+	}
+	if foreign := errors.New("31210632040244"); KindOf(Ours(foreign)) != KindInternal || !errors.Is(Ours(foreign), foreign) ||
+		strings.Contains(fmt.Sprint(Ours(foreign), Ours(foreign).LogValue()), "31210632040244") {
+		t.Errorf("a foreign error prints as %v", Ours(foreign).LogValue())
 	}
 	if KindOf(nil) != "" || CodeOf(nil) != "" {
 		t.Errorf("nil is of kind %q code %q", KindOf(nil), CodeOf(nil))

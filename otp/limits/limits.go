@@ -36,7 +36,7 @@ func New(rdb redis.UniversalClient, now func() time.Time) *Limits {
 }
 
 func away(cause error) error {
-	return mobileid.Unavailable("redis_away", time.Second, cause)
+	return mobileid.Unavailable("redis_away", time.Second, mobileid.Safe(cause))
 }
 
 func bound(ctx context.Context) (context.Context, context.CancelFunc) {
