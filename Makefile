@@ -2,6 +2,7 @@
 #
 #   YES=1      answers yes when a missing package is to be installed (CI=true too)
 #   REAL=0     make test without the real engines, said aloud
+#   TOOLS=0    make test without kcat and Chromium, said aloud
 #   RUN=Name   only the tests that match
 #   ARGS=...   further arguments of make demo
 
@@ -16,6 +17,7 @@ GOLANGCI_LINT := .run/bin/golangci-lint
 PACKAGES ?= ./...
 RUN ?= .
 FUZZTIME ?= 10s
+NO_TOOLS = $(if $(filter 0,$(TOOLS)),1)
 
 # The packages whose tests take their engines from internal/testenv; only they
 # differ between the two sets.
@@ -45,16 +47,21 @@ demo: go-version ## start the whole system on embedded engines and serve its pag
 
 .PHONY: test
 test: go-version ## all tests, on embedded engines and on real ones (REAL=0: embedded only)
+	@if [ "$${TOOLS:-1}" = 0 ]; then \
+		echo "!!! TOOLS=0: the outside Kafka client (kcat) and the page in a browser (Chromium) are NOT tested where they are missing"; \
+	else \
+		deploy/dev/test-tools || { echo "!!! a program that tests run is missing; TOOLS=0 make test leaves those tests out"; exit 1; }; \
+	fi
 	@if [ "$${REAL:-1}" = 0 ]; then \
 		echo "!!! REAL=0: the real engines (Apache Kafka, Redis Cluster, PostgreSQL) are NOT tested in this run"; \
 	else \
 		deploy/dev/services-up || { echo "!!! a real engine cannot be had, so half of the tests cannot run; REAL=0 make test runs the embedded half"; exit 1; }; \
 	fi
 	@echo "== embedded engines"
-	MOBILEID_TEST_ENGINES=embedded $(GO) test -count=1 -run '$(RUN)' $(PACKAGES)
+	MOBILEID_TEST_ENGINES=embedded MOBILEID_TEST_NO_KCAT=$(NO_TOOLS) $(GO) test -count=1 -timeout 15m -run '$(RUN)' $(PACKAGES)
 	@if [ "$${REAL:-1}" != 0 ]; then \
 		echo "== real engines"; \
-		MOBILEID_TEST_ENGINES=real $(GO) test -count=1 -p 1 -run '$(RUN)' $$($(TESTENV_USERS)); \
+		MOBILEID_TEST_ENGINES=real MOBILEID_TEST_NO_KCAT=$(NO_TOOLS) $(GO) test -count=1 -timeout 15m -p 1 -run '$(RUN)' $$($(TESTENV_USERS)); \
 	fi
 
 .PHONY: race

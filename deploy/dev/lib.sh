@@ -14,6 +14,29 @@ fail() {
   exit 1
 }
 
+# install_packages CONSEQUENCE PACKAGE...: prints the command and asks before it
+# runs it; CI=true or YES=1 answers yes.
+install_packages() {
+  local command answer consequence=$1
+  shift
+  command -v apt-get >/dev/null || fail "missing: $*; this machine has no apt-get, install them in its own way"
+  command="apt-get install -y --no-install-recommends $*"
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || fail "missing packages; as root run: $command"
+    command="sudo $command"
+  fi
+  printf '%s\n' "services: these packages are missing: $*" "  $command"
+  if [ "${CI:-}" != true ] && [ "${YES:-}" != 1 ]; then
+    [ -t 0 ] || fail "nobody to ask; run the command above, or set YES=1"
+    read -r -p "Run it? [y/N] " answer
+    [ "$answer" = y ] || [ "$answer" = Y ] || fail "not installed, $consequence"
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  # The package lists of a fresh machine are empty or old: refresh, try again.
+  # shellcheck disable=SC2086 # words on purpose
+  $command || { ${command%% install*} update && $command; } || fail "the packages could not be installed"
+}
+
 # alive PIDFILE WORD: the process of the pid file lives and its command line
 # holds WORD. A pid file outlives its process; the number may be anybody's.
 alive() {
