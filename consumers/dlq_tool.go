@@ -41,7 +41,7 @@ type OpenedRecord struct {
 // ListDLQ returns what stands in a dead-letter topic now, oldest first in each
 // partition. It needs no key.
 func ListDLQ(ctx context.Context, kc KafkaConfig, dlqTopic string) ([]ParkedRecord, error) {
-	f := newKafkaFetcher(kc)
+	f := newFetcher(kc, maxDeadValue)
 	defer f.close()
 	partitions, err := partitionsOf(ctx, f.current(), dlqTopic)
 	if err != nil {
@@ -99,7 +99,7 @@ func readParked(m kafka.Message) ParkedRecord {
 
 // ShowDLQ opens the parked record at a place of a dead-letter topic.
 func ShowDLQ(ctx context.Context, kc KafkaConfig, at mobileid.RecordRef, opener Opener) (OpenedRecord, error) {
-	f := newKafkaFetcher(kc)
+	f := newFetcher(kc, maxDeadValue)
 	defer f.close()
 	got, err := f.fetch(ctx, at.Topic, at.Partition, at.Offset)
 	if err != nil {

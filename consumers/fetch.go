@@ -1,15 +1,15 @@
 package consumers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
+	fetchapi "github.com/segmentio/kafka-go/protocol/fetch"
 )
 
 const (
@@ -40,15 +40,18 @@ type fetcher interface {
 // steps over records that retention removed without telling, and can wait ten
 // seconds in Close.
 type kafkaFetcher struct {
-	cfg KafkaConfig
+	cfg   KafkaConfig
+	value int // longest value that is handed out, in bytes
 
 	mu      sync.Mutex
 	client  *kafka.Client
 	release func()
 }
 
-func newKafkaFetcher(cfg KafkaConfig) *kafkaFetcher {
-	f := &kafkaFetcher{cfg: cfg}
+func newKafkaFetcher(cfg KafkaConfig) *kafkaFetcher { return newFetcher(cfg, maxValue) }
+
+func newFetcher(cfg KafkaConfig, value int) *kafkaFetcher {
+	f := &kafkaFetcher{cfg: cfg, value: value}
 	f.client, f.release = cfg.client()
 	return f
 }
@@ -78,71 +81,28 @@ func (f *kafkaFetcher) close() {
 func (f *kafkaFetcher) fetch(ctx context.Context, topic string, partition int, offset int64) (fetched, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchWait+fetchSlack)
 	defer cancel()
-	res, err := f.current().Fetch(ctx, &kafka.FetchRequest{
-		Topic: topic, Partition: partition, Offset: offset,
-		MinBytes: 1, MaxBytes: fetchBytes, MaxWait: fetchWait,
+	res, err := f.current().Transport.RoundTrip(ctx, f.current().Addr, &fetchapi.Request{
+		ReplicaID: -1, MaxWaitTime: int32(fetchWait.Milliseconds()), MinBytes: 1, MaxBytes: fetchBytes,
+		SessionID: -1, SessionEpoch: -1,
+		Topics: []fetchapi.RequestTopic{{Topic: topic, Partitions: []fetchapi.RequestPartition{{
+			Partition: int32(partition), CurrentLeaderEpoch: -1, FetchOffset: offset,
+			LogStartOffset: -1, PartitionMaxBytes: fetchBytes,
+		}}}},
 	})
 	if err != nil {
 		return fetched{}, fmt.Errorf("fetch: %w", err)
 	}
-	if res.Error != nil {
-		return fetched{}, fmt.Errorf("fetch: %w", res.Error)
+	answer, ok := res.(*fetchResponse)
+	if !ok || len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
+		return fetched{}, errors.New("fetch: the broker answered something else")
 	}
-	out := fetched{next: offset, end: res.HighWatermark}
-	for _, batch := range batches(res.Records) {
-		// The records of a control batch are markers of somebody's
-		// transaction: stepped over, not handed out.
-		_, control := batch.(*protocol.ControlBatch)
-		if err := out.read(batch, control, topic, partition, offset); err != nil {
-			return fetched{}, err
-		}
+	p := answer.Topics[0].Partitions[0]
+	if code := kafka.Error(cmp.Or(answer.ErrorCode, p.ErrorCode)); code != 0 {
+		return fetched{}, fmt.Errorf("fetch: %w", code)
 	}
-	return out, nil
-}
-
-// batches takes a stream apart, because RecordStream.ReadRecord hides control
-// batches and a log that ends with one would be fetched for ever.
-func batches(r kafka.RecordReader) []protocol.RecordReader {
-	if s, ok := r.(*protocol.RecordStream); ok {
-		return s.Records
-	}
-	return []protocol.RecordReader{r}
-}
-
-func (out *fetched) read(batch protocol.RecordReader, control bool, topic string, partition int, from int64) error {
-	for {
-		r, err := batch.ReadRecord()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("fetch: read a record: %w", err)
-		}
-		key, kerr := readAll(r.Key)
-		value, verr := readAll(r.Value)
-		if err := errors.Join(kerr, verr); err != nil {
-			return fmt.Errorf("fetch: read a record: %w", err)
-		}
-		if r.Offset < from {
-			continue // a batch is sent whole even when asked for from its middle
-		}
-		out.next = r.Offset + 1
-		if control {
-			continue
-		}
-		out.messages = append(out.messages, kafka.Message{
-			Topic: topic, Partition: partition, Offset: r.Offset, HighWaterMark: out.end,
-			Key: key, Value: value, Headers: append([]kafka.Header(nil), r.Headers...), Time: r.Time,
-		})
-	}
-}
-
-func readAll(b protocol.Bytes) ([]byte, error) {
-	if b == nil {
-		return nil, nil
-	}
-	value, err := protocol.ReadAll(b)
-	return value, errors.Join(err, b.Close())
+	out := fetched{next: offset, end: p.HighWatermark}
+	err = out.decodeSet(p.RecordSet, kafka.Message{Topic: topic, Partition: partition}, offset, f.value)
+	return out, err
 }
 
 // bounds returns the first offset of the log and the one after its last record.

@@ -13,7 +13,7 @@ import (
 // ReadRecord reads one record back from where it stands, for a person who
 // wants to see its bytes. It joins no group and moves no offset.
 func ReadRecord(ctx context.Context, kc KafkaConfig, ref mobileid.RecordRef) (kafka.Message, error) {
-	f := newKafkaFetcher(kc)
+	f := newFetcher(kc, maxDeadValue)
 	defer f.close()
 	got, err := f.fetch(ctx, ref.Topic, ref.Partition, ref.Offset)
 	if err != nil {

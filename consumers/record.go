@@ -23,6 +23,9 @@ type Record struct {
 func NewRecord(m kafka.Message) *Record {
 	r := &Record{Raw: m, Ref: mobileid.RecordRef{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset}}
 	r.Event, r.Err = decode(m)
+	if u, ok := m.WriterData.(unreadable); ok {
+		r.Err = u.err()
+	}
 	return r
 }
 

@@ -92,12 +92,12 @@ func (t *tailer) start(ctx context.Context, partitions []int, from int64) bool {
 
 func (t *tailer) drain(r *partitionReader) {
 	for m := range r.out {
-		e, err := decode(m)
-		if err != nil {
+		rec := NewRecord(m)
+		if rec.Err != nil {
 			continue
 		}
 		t.one.Lock()
-		t.fn(e)
+		t.fn(rec.Event)
 		t.one.Unlock()
 	}
 }

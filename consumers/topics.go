@@ -28,7 +28,18 @@ type TopicSpec struct {
 	// AppendTime makes the broker stamp the records (LogAppendTime). Topics
 	// that outsiders write have it, because their clocks are theirs.
 	AppendTime bool
+	// MaxBatch is max.message.bytes, what a batch of records may have; 0 means
+	// the broker's own.
+	MaxBatch int
+	// Plain stores records uncompressed (compression.type). Producers may
+	// compress all the same: the broker undoes it, and then holds the batch to
+	// MaxBatch once more.
+	Plain bool
 }
+
+// ingressBytes is MaxBatch of the topics that outsiders write: several of the
+// largest requests.
+const ingressBytes = 64 << 10
 
 // configs are the settings that a topic is made with and compared by.
 func (s TopicSpec) configs() map[string]string {
@@ -36,12 +47,19 @@ func (s TopicSpec) configs() map[string]string {
 	if s.AppendTime {
 		stamp = "LogAppendTime"
 	}
-	return map[string]string{
+	configs := map[string]string{
 		"cleanup.policy":         "delete", // no topic is compacted (design section 4)
 		"retention.ms":           strconv.FormatInt(s.Retention.Milliseconds(), 10),
 		"min.insync.replicas":    strconv.Itoa(s.MinISR),
 		"message.timestamp.type": stamp,
 	}
+	if s.MaxBatch > 0 {
+		configs["max.message.bytes"] = strconv.Itoa(s.MaxBatch)
+	}
+	if s.Plain {
+		configs["compression.type"] = "uncompressed"
+	}
+	return configs
 }
 
 // Sizing is what the configuration says about topics; retention comes from the
@@ -69,13 +87,15 @@ func TopicSpecs(size Sizing, operators []string, clients []mobileid.Client) []To
 	add := func(name string, row mobileid.Topic, partitions int) {
 		spec := TopicSpec{
 			Name: name, Partitions: partitions, Replication: size.Replication, MinISR: size.MinISR, Retention: row.Retention,
-			AppendTime: row.Name == mobileid.TopicIn("<client>"),
+		}
+		if row.Name == mobileid.TopicIn("<client>") {
+			spec.AppendTime, spec.Plain, spec.MaxBatch = true, true, ingressBytes
 		}
 		out = append(out, spec)
 		if row.Name != mobileid.TopicOut("<client>") && row.Name != mobileid.TopicMessageStatus {
 			dead := TopicSpec{
 				Name: mobileid.TopicDLQ(name), Partitions: 1, Replication: size.Replication, MinISR: size.MinISR,
-				Retention: deadLife,
+				Retention: deadLife, MaxBatch: deadLetterBytes,
 			}
 			out = append(out, dead)
 		}

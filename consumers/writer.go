@@ -9,6 +9,9 @@ import (
 const (
 	batchMessages = 500
 	batchBytes    = 1 << 20 // the broker's default limit of a batch
+	// deadLetterBytes is max.message.bytes of the dead-letter topics: sealing
+	// and base64 make a record larger than the topic it came from admitted.
+	deadLetterBytes = 2 << 20
 	// produceTimeout is how long one produce request may hold its partition's
 	// queue. It is longer than a Publish waits: an answer that comes later
 	// than the caller still frees the queue.
