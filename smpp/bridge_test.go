@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -390,6 +392,42 @@ func TestAdmissionOfUnknownOutcomeIsNotStranded(t *testing.T) {
 		t.Fatalf("err = %v", err)
 	}
 	r.until(id, mobileid.MessageSent) // it was admitted: the bridge found it by itself
+	if n := r.smsc.Count(); n != 1 {
+		t.Errorf("%d submit_sm", n)
+	}
+}
+
+func TestAnIdWithAnUnknownAdmissionIsNotKnown(t *testing.T) {
+	r := newRig(t, nil)
+	var asked sync.Once
+	var stored atomic.Bool
+	r.store.onAdmit = func([]mobileid.AdmitItem) (err error) { // and nothing has committed
+		asked.Do(func() { err = &mobileid.Error{Kind: mobileid.KindUnknown, Code: "database_lost"} })
+		return err
+	}
+	r.store.onSettle = func([]mobileid.Outcome) error {
+		if stored.Load() {
+			return nil
+		}
+		return mobileid.Unavailable("database_away", time.Second, nil)
+	}
+	r.start()
+	id := r.message(mobileid.LaneOTP, nil)
+	if err := r.take(mobileid.LaneOTP, id); mobileid.KindOf(err) != mobileid.KindUnknown {
+		t.Fatalf("err = %v", err)
+	}
+	// The record comes again while nobody knows: its offset must not be committed.
+	if err := r.take(mobileid.LaneOTP, id, id); mobileid.CodeOf(err) != "admission_unknown" {
+		t.Fatalf("taken again: %v", err)
+	}
+	stored.Store(true)
+	for r.take(mobileid.LaneOTP, id) != nil {
+		if t.Context().Err() != nil {
+			t.FailNow()
+		}
+		runtime.Gosched()
+	}
+	r.until(id, mobileid.MessageSent)
 	if n := r.smsc.Count(); n != 1 {
 		t.Errorf("%d submit_sm", n)
 	}

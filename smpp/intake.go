@@ -171,8 +171,9 @@ func (q *intake) close() {
 // An error means that some of them are not admitted: bring all of them again,
 // those that were admitted are recognised. It is KindUnavailable with code
 // "operator_busy" when ctx ended while waiting for room, "draining" when the
-// bridge stops, "no_lease" when its lease has ended, or what the registry's
-// Admit returned.
+// bridge stops, "no_lease" when its lease has ended, "admission_unknown" when
+// it is not known yet whether an earlier admission of an id has committed, or
+// what the registry's Admit returned.
 func (b *Bridge) Take(ctx context.Context, items []mobileid.AdmitItem) error {
 	if len(items) == 0 {
 		return nil

@@ -22,6 +22,9 @@ type job struct {
 	next      func(stale bool)
 	outcome   mobileid.Outcome
 	again     bool // once settled, admit it again
+	// unsure: the admit statement may not have committed, so that it is held
+	// says nothing about its row. It does not change.
+	unsure bool
 }
 
 // until returns the end of the permission to write.

@@ -80,7 +80,9 @@ func (b *Bridge) room() int {
 
 // nextBatch takes what may be admitted now. Ids that this bridge holds already
 // (a lane may deliver twice) are answered from memory; the statement before
-// this one has committed, because there is only one at a time.
+// this one has committed, because there is only one at a time. When it is not
+// known whether it has, their callers have to come again: admitted now, they
+// would be given back by the outcome that is on its way for them.
 func (b *Bridge) nextBatch() []*item {
 	for {
 		n := b.room()
@@ -91,11 +93,15 @@ func (b *Bridge) nextBatch() []*item {
 		if len(found) == 0 {
 			return nil
 		}
-		var batch, known []*item
+		var batch, known, unsure []*item
 		first := map[mobileid.ID]bool{}
 		b.mu.Lock()
 		for _, it := range found {
-			_, held := b.held[it.ID]
+			j, held := b.held[it.ID]
+			if held && j.unsure {
+				unsure = append(unsure, it)
+				continue
+			}
 			if held || first[it.ID] {
 				known = append(known, it)
 				continue
@@ -105,6 +111,9 @@ func (b *Bridge) nextBatch() []*item {
 		}
 		b.mu.Unlock()
 		b.metrics.duplicates.Add(float64(len(known)))
+		if len(unsure) > 0 {
+			b.intake.admitted(unsure, mobileid.Unavailable("admission_unknown", time.Second, nil))
+		}
 		if len(batch) > 0 {
 			// A twin inside the batch is known when the batch is.
 			for _, it := range known {
@@ -186,7 +195,7 @@ func (b *Bridge) notAdmitted(l *lease, asks []mobileid.AdmitItem, err error) {
 		signal(b.leaseOver)
 	case mobileid.KindUnknown:
 		for _, it := range asks {
-			j := &job{admission: mobileid.Admission{ID: it.ID}, lease: l}
+			j := &job{admission: mobileid.Admission{ID: it.ID}, lease: l, unsure: true}
 			b.mu.Lock()
 			b.held[it.ID] = j
 			b.mu.Unlock()
