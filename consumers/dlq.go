@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -20,6 +21,8 @@ const (
 	dlqPartition = "dlq_partition"
 	dlqOffset    = "dlq_offset"
 	dlqTime      = "dlq_time"
+	dlqCut       = "dlq_cut"           // present when the original is not whole: why
+	dlqBytes     = "dlq_bytes"         // of the original's value, when it is not whole
 	dlqReplay    = "dlq_replayed_from" // on a record written back: where it stood in the dead-letter topic
 )
 
@@ -56,7 +59,15 @@ type original struct {
 	Value   []byte           `json:"value,omitempty"`
 	Headers []originalHeader `json:"headers,omitempty"`
 	Time    time.Time        `json:"time"`
+	// SHA256 is of the whole value when Value is only its beginning. It is
+	// sealed: of a short value it would be as good as the value.
+	SHA256 []byte `json:"sha256,omitempty"`
 }
+
+// keptParts are how much of a value is parked, in bytes, while the dead-letter
+// topic refuses the record as too large; then key and headers go as well. The
+// last try is about 1 kB and is the record's place and reason.
+var keptParts = []int{64 << 10, 0}
 
 type originalHeader struct {
 	Key   string `json:"key"`
@@ -68,12 +79,38 @@ func dlqAAD(ref mobileid.RecordRef) []byte {
 	return fmt.Appendf(nil, "dlq %s %d %d", ref.Topic, ref.Partition, ref.Offset)
 }
 
-// Park seals the record and writes it with acks=all. Its errors are Publish's.
+// Park seals the record and writes it with acks=all. A record that is too
+// large for the dead-letter topic is parked cut, with its length and its
+// SHA-256, because a record that cannot be parked would stop its partition.
+// Its errors are Publish's.
 func (q *SealedDLQ) Park(ctx context.Context, rec *Record, reason string) error {
 	o := original{Key: rec.Raw.Key, Value: rec.Raw.Value, Time: rec.Raw.Time}
 	for _, h := range rec.Raw.Headers {
 		o.Headers = append(o.Headers, originalHeader{h.Key, h.Value})
 	}
+	if u, ok := rec.Raw.WriterData.(unreadable); ok { // there is no value to cut
+		return q.write(ctx, rec, reason, o, cutNote{why: u.code, bytes: u.bytes})
+	}
+	err := q.write(ctx, rec, reason, o, cutNote{})
+	sum := sha256.Sum256(rec.Raw.Value)
+	for _, keep := range keptParts {
+		if mobileid.KindOf(err) != mobileid.KindTooLarge {
+			break
+		}
+		o.Key, o.Headers, o.SHA256 = nil, nil, sum[:]
+		o.Value = rec.Raw.Value[:min(keep, len(rec.Raw.Value))]
+		err = q.write(ctx, rec, reason, o, cutNote{why: "too_large", bytes: int64(len(rec.Raw.Value))})
+	}
+	return err
+}
+
+// cutNote says why a parked record is not whole, and how long its value was.
+type cutNote struct {
+	why   string // empty: it is whole
+	bytes int64
+}
+
+func (q *SealedDLQ) write(ctx context.Context, rec *Record, reason string, o original, cut cutNote) error {
 	plain, err := json.Marshal(o)
 	if err != nil {
 		return &mobileid.Error{Kind: mobileid.KindInternal, Code: "dlq_encode", Message: "the record cannot be parked", Err: err}
@@ -83,7 +120,7 @@ func (q *SealedDLQ) Park(ctx context.Context, rec *Record, reason string) error 
 		return &mobileid.Error{Kind: mobileid.KindInternal, Code: "dlq_seal", Message: "the record cannot be parked", Err: err}
 	}
 	header := func(k, v string) kafka.Header { return kafka.Header{Key: k, Value: []byte(v)} }
-	return q.publisher.write(ctx, []kafka.Message{{
+	m := kafka.Message{
 		Topic: mobileid.TopicDLQ(rec.Ref.Topic),
 		Value: sealed,
 		Headers: []kafka.Header{
@@ -93,5 +130,9 @@ func (q *SealedDLQ) Park(ctx context.Context, rec *Record, reason string) error 
 			header(dlqOffset, strconv.FormatInt(rec.Ref.Offset, 10)),
 			header(dlqTime, q.now().UTC().Format(time.RFC3339)),
 		},
-	}})
+	}
+	if cut.why != "" {
+		m.Headers = append(m.Headers, header(dlqCut, cut.why), header(dlqBytes, strconv.FormatInt(cut.bytes, 10)))
+	}
+	return q.publisher.write(ctx, []kafka.Message{m})
 }

@@ -2,11 +2,13 @@ package consumers
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"mobileid/internal/mobileid"
@@ -134,5 +136,39 @@ func TestReplayWritesOnlyToTheTopicOfItsDeadLetters(t *testing.T) {
 	}
 	if _, err := ListDLQ(t.Context(), kc, "nowhere"); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Fatalf("a topic that is not there: %v", err)
+	}
+}
+
+// A record that its dead-letter topic refuses as too large is parked in part:
+// otherwise its partition would stand still for ever.
+func TestARecordTooLargeToParkIsParkedCut(t *testing.T) {
+	dead := mobileid.TopicDLQ(topic)
+	_, kc := startKafka(t, kfake.SeedTopics(1, topic, dead))
+	p := newTestPublisher(t, kc, PublisherConfig{})
+	sealer, opener := sealPair(t)
+	value := bytes.Repeat([]byte("not json "), 100_000)
+	rec := NewRecord(kafka.Message{Topic: topic, Key: []byte("k"), Value: value, Headers: []kafka.Header{{Key: "ce_id", Value: []byte("i")}}})
+	if err := NewDLQ(p, sealer, nil).Park(t.Context(), rec, "envelope_value"); err != nil {
+		t.Fatal(err)
+	}
+	list, err := ListDLQ(t.Context(), kc, dead)
+	if err != nil || len(list) != 1 || list[0].Cut != "too_large" {
+		t.Fatal(list, err)
+	}
+	opened, err := ShowDLQ(t.Context(), kc, list[0].At, opener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(value)
+	if len(opened.Value) == 0 || !bytes.HasPrefix(value, opened.Value) || !bytes.Equal(opened.raw.SHA256, sum[:]) {
+		t.Errorf("kept %d bytes, sum %x", len(opened.Value), opened.raw.SHA256)
+	}
+	for _, h := range logOf(t, kc, dead)[0].Headers {
+		if h.Key == dlqBytes && string(h.Value) != "900000" {
+			t.Errorf("the length is told as %s", h.Value)
+		}
+	}
+	if _, err := ReplayDLQ(t.Context(), kc, p, list[0].At, opener); err == nil || !strings.Contains(err.Error(), "not whole") {
+		t.Errorf("a part was written back as the record: %v", err)
 	}
 }

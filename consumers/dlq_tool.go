@@ -23,6 +23,7 @@ type ParkedRecord struct {
 	Parked time.Time
 	KeyID  string // of the private key that opens it
 	Bytes  int    // of the sealed value
+	Cut    string // why the original is not whole; empty: it is
 	sealed []byte
 }
 
@@ -79,6 +80,8 @@ func readParked(m kafka.Message) ParkedRecord {
 	for _, h := range m.Headers {
 		v := string(h.Value)
 		switch h.Key {
+		case dlqCut:
+			r.Cut = v
 		case dlqReason:
 			r.Reason = v
 		case dlqTopic:
@@ -139,6 +142,9 @@ func ReplayDLQ(ctx context.Context, kc KafkaConfig, p *Publisher, at mobileid.Re
 	}
 	if want, ok := strings.CutSuffix(at.Topic, mobileid.TopicDLQ("")); !ok || want != r.From.Topic {
 		return OpenedRecord{}, fmt.Errorf("dead letter %s: it names %s as its topic, which does not belong here", at.Topic, r.From.Topic)
+	}
+	if r.Cut != "" {
+		return OpenedRecord{}, fmt.Errorf("dead letter %s/%d/%d is not whole (%s): it cannot be written back", at.Topic, at.Partition, at.Offset, r.Cut)
 	}
 	m := kafka.Message{Topic: r.From.Topic, Key: r.Key, Value: r.Value}
 	for _, h := range r.raw.Headers {
