@@ -179,7 +179,11 @@ func (d *deliverer) call(ctx context.Context, recs []*Record) (err error) {
 		d.metrics.batch.WithLabelValues(d.group, d.topic).Observe(float64(len(recs)))
 		if p := recover(); p != nil {
 			// The value may quote the record; its type and the stack do not.
-			d.log.Error("handler panicked", "group", d.group, "topic", d.topic, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			stack := debug.Stack()
+			if w, ok := p.(*workerPanic); ok {
+				p, stack = w.value, w.stack
+			}
+			d.log.Error("handler panicked", "group", d.group, "topic", d.topic, "type", fmt.Sprintf("%T", p), "stack", string(stack))
 			err = mobileid.Invalid("", "handler_panic", "the handler panicked")
 		}
 	}()

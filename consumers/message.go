@@ -3,7 +3,9 @@ package consumers
 import (
 	"context"
 	"encoding/json"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -14,25 +16,42 @@ import (
 const parallel = 32
 
 // each runs do for every index with at most parallel at once, and returns the
-// error of the lowest index.
+// error of the lowest index. A panic in one of them is raised again in the
+// caller once all have ended: in its own goroutine it would end the process,
+// here the runner halves the batch and parks the record that causes it.
 func each(n int, do func(i int) error) error {
 	errs := make([]error, n)
 	free := make(chan struct{}, parallel)
 	var wg sync.WaitGroup
+	var panicked atomic.Pointer[workerPanic]
 	for i := range n {
 		free <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-free }()
+			defer func() {
+				if p := recover(); p != nil {
+					panicked.CompareAndSwap(nil, &workerPanic{value: p, stack: debug.Stack()})
+				}
+				<-free
+			}()
 			errs[i] = do(i)
 		})
 	}
 	wg.Wait()
+	if p := panicked.Load(); p != nil {
+		panic(p)
+	}
 	for _, err := range errs {
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// workerPanic carries a panic out of a goroutine with the stack it had there.
+type workerPanic struct {
+	value any
+	stack []byte
 }
 
 // composer makes a Message from a rendered text: seals number and text for the
