@@ -124,7 +124,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	admit.end() // a statement under way is finished first: its rows are ours
 	b.awaitNothingHeld(b.cfg.DrainTimeout)
 	submit.end()
-	b.giveBack("bridge_drained", nil)
+	b.giveBack(mobileid.ReasonDrained, nil)
 	if s := b.session(); s != nil {
 		s.unbind(b.cfg.UnbindWait)
 	}
@@ -174,7 +174,7 @@ func (b *Bridge) awaitNothingHeld(d time.Duration) {
 			return
 		}
 		if !bound {
-			b.giveBack("link_down", nil) // nothing of it can be written now
+			b.giveBack(mobileid.ReasonLinkDown, nil) // nothing of it can be written now
 		}
 		select {
 		case <-b.quiet:

@@ -8,8 +8,8 @@ import (
 )
 
 // retryAfter says which statuses mean "the same message later", and how much
-// later. Everything else that is not OK is final (handbook/smpp.md 6.4; tables
-// for each operator follow).
+// later. Everything else that is not OK is final (tables for each operator
+// follow).
 var retryAfter = map[wire.Status]time.Duration{
 	wire.StatusThrottled:   time.Second,
 	wire.StatusSystemError: 2 * time.Second,
@@ -40,14 +40,14 @@ func judge(answers []answer, deadline, now time.Time) mobileid.Outcome {
 		switch {
 		case a.fate == notWritten:
 			doubt = true
-			o.Reason = "partly_written"
+			o.Reason = mobileid.ReasonPartlyWritten
 			continue // it has no place in the operator's numbering
 		case a.fate == timedOut:
 			doubt = true
-			o.Reason = "no_answer"
+			o.Reason = mobileid.ReasonNoAnswer
 		case a.fate == lost:
 			doubt = true
-			o.Reason = "link_lost"
+			o.Reason = mobileid.ReasonLinkLost
 		default:
 			p.Status, p.AnsweredAt = uint32(a.frame.Status), a.answeredAt
 			_, again := retryAfter[a.frame.Status]
@@ -72,7 +72,7 @@ func judge(answers []answer, deadline, now time.Time) mobileid.Outcome {
 	case final:
 		o.State, o.Reason = mobileid.MessageRejected, reasonOfStatus(finalStatus)
 	case later && accepted:
-		o.State, o.Reason = mobileid.MessageFailed, "partly_accepted"
+		o.State, o.Reason = mobileid.MessageFailed, mobileid.ReasonPartlyAccepted
 	case later:
 		o.State, o.Reason = mobileid.MessageRetry, reasonOfStatus(laterStatus)
 		o.RetryAt = now.Add(jitter(retryAfter[laterStatus]))

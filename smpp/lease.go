@@ -116,5 +116,5 @@ func (b *Bridge) loseLease(l *lease) {
 	b.mu.Unlock()
 	b.metrics.leasesLost.Inc()
 	b.log.Error("lease lost", "lease", l.id)
-	b.giveBack("lease_lost", l)
+	b.giveBack(mobileid.ReasonLeaseLost, l)
 }

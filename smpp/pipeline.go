@@ -199,7 +199,7 @@ func (b *Bridge) notAdmitted(l *lease, asks []mobileid.AdmitItem, err error) {
 			b.mu.Lock()
 			b.held[it.ID] = j
 			b.mu.Unlock()
-			b.returnJob(j, "admission_unknown")
+			b.returnJob(j, mobileid.ReasonAdmissionUnknown)
 		}
 	default:
 	}
@@ -215,7 +215,7 @@ func (b *Bridge) authorise(_ context.Context, _ *job, next func()) { next() }
 func (b *Bridge) readmit(j *job) {
 	b.metrics.readmitted.Inc()
 	j.again = true
-	b.returnJob(j, "not_written")
+	b.returnJob(j, mobileid.ReasonNotWritten)
 }
 
 // giveBack returns every job that waits for a slot to the registry, due at
@@ -242,7 +242,7 @@ func (b *Bridge) retryLoop(ctx context.Context) {
 		stuck := b.link == nil && b.now().Sub(b.down) >= b.cfg.GiveBack
 		b.mu.Unlock()
 		if stuck {
-			b.giveBack("link_down", nil)
+			b.giveBack(mobileid.ReasonLinkDown, nil)
 			continue
 		}
 		n := b.room()

@@ -155,16 +155,16 @@ func (b *Bridge) lateAnswer(j *job, parts int, a answer) {
 		return
 	}
 	o := judge([]answer{a}, j.admission.Deadline, b.now())
-	o.ID, o.Link, o.Reason, o.Parts[0].Dest = j.admission.ID, j.link, "late_answer", j.admission.Dest
+	o.ID, o.Link, o.Reason, o.Parts[0].Dest = j.admission.ID, j.link, mobileid.ReasonLateAnswer, j.admission.Dest
 	b.settling.put(settled{bridge: j.lease.id, outcome: o})
 }
 
 // The reasons a Message cannot be composed for. They are outcomes' reasons and
 // say nothing of the content.
 var (
-	errUnsealable = errors.New("sealed_text_unreadable")
-	errAlphabet   = errors.New("text_unencodable")
-	errTooLong    = errors.New("pdu_field_too_long")
+	errUnsealable = errors.New(mobileid.ReasonUnsealable)
+	errAlphabet   = errors.New(mobileid.ReasonUnencodable)
+	errTooLong    = errors.New(mobileid.ReasonFieldTooLong)
 )
 
 func reasonOf(err error) string {
@@ -173,7 +173,7 @@ func reasonOf(err error) string {
 			return known.Error()
 		}
 	}
-	return "compose"
+	return mobileid.ReasonCompose
 }
 
 // compose opens the sealed text and makes its submit_sm PDUs, one a part.
