@@ -43,9 +43,12 @@ type otpRequests struct {
 // transaction of the whole batch, and puts the Message's id on the operator's
 // otp lane.
 //
-// A record that comes again issues a code that nobody will ever see: the
-// stored row keeps its first nonce, and its sealed text the first code (design
-// section 7), so the one SMS that is sent is the one that verifies. A request
+// A record that comes again issues no code when its challenge is stored: each
+// would stay in Redis for its life, and repetitions of one Idempotency-Key are
+// not metered. If it is stored in between, the code that was issued is one that
+// nobody will ever see: the row keeps its first nonce, and its sealed text the
+// first code (design section 7), so the one SMS that is sent is the one that
+// verifies. A request
 // past its deadline and a person without a binding are stored without a
 // Message, and the registry ends them.
 func NewOTPRequests(d OTPDeps) Handler {
@@ -72,8 +75,16 @@ func (h *otpRequests) Handle(ctx context.Context, recs []*Record) error {
 	if err != nil {
 		return err
 	}
+	known, err := h.stored(ctx, list)
+	if err != nil {
+		return err
+	}
 	challenges := make([]mobileid.NewChallenge, len(list))
 	if err := each(len(list), func(i int) (err error) {
+		if known[i] {
+			challenges[i] = h.bare(list[i])
+			return nil
+		}
 		challenges[i], err = h.challenge(ctx, list[i], bindings)
 		return err
 	}); err != nil {
@@ -103,19 +114,44 @@ func (h *otpRequests) knownPurposes(list []request[mobileid.ChallengeRequested])
 	return known, bad
 }
 
+// stored reports for each request whether its challenge is stored already, or
+// stands earlier in the same batch.
+func (h *otpRequests) stored(ctx context.Context, list []request[mobileid.ChallengeRequested]) ([]bool, error) {
+	ids := make([]mobileid.ID, len(list))
+	for i, r := range list {
+		ids[i] = r.value.ID
+	}
+	known, err := h.Registry.Known(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]bool, len(list))
+	earlier := make(map[mobileid.ID]bool, len(list))
+	for i, id := range ids {
+		out[i] = known[id] || earlier[id]
+		earlier[id] = true
+	}
+	return out, nil
+}
+
+// bare is a challenge without binding, code and Message.
+func (h *otpRequests) bare(r request[mobileid.ChallengeRequested]) mobileid.NewChallenge {
+	p := h.Purposes[r.value.Purpose]
+	return mobileid.NewChallenge{
+		Request: r.value, Person: r.person, Tries: p.Tries,
+		ExpiresAt: h.Now().Add(p.Life), Source: r.rec.Ref,
+	}
+}
+
 func (h *otpRequests) challenge(ctx context.Context, r request[mobileid.ChallengeRequested], bindings map[mobileid.Pseudonym]mobileid.Binding) (mobileid.NewChallenge, error) {
 	p := h.Purposes[r.value.Purpose]
-	now := h.Now()
-	c := mobileid.NewChallenge{
-		Request: r.value, Person: r.person, Tries: p.Tries,
-		ExpiresAt: now.Add(p.Life), Source: r.rec.Ref,
-	}
+	c := h.bare(r)
 	b, bound := bindings[r.person]
 	if !bound {
 		return c, nil
 	}
 	c.Binding = &b
-	if now.After(r.value.Deadline) {
+	if h.Now().After(r.value.Deadline) {
 		return c, nil
 	}
 	issued, err := h.Codes.Issue(ctx, r.value.ID, p.Digits, p.Life, p.Tries)

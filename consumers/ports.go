@@ -11,10 +11,12 @@ import (
 type ChallengeRegistry interface {
 	// ActiveBindings returns the active bindings of those persons who have one.
 	ActiveBindings(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.Binding, error)
+	// Known returns which of those challenges are stored already.
+	Known(ctx context.Context, ids []mobileid.ID) (map[mobileid.ID]bool, error)
 	// IssueChallenges stores challenges and their Messages in one transaction
 	// and returns the ids to put on lanes: new ones, and ones that came again
 	// while their Message is still queued. For what is stored already nothing
-	// changes: the first nonce and text stay.
+	// changes: the first nonce and text stay, and it needs no new ones.
 	IssueChallenges(ctx context.Context, list []mobileid.NewChallenge) ([]mobileid.LaneItem, error)
 }
 
