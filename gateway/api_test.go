@@ -185,8 +185,8 @@ func refusals() []refusal {
 		{name: "lost", set: func(e *edge) { e.codes.result = mobileid.CodeLost }, call: verifying("pending", verifyBody("123456")), status: 409, code: "challenge_lost"},
 		{name: "expired in Redis", set: func(e *edge) { e.codes.result = mobileid.CodeExpired }, call: verifying("pending", verifyBody("123456")), status: 409, code: "challenge_expired"},
 		{name: "fenced", set: func(e *edge) {
-			e.registry.confirm = &mobileid.Error{Kind: mobileid.KindConflict, Code: "fenced", Message: "the binding changed"}
-		}, call: verifying("pending", verifyBody("123456")), status: 409, code: "fenced"},
+			e.registry.confirm = &mobileid.Error{Kind: mobileid.KindConflict, Code: "challenge_fenced", Message: "the binding changed"}
+		}, call: verifying("pending", verifyBody("123456")), status: 409, code: "challenge_fenced"},
 		{name: "verify, codes away", set: func(e *edge) { e.codes.err = mobileid.Unavailable("redis_away", time.Second, nil) }, call: verifying("pending", verifyBody("123456")), status: 503, code: "redis_away", header: map[string]string{"Retry-After": "1"}},
 		{name: "verify, registry away", set: away, call: verifying("pending", verifyBody("123456")), status: 503, code: "database_away"},
 		{name: "verify, registry slow", set: registrySays(mobileid.KindUnknown, "database_timeout"), call: verifying("pending", verifyBody("123456")), status: 503, code: "database_timeout", header: map[string]string{"Retry-After": "1"}},

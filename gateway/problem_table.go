@@ -158,7 +158,6 @@ var endedMeaning = map[mobileid.ChallengeState]string{
 	mobileid.ChallengeExhausted:     "Too many wrong codes. Ask for a new code.",
 	mobileid.ChallengeLost:          "We lost the live code. It is our fault: ask for a new code.",
 	mobileid.ChallengeSuperseded:    "A newer challenge for the same person and purpose took its place.",
-	mobileid.ChallengeCancelled:     "It was cancelled.",
 	mobileid.ChallengeConflict:      "Its Idempotency-Key was used for another request.",
 	mobileid.ChallengeUnbound:       "The person has no active binding.",
 	mobileid.ChallengeNoFunds:       "The balance of the subscriber was not enough for the SMS.",
@@ -182,10 +181,6 @@ func buildProblemTable() map[string]problemType {
 		code := endedCode(state)
 		table[code] = problemType{code, http.StatusConflict, "Challenge has ended: " + string(state), false, meaning}
 	}
-	// Confirm names this one by the fence itself.
-	fenced := table[endedCode(mobileid.ChallengeFenced)]
-	fenced.Code = "fenced"
-	table[fenced.Code] = fenced
 	return table
 }
 

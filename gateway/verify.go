@@ -128,10 +128,7 @@ func (g *Gateway) confirm(ctx context.Context, client mobileid.Client, id mobile
 	if err == nil {
 		return done, nil
 	}
-	switch code := mobileid.CodeOf(err); {
-	case code == "context_mismatch":
-		return done, contextMismatch()
-	case blind && (code == "fenced" || code == endedCode(mobileid.ChallengeFenced)):
+	if blind && mobileid.CodeOf(err) == endedCode(mobileid.ChallengeFenced) {
 		return done, ended(mobileid.ChallengeExpired)
 	}
 	return done, err
@@ -146,7 +143,7 @@ func (g *Gateway) wrong(ctx context.Context, live mobileid.LiveChallenge, left i
 	// Two counters, one of which forgets: the lower answer is the true one.
 	left = max(0, min(left, live.Tries-used))
 	if left == 0 {
-		if err := g.deps.Registry.EndChallenge(ctx, live.ID, mobileid.ChallengeExhausted, "wrong_codes"); err != nil {
+		if err := g.deps.Registry.EndChallenge(ctx, live.ID, mobileid.ChallengeExhausted, mobileid.ReasonWrongCodes); err != nil {
 			return err
 		}
 	}
@@ -161,9 +158,9 @@ func wrongWith(left int) error {
 }
 
 func (g *Gateway) end(ctx context.Context, id mobileid.ID, state mobileid.ChallengeState) error {
-	reason := "wrong_codes"
+	reason := mobileid.ReasonWrongCodes
 	if state == mobileid.ChallengeLost {
-		reason = "code_store_lost"
+		reason = mobileid.ReasonCodeLost
 	}
 	if err := g.deps.Registry.EndChallenge(ctx, id, state, reason); err != nil {
 		return err

@@ -114,7 +114,7 @@ func TestBlindClientCannotTellUnboundByVerifying(t *testing.T) {
 			t.Errorf("bound %d %+v, unbound %d %+v", s1, p1, s2, p2)
 		}
 	}
-	e.registry.confirm = &mobileid.Error{Kind: mobileid.KindConflict, Code: "fenced"}
+	e.registry.confirm = &mobileid.Error{Kind: mobileid.KindConflict, Code: "challenge_fenced"}
 	e.codes.left = 3
 	if status, p, _ := e.verify("shop", e.stored("shop", mobileid.ChallengePending), "v", "123456"); status != 409 || p.Code != "challenge_expired" {
 		t.Errorf("%d %s", status, p.Code)

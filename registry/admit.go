@@ -33,7 +33,7 @@ with recursive alive as (
 	select i.ord, i.part, i.pos, m.id, m.client, m.lane, m.operator, m.text_id, m.challenge_id, m.deadline, m.dest, m.sealed,
 	       m.state, m.reason, m.retry_at, m.account_id, m.tariff_id, m.amount, m.resends,
 	       c.state as challenge_state,
-	       coalesce(m.fence_kind = 'test' or (b.state = 'active' and b.version = m.fence_version), false) as fence_holds,
+	       coalesce(b.state = 'active' and b.version = m.fence_version, false) as fence_holds,
 	       coalesce(b.sms_suspended, false) as suspended,
 	       h.state as charge_state,
 	       coalesce(o.lease_until > clock_timestamp() and o.swept_at is null, false) as owner_lives
@@ -217,15 +217,14 @@ func verdictOf(was, is mobileid.MessageState) mobileid.Verdict {
 // doubt that have their one extra sending left. It changes nothing: two
 // bridges may get the same ids, admission gives each to one.
 func (db *DB) DueRetries(ctx context.Context, operator string, limit int) ([]mobileid.AdmitItem, error) {
-	b := &pgx.Batch{}
-	b.Queue(`
-select message_id from retries where operator = $1 and due_at <= $2 order by due_at limit $3`, operator, db.clock(), limit)
 	var out []mobileid.AdmitItem
-	err := db.send(ctx, "due retries", b, func(r pgx.Rows) error {
-		var id []byte
-		err := r.Scan(&id)
-		out = append(out, mobileid.AdmitItem{ID: toID(id)})
-		return err
-	})
+	err := db.query(ctx, "due retries", `
+select message_id from retries where operator = $1 and due_at <= $2 order by due_at limit $3`,
+		[]any{operator, db.clock(), limit}, func(r pgx.Rows) error {
+			var id []byte
+			err := r.Scan(&id)
+			out = append(out, mobileid.AdmitItem{ID: toID(id)})
+			return err
+		})
 	return out, err
 }

@@ -104,9 +104,9 @@ func TestAdmissionDecidesByWhatIsStored(t *testing.T) {
 			verdict: mobileid.VerdictRefused, message: "cancelled", reason: "challenge_confirmed", challenge: "confirmed", charge: "none"},
 		{name: "an ended challenge stopped it already", funds: cost,
 			before: func(f fixture) {
-				must(f.t, f.EndChallenge(f.ctx(), f.c.Request.ID, mobileid.ChallengeCancelled, "asked"))
+				must(f.t, f.EndChallenge(f.ctx(), f.c.Request.ID, mobileid.ChallengeLost, mobileid.ReasonCodeLost))
 			},
-			verdict: mobileid.VerdictDrop, message: "cancelled", reason: "challenge_cancelled", challenge: "cancelled", charge: "none"},
+			verdict: mobileid.VerdictDrop, message: "cancelled", reason: "challenge_lost", challenge: "lost", charge: "none"},
 		{name: "mine twice is dropped", funds: cost,
 			before:  func(f fixture) { f.admit(f.b, f.c.Message.ID) },
 			verdict: mobileid.VerdictDrop, message: "admitted", challenge: "pending", charge: "pending"},

@@ -4,18 +4,16 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"mobileid/internal/mobileid"
 )
 
 // OpenBridge gives a bridge its identity and its first lease. What it admits
 // is its own as long as it renews; the id is never given again.
 func (db *DB) OpenBridge(ctx context.Context, operator, name string, lease time.Duration) (int64, error) {
-	b := &pgx.Batch{}
-	b.Queue(`
+	var id int64
+	err := db.one(ctx, "open bridge", []any{&id}, `
 insert into bridges (operator, name, started_at, lease_until)
 values ($1, $2, clock_timestamp(), clock_timestamp() + $3::interval) returning id`, operator, name, lease)
-	var id int64
-	err := db.send(ctx, "open bridge", b, func(r pgx.Rows) error { return r.Scan(&id) })
 	return id, err
 }
 
@@ -24,13 +22,11 @@ values ($1, $2, clock_timestamp(), clock_timestamp() + $3::interval) returning i
 // "bridge_ended"): what the bridge had may have been given back, so it must
 // start again under a new id.
 func (db *DB) RenewBridge(ctx context.Context, id int64, lease time.Duration) error {
-	b := &pgx.Batch{}
-	b.Queue(`
+	var renewed bool
+	err := db.one(ctx, "renew bridge", []any{&renewed}, `
 update bridges set lease_until = clock_timestamp() + $2::interval
 where id = $1 and lease_until > clock_timestamp() and swept_at is null returning true`, id, lease)
-	renewed := false
-	err := db.send(ctx, "renew bridge", b, func(r pgx.Rows) error { return r.Scan(&renewed) })
-	if err == nil && !renewed {
+	if mobileid.KindOf(err) == mobileid.KindNotFound {
 		return errBridgeEnded()
 	}
 	return err
@@ -39,9 +35,8 @@ where id = $1 and lease_until > clock_timestamp() and swept_at is null returning
 // CloseBridge ends the lease now. What the bridge has not settled counts as in
 // doubt from here on. Closed again, nothing changes.
 func (db *DB) CloseBridge(ctx context.Context, id int64) error {
-	b := &pgx.Batch{}
-	b.Queue(`update bridges set lease_until = clock_timestamp() where id = $1 and lease_until > clock_timestamp()`, id)
-	return db.send(ctx, "close bridge", b, nil)
+	return db.query(ctx, "close bridge",
+		`update bridges set lease_until = clock_timestamp() where id = $1 and lease_until > clock_timestamp()`, []any{id}, nil)
 }
 
 func errBridgeEnded() error {

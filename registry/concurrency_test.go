@@ -166,7 +166,7 @@ func TestNoDeadlocks(t *testing.T) {
 			failed(e.EndChallenge(e.ctx(), c.Request.ID, mobileid.ChallengeExhausted, "tries"))
 		},
 		func(r int) {
-			s := registry.NewSweeper(e.DB, registry.SweepConfig{Batch: 20, RepublishAfter: time.Millisecond}, &lanes{}, store)
+			s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second, Batch: 20, RepublishAfter: time.Millisecond}, &lanes{}, store)
 			failed(s.Sweep(e.ctx()))
 		},
 		func(r int) {

@@ -117,6 +117,28 @@ func (db *DB) send(ctx context.Context, op string, b *pgx.Batch, read func(pgx.R
 	return err
 }
 
+// query runs one statement, a transaction of its own, and gives its rows to
+// read.
+func (db *DB) query(ctx context.Context, op, sql string, args []any, read func(pgx.Rows) error) error {
+	b := &pgx.Batch{}
+	b.Queue(sql, args...)
+	return db.send(ctx, op, b, read)
+}
+
+// one runs one statement and scans its row into dst; KindNotFound if there is
+// none.
+func (db *DB) one(ctx context.Context, op string, dst []any, sql string, args ...any) error {
+	found := false
+	err := db.query(ctx, op, sql, args, func(r pgx.Rows) error {
+		found = true
+		return r.Scan(dst...)
+	})
+	if err == nil && !found {
+		err = notFound()
+	}
+	return err
+}
+
 // readLast drains n results, of which read gets the last, and closes them.
 func readLast(br pgx.BatchResults, n int, read func(pgx.Rows) error) error {
 	for range n - 1 {

@@ -42,7 +42,7 @@ type endArgs struct {
 func queueEnd(b *pgx.Batch, args endArgs) {
 	// The Message of an expired challenge has expired itself; in all other
 	// cases it is the end of the challenge that stops it.
-	message, why := mobileid.MessageCancelled, "challenge_"+string(args.state)
+	message, why := mobileid.MessageCancelled, mobileid.ReasonOfChallenge(args.state)
 	if args.state == mobileid.ChallengeExpired {
 		message = mobileid.MessageExpired
 	}

@@ -56,7 +56,7 @@ func TestErrorsCarryNoValueOfARow(t *testing.T) {
 	_, err := e.IssueChallenges(e.ctx(), []mobileid.NewChallenge{e.challenge(p, canary)})
 	errs = append(errs, err)
 	e.exec(`alter table messages rename to ` + canary)
-	errs = append(errs, registry.NewSweeper(e.DB, registry.SweepConfig{}, nil, nil).Sweep(e.ctx()))
+	errs = append(errs, registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil).Sweep(e.ctx()))
 
 	var all strings.Builder
 	all.WriteString(log.String())

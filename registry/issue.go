@@ -205,9 +205,7 @@ func (is *issuing) decide() {
 			is.superseded = append(is.superseded, older)
 		}
 		is.live[liveKeyOf(c)] = c.Request.ID
-		is.lanes = append(is.lanes, mobileid.LaneItem{
-			ID: c.Message.ID, Operator: c.Message.Operator, Lane: c.Message.Lane, Person: c.Message.Person,
-		})
+		is.lanes = append(is.lanes, laneItem(c.Message))
 	}
 }
 
@@ -217,16 +215,16 @@ func (is *issuing) judge(c *mobileid.NewChallenge) (mobileid.ChallengeState, str
 		return mobileid.ChallengeConflict, reason
 	}
 	if is.now.After(c.Request.Deadline) {
-		return mobileid.ChallengeExpired, "deadline"
+		return mobileid.ChallengeExpired, mobileid.ReasonDeadline
 	}
 	if c.Binding == nil || c.Message == nil {
-		return mobileid.ChallengeUnbound, "unbound"
+		return mobileid.ChallengeUnbound, mobileid.ReasonUnbound
 	}
 	if !is.bound[fenceKey{c.Binding.ID, c.Binding.Version}] {
-		return mobileid.ChallengeUnbound, "binding_changed"
+		return mobileid.ChallengeUnbound, mobileid.ReasonBindingChanged
 	}
 	if live, ok := is.live[liveKeyOf(c)]; ok && bytes.Compare(live[:], c.Request.ID[:]) > 0 {
-		return mobileid.ChallengeSuperseded, "newer"
+		return mobileid.ChallengeSuperseded, mobileid.ReasonNewer
 	}
 	return mobileid.ChallengePending, ""
 }
@@ -252,7 +250,7 @@ func (is *issuing) write(ctx context.Context, tx pgx.Tx) error {
 		// The challenges are locked already; what pays for a Message that waits
 		// for its retry, and the Message, come after them.
 		lockFromChallenges(b, ids)
-		queueEnd(b, endArgs{now: is.now, ids: ids, state: mobileid.ChallengeSuperseded, reason: "newer"})
+		queueEnd(b, endArgs{now: is.now, ids: ids, state: mobileid.ChallengeSuperseded, reason: mobileid.ReasonNewer})
 	}
 	for i := range is.rows {
 		is.queueRow(b, &is.rows[i])

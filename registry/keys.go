@@ -43,9 +43,9 @@ const (
 func (t keyTaken) contradicts(r request) string {
 	switch {
 	case t.bodyHash != r.bodyHash:
-		return reasonKeyReused
+		return mobileid.ReasonKeyReused
 	case t.id != r.id:
-		return reasonSecondID
+		return mobileid.ReasonSecondID
 	}
 	return ""
 }

@@ -115,9 +115,7 @@ func (q *notifying) add(b *pgx.Batch, n *mobileid.NewNotification) (mobileid.Lan
 	queueMessage(b, q.now, n.Message, messageOrigin{
 		clientRef: n.Request.ClientRef, bodyHash: n.Request.BodyHash, source: n.Source, price: q.prices[n.Message.Operator],
 	})
-	return mobileid.LaneItem{
-		ID: n.Message.ID, Operator: n.Message.Operator, Lane: n.Message.Lane, Person: n.Message.Person,
-	}, true
+	return laneItem(n.Message), true
 }
 
 func (q *notifying) judge(n *mobileid.NewNotification) (mobileid.MessageState, string) {
@@ -126,10 +124,10 @@ func (q *notifying) judge(n *mobileid.NewNotification) (mobileid.MessageState, s
 		return mobileid.MessageCancelled, reason
 	}
 	if q.now.After(n.Request.Deadline) {
-		return mobileid.MessageExpired, "deadline"
+		return mobileid.MessageExpired, mobileid.ReasonDeadline
 	}
 	if n.Message == nil {
-		return mobileid.MessageCancelled, "unbound"
+		return mobileid.MessageCancelled, mobileid.ReasonUnbound
 	}
 	return mobileid.MessageQueued, ""
 }

@@ -18,6 +18,11 @@ type messageOrigin struct {
 	price     price
 }
 
+// laneItem is what goes on the lane for a Message.
+func laneItem(m *mobileid.NewMessage) mobileid.LaneItem {
+	return mobileid.LaneItem{ID: m.ID, Operator: m.Operator, Lane: m.Lane, Person: m.Person}
+}
+
 const insertMessageSQL = `
 with changed as (
 	insert into messages (id, client, person, lane, operator, text_id, challenge_id, fence_kind, fence_id, fence_version,

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,16 +20,20 @@ const (
 	clockSkew = 5 * time.Minute
 )
 
-// matchSQL finds the part of each receipt.
-const matchSQL = `
-select r.ord, p.message_id, p.part, p.link, p.sequence
-from unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[]) with ordinality as r(account, operator_id, dest, at, ord)
+// partOfReceiptSQL joins receipts r with their parts p, by that rule. Its
+// intervals are literals: the statements that use it have other parameters.
+var partOfReceiptSQL = fmt.Sprintf(`
 join lateral (
 	select message_id, part, link, sequence from message_parts p
 	where p.operator_id = r.operator_id and p.account = r.account and p.dest = r.dest
-	  and p.answered_at > r.at - $5::interval and p.answered_at < r.at + $6::interval
-	order by p.answered_at desc limit 1) p on true
-where r.operator_id <> ''`
+	  and p.answered_at > r.received_at - interval '%d s' and p.answered_at < r.received_at + interval '%d s'
+	order by p.answered_at desc limit 1) p on r.operator_id <> ''`, receiptWindow/time.Second, clockSkew/time.Second)
+
+// matchSQL finds the part of each receipt.
+var matchSQL = `
+select r.ord, p.message_id, p.part, p.link, p.sequence
+from unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[]) with ordinality
+     as r(account, operator_id, dest, received_at, ord)` + partOfReceiptSQL
 
 // attachSQL stores receipts with the parts they belong to. The first final
 // receipt of a part is its state; a repeated one adds nothing.
@@ -203,10 +208,8 @@ func (db *DB) match(ctx context.Context, receipts []mobileid.Receipt) (map[int]p
 		r := &receipts[i]
 		accounts[i], ids[i], dests[i], at[i] = r.Account, r.OperatorID, r.Dest[:], r.At
 	}
-	b := &pgx.Batch{}
-	b.Queue(matchSQL, accounts, ids, dests, at, receiptWindow, clockSkew)
 	out := make(map[int]partRef, n)
-	err := db.send(ctx, "match receipts", b, func(r pgx.Rows) error {
+	err := db.query(ctx, "match receipts", matchSQL, []any{accounts, ids, dests, at}, func(r pgx.Rows) error {
 		var ord int
 		var p partRef
 		var id []byte
@@ -253,13 +256,7 @@ func (db *DB) rematch(ctx context.Context, ids []int64) (int, error) {
 		matched = 0
 		rows, err := tx.Query(ctx, `
 select r.id, r.state, r.stat, r.err, r.received_at, p.message_id, p.part, p.link, p.sequence
-from (select * from receipts_unmatched where id = any($1) order by id for update skip locked) r
-join lateral (
-	select message_id, part, link, sequence from message_parts p
-	where p.operator_id = r.operator_id and p.account = r.account and p.dest = r.dest
-	  and p.answered_at > r.received_at - $2::interval and p.answered_at < r.received_at + $3::interval
-	order by p.answered_at desc limit 1) p on true
-where r.operator_id <> ''`, ids, receiptWindow, clockSkew)
+from (select * from receipts_unmatched where id = any($1) order by id for update skip locked) r`+partOfReceiptSQL, ids)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -22,12 +23,15 @@ type RelayConfig struct {
 	Busy  time.Duration // pause after a batch that was not empty; 50 ms: each batch is a produce request a partition
 	Idle  time.Duration // longest pause while there is nothing; 200 ms
 	Batch int           // rows at once; 500
+
+	Timeout time.Duration // for one batch, publishing included; 10 s
 }
 
 func (c RelayConfig) withDefaults() RelayConfig {
 	c.Busy = cmp.Or(c.Busy, 50*time.Millisecond)
 	c.Idle = max(cmp.Or(c.Idle, 200*time.Millisecond), c.Busy)
 	c.Batch = cmp.Or(c.Batch, 500)
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
 	return c
 }
 
@@ -58,7 +62,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			r.db.log.LogAttrs(ctx, levelOf(err), "statuses wait in the outbox", errAttr(err))
+			r.db.log.LogAttrs(ctx, levelOf(err), "statuses wait in the outbox", slog.Any("err", err))
 			pause = min(max(2*pause, 100*time.Millisecond), 2*time.Second)
 		case n == r.cfg.Batch:
 			pause = 0
@@ -75,6 +79,8 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // Once relays at most one batch and returns how many rows it had.
 func (r *Relay) Once(ctx context.Context) (int, error) {
+	_, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
 	var changes []mobileid.StatusChanged
 	err := r.db.inTx(ctx, "relay", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `

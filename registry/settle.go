@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -117,7 +118,7 @@ func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes
 	}
 	// The outcomes are stored; if this fails the sweeper matches the receipts.
 	if _, err := db.rematch(ctx, waiting); err != nil {
-		db.log.LogAttrs(ctx, levelOf(err), "receipts that came first are left to the sweeper", errAttr(err))
+		db.log.LogAttrs(ctx, levelOf(err), "receipts that came first are left to the sweeper", slog.Any("err", err))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -22,10 +23,11 @@ type Codes interface {
 	Missing(ctx context.Context, refs []mobileid.IssuedRef) ([]mobileid.ID, error)
 }
 
-// SweepConfig is the pace of a Sweeper. The zero value is the default.
+// SweepConfig is the pace of a Sweeper. A zero value is the default, but Grace
+// has none: it is one promise of the whole system, told to the edge too.
 type SweepConfig struct {
 	Interval       time.Duration // between passes; 1 s
-	Grace          time.Duration // what a deadline is overrun by before the sweeper ends it; 1 s
+	Grace          time.Duration // what a deadline is overrun by before the sweeper ends it; required
 	RepublishAfter time.Duration // a queued id counts as lost from its lane; 5 s, then twice as long each time
 	ReceiptWait    time.Duration // how long after its deadline a Message waits for a receipt; 1 h
 	StuckAfter     time.Duration // an admitted Message whose bridge lives but never settles, after its deadline; 1 min
@@ -35,7 +37,6 @@ type SweepConfig struct {
 
 func (c SweepConfig) withDefaults() SweepConfig {
 	c.Interval = cmp.Or(c.Interval, time.Second)
-	c.Grace = cmp.Or(c.Grace, time.Second)
 	c.RepublishAfter = cmp.Or(c.RepublishAfter, 5*time.Second)
 	c.ReceiptWait = cmp.Or(c.ReceiptWait, time.Hour)
 	c.StuckAfter = cmp.Or(c.StuckAfter, time.Minute)
@@ -63,7 +64,8 @@ func (c SweepConfig) withDefaults() SweepConfig {
 //     their challenges end lost;
 //   - queued Messages whose lane record seems lost: published again;
 //   - receipts that came before the answer they belong to: matched;
-//   - Idempotency-Keys older than 48 h: forgotten; partitions ahead: made.
+//   - Idempotency-Keys older than 48 h and counts of wrong codes older than 30
+//     days: forgotten; partitions ahead: made.
 //
 // Any number of sweepers may run; they find less to do.
 type Sweeper struct {
@@ -80,11 +82,16 @@ type Sweeper struct {
 	overdue   messageCursor // walks deadlines that passed before
 	ahead     messageCursor // walks deadlines to come, for lost lane records
 	partsDone time.Time     // when the partitions were last looked at
+	triesDone time.Time     // when the counts of wrong codes were last looked at
 }
 
 // NewSweeper makes a sweeper; Run runs it. codes may be nil when no codes are
-// kept anywhere: then none is ever missing.
+// kept anywhere: then none is ever missing. It panics without a Grace: that is
+// a mistake in the wiring.
 func NewSweeper(db *DB, cfg SweepConfig, lanes Lanes, codes Codes) *Sweeper {
+	if cfg.Grace <= 0 {
+		panic("registry: SweepConfig.Grace is required")
+	}
 	return &Sweeper{db: db, cfg: cfg.withDefaults(), lanes: lanes, codes: codes}
 }
 
@@ -92,8 +99,11 @@ func NewSweeper(db *DB, cfg SweepConfig, lanes Lanes, codes Codes) *Sweeper {
 // error is logged; the next pass tries again.
 func (s *Sweeper) Run(ctx context.Context) error {
 	for {
-		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.db.log.LogAttrs(ctx, levelOf(err), "a pass of the sweeper was not complete", errAttr(err))
+		for _, failed := range s.pass(ctx) {
+			if ctx.Err() == nil {
+				s.db.log.LogAttrs(ctx, levelOf(failed.err), "a step of the sweeper was not complete",
+					slog.String("step", failed.step), slog.Any("err", failed.err))
+			}
 		}
 		if !sleep(ctx, s.cfg.Interval) {
 			return nil
@@ -104,6 +114,20 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // Sweep makes one pass. A step that fails does not stop the others; the errors
 // come back together.
 func (s *Sweeper) Sweep(ctx context.Context) error {
+	var errs []error
+	for _, failed := range s.pass(ctx) {
+		errs = append(errs, failed.err)
+	}
+	return errors.Join(errs...)
+}
+
+// failedStep is a step of a pass that was not complete.
+type failedStep struct {
+	step string
+	err  error
+}
+
+func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 	steps := []struct {
 		what string
 		run  func(context.Context) (int, error)
@@ -116,17 +140,17 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 		{"message", s.overdueMessages},
 		{"republished", s.republish},
 		{"idempotency_key", s.oldKeys},
+		{"wrong_tries", s.oldTries},
 	}
-	var errs []error
 	for _, step := range steps {
 		n, err := step.run(ctx)
 		s.db.metrics.swept.WithLabelValues(step.what).Add(float64(n))
 		if err != nil {
-			errs = append(errs, err)
+			failed = append(failed, failedStep{step.what, err})
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return errors.Join(errs...)
+	return failed
 }

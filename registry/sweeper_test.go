@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ func (e *env) sweep(s *registry.Sweeper) {
 func TestTheSweeperEndsWhatNobodyTook(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
-	s := registry.NewSweeper(e.DB, registry.SweepConfig{}, nil, nil)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil)
 	p, q := e.bind(cost), e.bind(10*cost)
 	code, notice := e.challenge(p, "c"), e.notice(q, "n")
 	retry := e.notice(q, "r")
@@ -71,7 +72,7 @@ func TestTheSweeperEndsWhatNobodyTook(t *testing.T) {
 
 	e.clk.advance(codeLife)
 	e.sweep(s)
-	e.wantChallenge(code.Request.ID, mobileid.ChallengeExpired, "expired")
+	e.wantChallenge(code.Request.ID, mobileid.ChallengeExpired, mobileid.ReasonDeadline)
 	e.wantMessage(code.Message.ID, mobileid.MessageExpired, "challenge_expired")
 	e.wantMessage(notice.Message.ID, mobileid.MessageQueued, "")
 
@@ -90,7 +91,7 @@ func TestTheSweeperEndsWhatNobodyTook(t *testing.T) {
 func TestTheSweeperEndsWhatHasNoAnswer(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
-	s := registry.NewSweeper(e.DB, registry.SweepConfig{}, nil, nil)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil)
 	p := e.bind(10 * cost)
 	b := e.bridge()
 	doubt := func(id mobileid.ID) {
@@ -134,7 +135,7 @@ func TestTheSweeperEndsWhatHasNoAnswer(t *testing.T) {
 func TestWhatADeadBridgeHadIsInDoubt(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
-	s := registry.NewSweeper(e.DB, registry.SweepConfig{Batch: 2}, nil, nil)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second, Batch: 2}, nil, nil)
 	p := e.bind(10 * cost)
 	dead, alive := e.bridge(), e.bridge()
 	c := e.challenge(p, "c")
@@ -171,7 +172,7 @@ func TestWhatADeadBridgeHadIsInDoubt(t *testing.T) {
 func TestAQueuedIDThatSeemsLostIsPublishedAgainMoreAndMoreSeldom(t *testing.T) {
 	e := newEnv(t)
 	out := &lanes{}
-	s := registry.NewSweeper(e.DB, registry.SweepConfig{Batch: 1}, out, nil)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second, Batch: 1}, out, nil)
 	p := e.bind(0)
 	c, n := e.challenge(p, "c"), e.notice(p, "n")
 	e.issue(c)
@@ -203,7 +204,7 @@ func TestAQueuedIDThatSeemsLostIsPublishedAgainMoreAndMoreSeldom(t *testing.T) {
 func TestAFailedPublishIsTriedInTheNextPass(t *testing.T) {
 	e := newEnv(t)
 	out := &lanes{err: mobileid.Unavailable("kafka_away", time.Second, nil)}
-	s := registry.NewSweeper(e.DB, registry.SweepConfig{}, out, nil)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, out, nil)
 	e.issue(e.challenge(e.bind(0), "c"))
 	e.clk.advance(5 * time.Second)
 	if err := s.Sweep(e.ctx()); err == nil {
@@ -219,7 +220,7 @@ func TestAFailedPublishIsTriedInTheNextPass(t *testing.T) {
 func TestCodesThatRedisLostEndTheirChallenges(t *testing.T) {
 	e := newEnv(t)
 	store := &codes{epoch: "one", lost: map[mobileid.ID]bool{}}
-	s := registry.NewSweeper(e.DB, registry.SweepConfig{Batch: 2}, nil, store)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second, Batch: 2}, nil, store)
 	var cs []mobileid.NewChallenge
 	for _, k := range []string{"1", "2", "3", "4", "5"} {
 		c := e.challenge(e.bind(0), k)
@@ -255,7 +256,7 @@ func TestTheSweeperMatchesAReceiptThatRacedWithItsAnswer(t *testing.T) {
 	// Stored as unmatched by a transaction that did not see the answer.
 	e.exec(`insert into receipts_unmatched (account, operator_id, dest, state, stat, err, received_at)
 		values ($1, '42', $2, 'undeliverable', 'UNDELIV', '', $3)`, account, p.binding.Number[:], e.clk.now())
-	e.sweep(registry.NewSweeper(e.DB, registry.SweepConfig{}, nil, nil))
+	e.sweep(registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil))
 	e.wantMessage(n.Message.ID, mobileid.MessageUndeliverable, "receipt")
 	e.wantCharge(n.Message.ID, "reversed")
 	if have := query[int](e, `select count(*) from receipts_unmatched`); have != 0 {
@@ -265,7 +266,7 @@ func TestTheSweeperMatchesAReceiptThatRacedWithItsAnswer(t *testing.T) {
 
 func TestOldKeysAreForgottenAndOldRequestsStillHaveOneEffect(t *testing.T) {
 	e := newEnv(t)
-	s := registry.NewSweeper(e.DB, registry.SweepConfig{}, nil, nil)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil)
 	p := e.bind(0)
 	c := e.challenge(p, "k")
 	e.issue(c)
@@ -280,12 +281,34 @@ func TestOldKeysAreForgottenAndOldRequestsStillHaveOneEffect(t *testing.T) {
 		t.Fatal("not forgotten")
 	}
 	e.issue(c)
-	e.wantChallenge(c.Request.ID, mobileid.ChallengeExpired, "expired")
+	e.wantChallenge(c.Request.ID, mobileid.ChallengeExpired, mobileid.ReasonDeadline)
+}
+
+func TestCountsOfWrongCodesAreForgottenAfterThirtyDays(t *testing.T) {
+	e := newEnv(t)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second, Batch: 1}, nil, nil)
+	for i := range 3 {
+		c := e.challenge(e.bind(0), strconv.Itoa(i))
+		e.issue(c)
+		_, err := e.CountWrongTry(e.ctx(), c.Request.ID)
+		must(t, err)
+	}
+	left := func() int { return query[int](e, `select count(*) from wrong_tries`) }
+	e.clk.advance(30 * 24 * time.Hour)
+	e.sweep(s)
+	if have := left(); have != 3 {
+		t.Fatalf("%d of 3 counts are left on the thirtieth day", have)
+	}
+	e.clk.advance(24 * time.Hour)
+	e.sweep(s)
+	if have := left(); have != 0 {
+		t.Fatalf("%d counts are left after thirty days", have)
+	}
 }
 
 func TestTheSweeperMakesTheMonthsAhead(t *testing.T) {
 	e := newEnv(t)
-	s := registry.NewSweeper(e.DB, registry.SweepConfig{}, nil, nil)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil)
 	e.sweep(s)
 	e.clk.ns.Store(time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC).UnixNano())
 	e.sweep(s)
@@ -305,7 +328,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	var wg sync.WaitGroup
 	got := make(chan struct{}, 1)
 	wg.Go(func() {
-		if err := registry.NewSweeper(e.DB, registry.SweepConfig{Interval: time.Millisecond}, nil, nil).Run(ctx); err != nil {
+		if err := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second, Interval: time.Millisecond}, nil, nil).Run(ctx); err != nil {
 			t.Error(err)
 		}
 	})

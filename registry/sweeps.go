@@ -314,7 +314,7 @@ func (s *Sweeper) expiredChallenges(ctx context.Context) (int, error) {
 		if err != nil || len(ids) == 0 {
 			return total, err
 		}
-		n, err := s.db.endChallenges(ctx, "expire challenges", ids, mobileid.ChallengeExpired, "expired")
+		n, err := s.db.endChallenges(ctx, "expire challenges", ids, mobileid.ChallengeExpired, mobileid.ReasonDeadline)
 		total += n
 		if err != nil || len(ids) < s.cfg.Batch {
 			return total, err
@@ -356,7 +356,7 @@ func (s *Sweeper) lostCodes(ctx context.Context) (int, error) {
 				return total, err
 			}
 			if len(missing) > 0 {
-				n, err := s.db.endChallenges(ctx, "lost codes", missing, mobileid.ChallengeLost, "code_lost")
+				n, err := s.db.endChallenges(ctx, "lost codes", missing, mobileid.ChallengeLost, mobileid.ReasonCodeLost)
 				if err != nil {
 					return total, err
 				}
@@ -405,16 +405,45 @@ order by l.expires_at, l.challenge_id limit $3`, cur.expires, cur.id, s.cfg.Batc
 const keyLife = 48 * time.Hour
 
 func (s *Sweeper) oldKeys(ctx context.Context) (int, error) {
-	b := &pgx.Batch{}
-	b.Queue(`
+	n := 0
+	err := s.db.one(ctx, "old keys", []any{&n}, `
 with old as (
 	delete from idempotency where (client, key_part) in (
 		select client, key_part from idempotency where created_at < $1 order by created_at limit $2 for update skip locked)
 	returning 1)
 select count(*) from old`, s.db.clock().Add(-keyLife), s.cfg.Batch)
-	n := 0
-	err := s.db.send(ctx, "old keys", b, func(r pgx.Rows) error { return r.Scan(&n) })
 	return n, err
+}
+
+// triesLife is how many days the wrong codes of a person's day stay counted:
+// long enough to see who tries codes on somebody, no longer.
+const triesLife = 30
+
+// oldTries forgets older days, looking once an hour: no index finds them.
+func (s *Sweeper) oldTries(ctx context.Context) (int, error) {
+	now := s.db.clock()
+	if now.Sub(s.triesDone) < time.Hour && !now.Before(s.triesDone) {
+		return 0, nil
+	}
+	total := 0
+	for range s.cfg.Batches {
+		n := 0
+		err := s.db.one(ctx, "old tries", []any{&n}, `
+with old as (
+	delete from wrong_tries where (person, day) in (
+		select person, day from wrong_tries where day < $1 limit $2 for update skip locked)
+	returning 1)
+select count(*) from old`, dayOf(now).AddDate(0, 0, -triesLife), s.cfg.Batch)
+		total += n
+		if err != nil {
+			return total, err
+		}
+		if n < s.cfg.Batch {
+			s.triesDone = now
+			break
+		}
+	}
+	return total, nil
 }
 
 // partitions makes the months ahead, looking once an hour.

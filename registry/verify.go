@@ -5,30 +5,19 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"mobileid/internal/mobileid"
 )
 
 // LiveChallenge returns what comparing a code needs to know of a challenge,
 // whatever its state. KindNotFound if this client has no such row.
 func (db *DB) LiveChallenge(ctx context.Context, client string, id mobileid.ID) (mobileid.LiveChallenge, error) {
-	b := &pgx.Batch{}
-	b.Queue(`
+	v := mobileid.LiveChallenge{ID: id, Client: client}
+	var person []byte
+	err := db.one(ctx, "live challenge",
+		[]any{&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt}, `
 select person, state, purpose, nonce, context_hash, tries, expires_at
 from challenges where id = $1 and client = $2`, raw(id), client)
-	v := mobileid.LiveChallenge{ID: id, Client: client}
-	found := false
-	err := db.send(ctx, "live challenge", b, func(r pgx.Rows) error {
-		found = true
-		var person []byte
-		err := r.Scan(&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt)
-		v.Person = toPseudonym(person)
-		return err
-	})
-	if err == nil && !found {
-		err = notFound()
-	}
+	v.Person = toPseudonym(person)
 	return v, err
 }
 
@@ -36,29 +25,24 @@ from challenges where id = $1 and client = $2`, raw(id), client)
 // time since 1992, so the zone does not depend on the host's tables.
 var tashkent = time.FixedZone("Asia/Tashkent", 5*60*60)
 
+// dayOf returns the legal date of an instant, as Postgres takes a date.
+func dayOf(at time.Time) time.Time {
+	y, m, d := at.In(tashkent).Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+}
+
 // CountWrongTry counts a wrong code, on the challenge and on the person's day
 // (Asia/Tashkent), and returns how many wrong codes the challenge has now. It
 // does not judge: the caller ends the challenge when its tries are used up.
 func (db *DB) CountWrongTry(ctx context.Context, id mobileid.ID) (used int, err error) {
-	today := db.clock().In(tashkent)
-	day := time.Date(today.Year(), today.Month(), today.Day(), 0, 0, 0, 0, time.UTC)
-	b := &pgx.Batch{}
-	b.Queue(`
+	err = db.one(ctx, "count wrong try", []any{&used}, `
 with c as (
 	update challenges set wrong_tries = wrong_tries + 1 where id = $1 returning person, wrong_tries
 ), d as (
 	insert into wrong_tries (person, day, tries) select person, $2, 1 from c
 	on conflict (person, day) do update set tries = wrong_tries.tries + 1
 )
-select wrong_tries from c`, raw(id), day)
-	found := false
-	err = db.send(ctx, "count wrong try", b, func(r pgx.Rows) error {
-		found = true
-		return r.Scan(&used)
-	})
-	if err == nil && !found {
-		err = notFound()
-	}
+select wrong_tries from c`, raw(id), dayOf(db.clock()))
 	return used, err
 }
 
@@ -102,9 +86,9 @@ var errNotConfirmed = errors.New("nothing to confirm")
 // same again returns the same Confirmation with Replayed set.
 //
 // Refusals: KindNotFound; KindConflict with code "code_used" (confirmed by
-// another verify), "fenced" (the binding is gone or changed; the challenge
-// ends so), "challenge_expired" or "challenge_<state>" (ended otherwise);
-// KindInvalid, code "context_mismatch".
+// another verify) or "challenge_<state>" (it has ended, or ends by this call:
+// fenced, when the binding is gone or changed; expired); KindInvalid, code
+// "context_mismatch", field "context_hash".
 func (db *DB) Confirm(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart, contextHash string) (mobileid.Confirmation, error) {
 	// A second round is needed only if the challenge changed between the
 	// statement and the look at why it confirmed nothing.
@@ -123,14 +107,9 @@ func (db *DB) Confirm(ctx context.Context, client string, id mobileid.ID, verify
 
 func (db *DB) confirm(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart, contextHash string) (mobileid.Confirmation, error) {
 	c := mobileid.Confirmation{Challenge: id, Client: client}
-	b := &pgx.Batch{}
-	b.Queue(confirmSQL, db.clock(), raw(id), client, verifyKey[:], contextHash)
-	found := false
-	err := db.send(ctx, "confirm", b, func(r pgx.Rows) error {
-		found = true
-		return r.Scan(&c.Purpose, &c.ContextHash, &c.ConfirmedAt)
-	})
-	if err == nil && !found {
+	err := db.one(ctx, "confirm", []any{&c.Purpose, &c.ContextHash, &c.ConfirmedAt},
+		confirmSQL, db.clock(), raw(id), client, verifyKey[:], contextHash)
+	if mobileid.KindOf(err) == mobileid.KindNotFound {
 		err = errNotConfirmed
 	}
 	return c, err
@@ -144,45 +123,43 @@ func (db *DB) whyNot(ctx context.Context, client string, id mobileid.ID, verifyK
 	var expires time.Time
 	var usedBy []byte
 	var confirmedAt *time.Time
-	var bound, found bool
-	b := &pgx.Batch{}
-	b.Queue(`
+	var bound bool
+	err := db.one(ctx, "look at challenge",
+		[]any{&state, &c.Purpose, &c.ContextHash, &expires, &usedBy, &confirmedAt, &bound}, `
 select c.state, c.purpose, c.context_hash, c.expires_at, f.verify_key, f.confirmed_at,
        coalesce(b.state = 'active' and b.version = c.binding_version, false)
 from challenges c
 left join confirmations f on f.challenge_id = c.id
 left join bindings b on b.id = c.binding_id
 where c.id = $1 and c.client = $2`, raw(id), client)
-	err := db.send(ctx, "look at challenge", b, func(r pgx.Rows) error {
-		found = true
-		return r.Scan(&state, &c.Purpose, &c.ContextHash, &expires, &usedBy, &confirmedAt, &bound)
-	})
 	switch {
 	case err != nil:
 		return c, err
-	case !found:
-		return c, notFound()
 	case c.ContextHash != contextHash:
-		return mobileid.Confirmation{}, mobileid.Invalid("context", "context_mismatch", "the code was asked for another context")
+		return mobileid.Confirmation{}, mobileid.Invalid("context_hash", "context_mismatch", "the code was asked for another context")
 	case confirmedAt != nil && mobileid.KeyPart(usedBy) == verifyKey:
 		c.ConfirmedAt = *confirmedAt
 		return c, nil
 	case confirmedAt != nil:
 		return mobileid.Confirmation{}, conflict("code_used", "the code has been used")
-	case state == mobileid.ChallengeFenced:
-		return mobileid.Confirmation{}, conflict("fenced", "the binding changed after the code was issued")
 	case state.Terminal():
-		return mobileid.Confirmation{}, conflict("challenge_"+string(state), "the challenge has ended: "+string(state))
+		return mobileid.Confirmation{}, challengeEnded(state)
 	case !bound:
-		if err := db.EndChallenge(ctx, id, mobileid.ChallengeFenced, "binding_changed"); err != nil {
-			return mobileid.Confirmation{}, err
-		}
-		return mobileid.Confirmation{}, conflict("fenced", "the binding changed after the code was issued")
+		return mobileid.Confirmation{}, db.endAndSay(ctx, id, mobileid.ChallengeFenced, mobileid.ReasonBindingChanged)
 	case !expires.After(db.clock()):
-		if err := db.EndChallenge(ctx, id, mobileid.ChallengeExpired, "expired"); err != nil {
-			return mobileid.Confirmation{}, err
-		}
-		return mobileid.Confirmation{}, conflict("challenge_expired", "the code's time is over")
+		return mobileid.Confirmation{}, db.endAndSay(ctx, id, mobileid.ChallengeExpired, mobileid.ReasonDeadline)
 	}
 	return mobileid.Confirmation{}, errNotConfirmed
+}
+
+// endAndSay ends a challenge and returns the refusal that says so.
+func (db *DB) endAndSay(ctx context.Context, id mobileid.ID, state mobileid.ChallengeState, reason string) error {
+	if err := db.EndChallenge(ctx, id, state, reason); err != nil {
+		return err
+	}
+	return challengeEnded(state)
+}
+
+func challengeEnded(state mobileid.ChallengeState) error {
+	return conflict("challenge_"+string(state), "the challenge has ended: "+string(state))
 }

@@ -81,7 +81,7 @@ func TestAConfirmationWaitsForARevocationAndThenIsNone(t *testing.T) {
 	go func() { _, err := e.confirmCode(c, 1); confirmed <- err }()
 	e.blocked()
 	must(t, tx.Commit(e.ctx()))
-	if err := <-confirmed; mobileid.CodeOf(err) != "fenced" || mobileid.KindOf(err) != mobileid.KindConflict {
+	if err := <-confirmed; mobileid.CodeOf(err) != "challenge_fenced" || mobileid.KindOf(err) != mobileid.KindConflict {
 		t.Fatalf("err = %v", err)
 	}
 	if have := query[int](e, `select count(*) from confirmations`); have != 0 {

@@ -27,7 +27,7 @@ type Binding struct {
 
 // Fence is what must still hold when a Message is written to an operator.
 type Fence struct {
-	Kind    string // "binding" or "test"; "enrollment" follows
+	Kind    string // "binding"; "enrollment" follows
 	ID      int64
 	Version int
 }

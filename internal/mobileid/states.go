@@ -19,7 +19,7 @@ const (
 	MessageRejected      MessageState = "rejected"      // the operator refused it for good
 	MessageNoFunds       MessageState = "no_funds"      // the balance was not enough
 	MessageFenced        MessageState = "fenced"        // the binding it was made for is gone or changed
-	MessageCancelled     MessageState = "cancelled"     // cancelled or superseded before it was sent
+	MessageCancelled     MessageState = "cancelled"     // its challenge ended before it was sent, or it was not to be sent at all
 	MessageFailed        MessageState = "failed"        // our fault or the operator's deletion
 	MessageUnconfirmed   MessageState = "unconfirmed"   // in doubt to the end
 )
@@ -27,21 +27,16 @@ const (
 // messageNext are the drawn arrows. A terminal state has none: a late receipt
 // is kept as a fact, and may correct the Charge, not the state.
 var messageNext = map[MessageState][]MessageState{
-	MessageQueued: {
-		MessageAdmitted, MessageNoFunds, MessageFenced, MessageCancelled,
-		MessageExpired, MessageFailed,
-	},
+	MessageQueued: {MessageAdmitted, MessageNoFunds, MessageFenced, MessageCancelled, MessageExpired},
 	MessageAdmitted: {
-		MessageSent, MessageRejected, MessageRetry, MessageInDoubt,
-		MessageFenced, MessageCancelled, MessageExpired, MessageFailed,
-		// The receipt may overtake the settling of submit_sm_resp.
-		MessageDelivered, MessageUndeliverable,
+		MessageSent, MessageRejected, MessageRetry, MessageInDoubt, MessageExpired, MessageFailed,
+		MessageDelivered, // the receipt may overtake the settling of submit_sm_resp
 	},
-	MessageRetry: {
-		MessageAdmitted, MessageNoFunds, MessageFenced, MessageCancelled, MessageExpired, MessageFailed,
-	},
+	MessageRetry: {MessageAdmitted, MessageNoFunds, MessageFenced, MessageCancelled, MessageExpired},
+	// It may have been sent: only what an answer, a receipt or the end of the
+	// wait says can end it.
 	MessageInDoubt: {
-		MessageAdmitted, MessageSent, MessageUnconfirmed, MessageRejected, MessageFenced, MessageCancelled,
+		MessageAdmitted, MessageSent, MessageUnconfirmed, MessageRejected,
 		MessageExpired, MessageDelivered, MessageUndeliverable, MessageFailed,
 	},
 	MessageSent: {
@@ -76,7 +71,6 @@ const (
 	ChallengeExhausted     ChallengeState = "exhausted"     // too many wrong codes
 	ChallengeLost          ChallengeState = "lost"          // the live code was lost with Redis; ask again
 	ChallengeSuperseded    ChallengeState = "superseded"    // a newer one of the same person, purpose and client
-	ChallengeCancelled     ChallengeState = "cancelled"     // the asker cancelled it
 	ChallengeConflict      ChallengeState = "conflict"      // its Idempotency-Key was used for another request
 	ChallengeUnbound       ChallengeState = "unbound"       // the person has no active binding
 	ChallengeNoFunds       ChallengeState = "no_funds"      // the balance was not enough for the SMS
@@ -87,15 +81,14 @@ const (
 
 var challengeNext = map[ChallengeState][]ChallengeState{
 	ChallengeAccepted: {
-		ChallengePending, ChallengeExpired, ChallengeCancelled, ChallengeConflict, ChallengeUnbound,
-		ChallengeSuperseded, ChallengeFailed,
+		ChallengePending, ChallengeExpired, ChallengeConflict, ChallengeUnbound, ChallengeSuperseded,
 	},
 	ChallengePending: {
 		ChallengeConfirmed, ChallengeExpired, ChallengeExhausted, ChallengeLost, ChallengeSuperseded,
-		ChallengeCancelled, ChallengeNoFunds, ChallengeFenced, ChallengeUndeliverable, ChallengeFailed,
+		ChallengeNoFunds, ChallengeFenced, ChallengeUndeliverable, ChallengeFailed,
 	},
 	ChallengeConfirmed: nil, ChallengeExpired: nil, ChallengeExhausted: nil, ChallengeLost: nil, ChallengeSuperseded: nil,
-	ChallengeCancelled: nil, ChallengeConflict: nil, ChallengeUnbound: nil, ChallengeNoFunds: nil, ChallengeFenced: nil,
+	ChallengeConflict: nil, ChallengeUnbound: nil, ChallengeNoFunds: nil, ChallengeFenced: nil,
 	ChallengeUndeliverable: nil, ChallengeFailed: nil,
 }
 

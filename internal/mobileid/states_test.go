@@ -75,7 +75,7 @@ func TestMessageStatesAreClosed(t *testing.T) {
 
 func TestChallengeStatesAreClosed(t *testing.T) {
 	closed(t, ChallengeAccepted, challengeNext, ChallengeState.Terminal, []ChallengeState{
-		ChallengeConfirmed, ChallengeExpired, ChallengeExhausted, ChallengeLost, ChallengeSuperseded, ChallengeCancelled,
+		ChallengeConfirmed, ChallengeExpired, ChallengeExhausted, ChallengeLost, ChallengeSuperseded,
 		ChallengeConflict, ChallengeUnbound, ChallengeNoFunds, ChallengeFenced, ChallengeUndeliverable, ChallengeFailed,
 	})
 	if len(ChallengeStates()) != len(challengeNext) || !slices.IsSorted(ChallengeStates()) {

@@ -85,7 +85,7 @@ create table challenges (
     binding_id       bigint,
     binding_version  integer,
     nonce            text        not null default '',
-    send_number      integer     not null default 1,
+    send_number      integer     not null default 1,   -- always 1: one code a challenge until resends exist
     message_id       bytea,
     tries            integer     not null,
     wrong_tries      integer     not null default 0,
@@ -111,7 +111,7 @@ create index live_challenges_expiry on live_challenges (expires_at, challenge_id
 
 create table wrong_tries (
     person bytea   not null,
-    day    date    not null,                 -- Asia/Tashkent
+    day    date    not null,                 -- Asia/Tashkent; swept after 30 days
     tries  integer not null,
     primary key (person, day)
 );
