@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,7 +57,7 @@ func migrateCommand() *cobra.Command {
 func topicsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topics",
-		Short: "Create the Kafka topics of the file with their partitions, replication, retention and ACLs",
+		Short: "Create the Kafka topics that the file asks for, with their partitions, replication, retention and ACLs",
 		Args:  noArgs,
 	}
 	load := configFlag(cmd)
@@ -126,6 +128,9 @@ func timeline(steps []mobileid.Step) string {
 			float64(since.Microseconds())/1000, s.Hop, s.What)
 		if s.Record != nil {
 			fmt.Fprintf(&b, "  [%s/%d@%d]", s.Record.Topic, s.Record.Partition, s.Record.Offset)
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Facts)) {
+			fmt.Fprintf(&b, "  %s=%s", name, s.Facts[name])
 		}
 		b.WriteByte('\n')
 	}

@@ -20,7 +20,7 @@ func (d *demo) summary(now registry.Totals) {
 	if !d.temp {
 		left = "the data stay in " + d.dir
 	}
-	d.sayf("stopped: %d requests accepted, %d messages delivered, %d codes confirmed, %s soum charged; %s",
+	d.sayf("stopped: in this run %d requests stored, %d messages delivered, %d codes confirmed, %s soum charged; %s",
 		now.Requests-d.before.Requests, now.Delivered-d.before.Delivered, now.Confirmed-d.before.Confirmed,
 		now.Charged-d.before.Charged, left)
 }

@@ -3,8 +3,10 @@ package demo
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,27 +90,32 @@ func TestTheTourPassesAndNothingIsLeftBehind(t *testing.T) {
 
 func TestAKeptFolderRemembers(t *testing.T) {
 	dir := t.TempDir()
-	for range 2 {
-		var out strings.Builder
-		// Its second person has money for two messages only: the tour needs a
-		// fresh folder, so the second run is a person's.
-		d := start(t, Options{Data: dir})
-		fetch(t, d.url+"/readyz")
-		if err := d.stop(); err != nil {
-			t.Fatal(err, out.String())
-		}
-		last := d.lines[len(d.lines)-1]
-		if !strings.Contains(last, "the data stay in "+dir) {
-			t.Errorf("the last line is %q", last)
+	first := start(t, Options{Data: dir})
+	person := persons()[0]
+	asker := &tourist{url: first.url, client: http.DefaultClient}
+	for _, step := range []func(context.Context) error{
+		asker.getToken, func(ctx context.Context) error { return asker.ask(ctx, person.pinfl, "sign_in") },
+		asker.readCode, asker.awaitDelivery, asker.verify,
+	} {
+		if err := step(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
-}
-
-func fetch(t *testing.T, url string) {
-	t.Helper()
-	raw, err := exec.CommandContext(t.Context(), "curl", "-sf", url).CombinedOutput()
-	if err != nil {
-		t.Fatalf("curl %s: %v %s", url, err, raw)
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if last := first.lines[len(first.lines)-1]; !strings.Contains(last, "the data stay in "+dir) {
+		t.Errorf("the last line is %q", last)
+	}
+	second := start(t, Options{Data: dir})
+	asker.url = second.url
+	var got challenge
+	if err := errors.Join(asker.getToken(t.Context()),
+		asker.call(t.Context(), http.MethodGet, "/v1/challenges/"+asker.id, "", "", http.StatusOK, &got)); err != nil {
+		t.Fatal(err)
+	}
+	if got.State != "confirmed" || got.Message.State != "delivered" {
+		t.Errorf("after the restart it is %+v", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/internal/mobileid"
@@ -39,44 +40,60 @@ func withCheckDigit(thirteen string) string {
 	return fmt.Sprintf("%s%d", thirteen, sum%10)
 }
 
-// seed binds the persons through the registry's own functions. On a kept data
-// folder they are there already: their money and bindings stay as they were.
+// poorPerson is a new person with money for two messages, for a tour on a kept
+// folder, where the one of the list has spent his.
+func poorPerson(at time.Time) person {
+	n := at.UnixMilli() % 1_000_000
+	return person{
+		label: fmt.Sprintf("Person %d", at.UnixMilli()), pinfl: withCheckDigit(fmt.Sprintf("3010191%06d", n)),
+		number: fmt.Sprintf("+99890%07d", 1_000_000+n), soum: 240_00,
+	}
+}
+
+// seed binds the persons that have a number. On a kept data folder they are
+// there already: their money and bindings stay as they were.
 func seed(ctx context.Context, db *registry.DB, keys mobileid.PseudonymKey) error {
 	for _, p := range persons() {
 		if p.number == "" {
 			continue
 		}
-		pinfl, err := mobileid.ParsePINFL(p.pinfl)
-		if err != nil {
+		if err := bindPerson(ctx, db, keys, p); err != nil {
 			return fmt.Errorf("%s: %w", p.label, err)
 		}
-		msisdn, err := mobileid.ParseMSISDN(p.number)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.label, err)
-		}
-		who := keys.Person(pinfl)
-		bound, err := db.ActiveBindings(ctx, []mobileid.Pseudonym{who})
-		if err != nil {
-			return err
-		}
-		if _, ok := bound[who]; ok {
-			continue
-		}
-		_, err = db.Bind(ctx, mobileid.NewBinding{
-			PINFL: pinfl, MSISDN: msisdn, Person: who, Number: keys.Number(msisdn),
-			Operator: sandbox.Operator, Locale: mobileid.LocaleUzLatn,
-		})
-		if err != nil {
-			return fmt.Errorf("bind %s: %w", p.label, err)
-		}
-		bound, err = db.ActiveBindings(ctx, []mobileid.Pseudonym{who})
-		if err != nil {
-			return err
-		}
-		err = db.Credit(ctx, bound[who].Account, "demo", p.label, p.soum)
-		if err != nil {
-			return fmt.Errorf("credit %s: %w", p.label, err)
-		}
+	}
+	return nil
+}
+
+// bindPerson binds a person through the registry's own functions, as an
+// enrollment would, and gives him money, unless he is bound already.
+func bindPerson(ctx context.Context, db *registry.DB, keys mobileid.PseudonymKey, p person) error {
+	pinfl, err := mobileid.ParsePINFL(p.pinfl)
+	if err != nil {
+		return err
+	}
+	msisdn, err := mobileid.ParseMSISDN(p.number)
+	if err != nil {
+		return err
+	}
+	who := keys.Person(pinfl)
+	bound, err := db.ActiveBindings(ctx, []mobileid.Pseudonym{who})
+	if err != nil || bound[who].ID != 0 {
+		return err
+	}
+	_, err = db.Bind(ctx, mobileid.NewBinding{
+		PINFL: pinfl, MSISDN: msisdn, Person: who, Number: keys.Number(msisdn),
+		Operator: sandbox.Operator, Locale: mobileid.LocaleUzLatn,
+	})
+	if err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	bound, err = db.ActiveBindings(ctx, []mobileid.Pseudonym{who})
+	if err != nil {
+		return err
+	}
+	err = db.Credit(ctx, bound[who].Account, "demo", p.label, p.soum)
+	if err != nil {
+		return fmt.Errorf("credit: %w", err)
 	}
 	return nil
 }

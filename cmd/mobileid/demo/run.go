@@ -67,17 +67,18 @@ type demo struct {
 	temp  bool
 	ended bool // the app ended by itself; its error was returned
 
-	postgres *engines.Postgres
-	kafka    *engines.Kafka
-	redis    *engines.Redis
-	smsc     *smsc.Server
-	world    *world.World
-	listener net.Listener
-	app      *app.App
-	pageDone chan struct{}
-	before   registry.Totals // of a kept folder, before this run
-	pdus     *pduLog
-	watched  <-chan struct{} // closed when pdus follows nothing any more
+	postgres   *engines.Postgres
+	kafka      *engines.Kafka
+	redis      *engines.Redis
+	smsc       *smsc.Server
+	world      *world.World
+	listener   net.Listener
+	app        *app.App
+	pseudonyms mobileid.PseudonymKey
+	pageDone   chan struct{}
+	before     registry.Totals // of a kept folder, before this run
+	pdus       *pduLog
+	watched    <-chan struct{} // closed when pdus follows nothing any more
 
 	postgresVersion string
 
@@ -196,6 +197,9 @@ func (d *demo) configure(ctx context.Context) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if at := d.listener.Addr().String(); at != d.opts.Listen {
+		d.sayf("%s is taken: the page will be at %s", d.opts.Listen, at)
+	}
 	admin, err := freePort(ctx)
 	if err != nil {
 		return nil, err
@@ -243,6 +247,7 @@ func (d *demo) build(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	d.pseudonyms = pseudonyms
 	err = seed(ctx, d.app.Registry(), pseudonyms)
 	if err != nil {
 		return err

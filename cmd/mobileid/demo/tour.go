@@ -9,7 +9,10 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"time"
+
+	"mobileid/cmd/mobileid/demo/page"
 )
 
 // tour does what a person would do on the page, over HTTP alone: the public
@@ -18,7 +21,10 @@ func (d *demo) tour(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	t := &tourist{url: url, client: &http.Client{Timeout: 35 * time.Second}}
-	people := persons()
+	people, poor := persons(), poorPerson(d.began)
+	if err := bindPerson(ctx, d.app.Registry(), d.pseudonyms, poor); err != nil {
+		return fmt.Errorf("the tour's person: %w", err)
+	}
 	steps := []struct {
 		name string
 		do   func(ctx context.Context) error
@@ -37,8 +43,8 @@ func (d *demo) tour(ctx context.Context, url string) error {
 		{"send a notice, delivered", func(ctx context.Context) error { return t.notice(ctx, people[0].pinfl) }},
 		{"a person without a number ends as unbound", func(ctx context.Context) error { return t.endsAs(ctx, people[3].pinfl, "unbound") }},
 		{"a phone out of reach ends as undeliverable", func(ctx context.Context) error { return t.endsAs(ctx, people[2].pinfl, "undeliverable") }},
-		{"money for two messages pays two", func(ctx context.Context) error { return t.spend(ctx, people[1].pinfl) }},
-		{"the third ends as no_funds", func(ctx context.Context) error { return t.endsAs(ctx, people[1].pinfl, "no_funds") }},
+		{"money for two messages pays two", func(ctx context.Context) error { return t.spend(ctx, poor.pinfl) }},
+		{"the third ends as no_funds", func(ctx context.Context) error { return t.endsAs(ctx, poor.pinfl, "no_funds") }},
 		{"the whole life of the code can be read back", t.trace},
 	}
 	for i, s := range steps {
@@ -63,6 +69,7 @@ type tourist struct {
 	id        string
 	code      string
 	verifyKey string
+	confirmed string // id of the challenge that was confirmed
 }
 
 // call makes one request and reads the JSON answer into out.
@@ -161,9 +168,10 @@ func (t *tourist) until(ctx context.Context, look func(ctx context.Context) (boo
 }
 
 type challenge struct {
-	State   string `json:"state"`
-	Version int64  `json:"version"`
-	Message struct {
+	State    string `json:"state"`
+	Version  int64  `json:"version"`
+	Terminal bool   `json:"terminal"`
+	Message  struct {
 		State string `json:"state"`
 	} `json:"message"`
 }
@@ -186,6 +194,9 @@ func (t *tourist) follow(ctx context.Context, is func(challenge) bool) (challeng
 		}
 		if is(got) {
 			return got, nil
+		}
+		if got.Terminal {
+			return got, fmt.Errorf("it has ended: %s", got.State)
 		}
 		after = got.Version
 	}
@@ -215,6 +226,7 @@ func (t *tourist) verify(ctx context.Context) error {
 	if err == nil && got.State != "confirmed" {
 		err = fmt.Errorf("state %q", got.State)
 	}
+	t.confirmed = t.id
 	return err
 }
 
@@ -301,15 +313,23 @@ func (t *tourist) spend(ctx context.Context, pinfl string) error {
 
 // trace reads the timeline that the page draws.
 func (t *tourist) trace(ctx context.Context) error {
+	type hop struct {
+		Key string `json:"key"`
+	}
 	var got struct {
-		Hops []struct {
-			Key     string `json:"key"`
-			Reached bool   `json:"reached"`
-		} `json:"hops"`
+		Hops []hop `json:"hops"`
 	}
-	err := t.call(ctx, http.MethodGet, "/demo/trace/"+t.id, "", "", http.StatusOK, &got)
-	if err == nil && len(got.Hops) == 0 {
-		err = errors.New("no hops")
+	err := t.call(ctx, http.MethodGet, "/demo/trace/"+t.confirmed, "", "", http.StatusOK, &got)
+	if err != nil {
+		return err
 	}
-	return err
+	for _, want := range []string{
+		page.HopAccepted, page.HopRecord, page.HopIssued, page.HopLane, page.HopAdmitted, page.HopSubmit, page.HopResp,
+		page.HopPosted, page.HopReceipt, page.HopDelivered, page.HopConfirmed,
+	} {
+		if !slices.ContainsFunc(got.Hops, func(h hop) bool { return h.Key == want }) {
+			return fmt.Errorf("the hop %q is missing", want)
+		}
+	}
+	return nil
 }

@@ -354,7 +354,8 @@ function drawExplain(run) {
   const start = Date.parse(run.trace.accepted_at);
   const lines = steps.map((s) => {
     const t = Date.parse(s.at) - start;
-    return (t >= 0 ? '+' + ms(t) : '').padStart(10) + '  ' + s.hop.padEnd(13) + s.what;
+    const facts = Object.keys(s.facts || {}).sort().map((k) => '  ' + k + '=' + s.facts[k]).join('');
+    return (t >= 0 ? '+' + ms(t) : '').padStart(10) + '  ' + s.hop.padEnd(13) + s.what + facts;
   });
   const all = lines.join('\n');
   if ($('explain-text').textContent !== all) $('explain-text').textContent = all;

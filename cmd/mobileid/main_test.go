@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mobileid/cmd/mobileid/config/sandbox"
+	"mobileid/internal/mobileid"
+)
+
+// output runs a command line and returns its exit code and what it printed.
+func output(t *testing.T, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	stdout, stderr := os.Stdout, os.Stderr
+	files := map[string]*os.File{}
+	for _, name := range []string{"out", "err"} {
+		f, err := os.Create(filepath.Join(t.TempDir(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = f.Close() }()
+		files[name] = f
+	}
+	os.Stdout, os.Stderr = files["out"], files["err"]
+	defer func() { os.Stdout, os.Stderr = stdout, stderr }()
+	code = run(t.Context(), args)
+	read := func(name string) string {
+		raw, err := os.ReadFile(files[name].Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	return code, read("out"), read("err")
+}
+
+func TestAWrongCommandLineExitsWith2AndSaysWhatToDo(t *testing.T) {
+	wrong := filepath.Join(t.TempDir(), "wrong.yaml")
+	if err := os.WriteFile(wrong, []byte("http: {listen: nowhere}\nmercy: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"no such command":   {[]string{"fly"}, []string{"fly"}},
+		"no such flag":      {[]string{"serve", "--fast"}, []string{"--fast", "mobileid serve --help"}},
+		"a word too many":   {[]string{"migrate", "now"}, []string{`"now"`, "mobileid migrate --help"}},
+		"no file":           {[]string{"check-config", "--config", "none.yaml"}, []string{"none.yaml", "config.sample.yaml"}},
+		"every mistake":     {[]string{"check-config", "--config", wrong}, []string{"http.listen:", "mercy: unknown key", "operators:", "keys.id:"}},
+		"before it opens":   {[]string{"serve", "--config", wrong}, []string{"http.listen:"}},
+		"explain what":      {[]string{"explain"}, []string{"id of a challenge"}},
+		"explain nonsense":  {[]string{"explain", "ch_1"}, []string{"42 characters"}},
+		"dlq without place": {[]string{"dlq", "show", "topic"}, []string{"TOPIC PARTITION OFFSET"}},
+	} {
+		code, _, errOut := output(t, c.args...)
+		if code != exitUsage {
+			t.Errorf("%s: exit %d, want %d: %s", name, code, exitUsage, errOut)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(errOut, want) {
+				t.Errorf("%s: no %q in %s", name, want, errOut)
+			}
+		}
+	}
+}
+
+func TestARightConfigurationExitsWith0(t *testing.T) {
+	dir := t.TempDir()
+	if err := sandbox.WriteSecrets(dir); err != nil {
+		t.Fatal(err)
+	}
+	path, err := sandbox.WriteConfig(dir, sandbox.Addresses{
+		Listen: "127.0.0.1:1", Admin: "127.0.0.1:2", DSN: "postgres://127.0.0.1:3/x", Redis: "127.0.0.1:4",
+		Kafka: []string{"127.0.0.1:5"}, SMSC: "127.0.0.1:6", Issuer: "http://127.0.0.1:7",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out, errOut := output(t, "check-config", "--config", path)
+	if code != 0 || !strings.Contains(out, "is right") {
+		t.Errorf("exit %d: %s%s", code, out, errOut)
+	}
+	// Nothing answers at these addresses: the command fails, it is not misused.
+	if code, _, errOut := output(t, "migrate", "--config", path); code != exitFailed {
+		t.Errorf("migrate without Postgres: exit %d: %s", code, errOut)
+	}
+}
+
+func TestKeysNewPrintsAPairThatFits(t *testing.T) {
+	code, out, _ := output(t, "keys", "new")
+	var public, private string
+	for line := range strings.Lines(out) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		switch name {
+		case "public":
+			public = strings.TrimSpace(value)
+		case "private":
+			private = strings.TrimSpace(value)
+		}
+	}
+	sealer, err := mobileid.NewSealer(public, nil)
+	if code != 0 || err != nil {
+		t.Fatal(code, err)
+	}
+	opener, err := mobileid.NewOpener(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := sealer.Seal(nil, []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := opener.Open(nil, sealed); err != nil || !bytes.Equal(plain, []byte("x")) {
+		t.Error("the pair does not fit")
+	}
+}
+
+func TestTheTimelineTellsTimesPlacesAndFacts(t *testing.T) {
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	got := timeline([]mobileid.Step{
+		{At: at, Hop: "edge", What: "accepted"},
+		{
+			At: at.Add(1500 * time.Microsecond), Hop: "charge", What: "reserved", Facts: map[string]string{"b": "2", "a": "1"},
+			Record: &mobileid.RecordRef{Topic: "t", Partition: 3, Offset: 7},
+		},
+	})
+	want := "2026-11-23 09:00:00.000       +0.0 ms  edge          accepted\n" +
+		"2026-11-23 09:00:00.001       +1.5 ms  charge        reserved  [t/3@7]  a=1  b=2\n"
+	if got != want {
+		t.Errorf("have\n%swant\n%s", got, want)
+	}
+}
