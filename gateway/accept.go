@@ -258,7 +258,12 @@ func (a *Accepter) known(client mobileid.Client, kind mobileid.IDKind, stored mo
 	}
 	if stored.Kind() != kind || !a.deps.IDKey.Check(client.ID, stored) {
 		// Redis holds what this edge did not write, or the id key was changed.
-		return mobileid.Accepted{}, errors.New("the stored id of an idempotency key is not ours")
+		// No repetition changes that, so it must not look like a fault of ours
+		// that passes: the ingress would wait for it until the claim ends.
+		return mobileid.Accepted{}, &mobileid.Error{
+			Kind: mobileid.KindConflict, Code: "key_of_older_id", Field: "Idempotency-Key",
+			Message: "this key belongs to an id that cannot be read any more; a new request needs a new key",
+		}
 	}
 	return mobileid.Accepted{ID: stored, At: stored.Time(), Replayed: true}, nil
 }

@@ -294,6 +294,7 @@ func everythingThatWorks(t *testing.T, c *contract) {
 		want(200, call{method: "GET", path: path})
 	}
 	e.ready = errors.New("no broker")
+	e.clock.add(readyLife)
 	want(503, call{method: "GET", path: "/readyz"})
 	want(202, ask(e))
 	want(202, with(tell, func(_ *edge, c *call) { c.key = "other" })(e))

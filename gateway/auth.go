@@ -104,11 +104,9 @@ func (a *authenticator) authenticate(ctx context.Context, header string) (mobile
 }
 
 func (a *authenticator) client(claims tokenClaims) (mobileid.Client, error) {
-	id := claims.ClientID
-	if id == "" {
-		id = claims.Subject
-	}
-	client, ok := a.clients[id]
+	// sub does not stand in for client_id (RFC 9068): an issuer's users may be
+	// named like a client.
+	client, ok := a.clients[claims.ClientID]
 	if !ok {
 		return mobileid.Client{}, unauthorized("client_unknown", "the token is good, but its client has no account here")
 	}

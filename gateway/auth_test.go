@@ -119,9 +119,10 @@ func TestLeewayCoversClocksThatDiffer(t *testing.T) {
 	}
 }
 
-func TestClientIsTheSubjectWhenThereIsNoClientID(t *testing.T) {
+// A user of the issuer who is named like a client is not that client.
+func TestTheSubjectDoesNotStandInForTheClientID(t *testing.T) {
 	e := newEdge(t, nil)
-	if s := e.status(e.tokenWith("oneid", func(m map[string]any) { delete(m, "client_id") })); s != 404 {
+	if s := e.status(e.tokenWith("oneid", func(m map[string]any) { delete(m, "client_id") })); s != 401 {
 		t.Errorf("%d", s)
 	}
 }

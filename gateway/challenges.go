@@ -141,6 +141,8 @@ func hidden(s mobileid.ChallengeState) bool {
 	return slices.Contains([]mobileid.ChallengeState{
 		mobileid.ChallengeUnbound, mobileid.ChallengeNoFunds, mobileid.ChallengeFenced,
 		mobileid.ChallengeUndeliverable, mobileid.ChallengeFailed,
+		// Only the bound have a code that a newer one replaces, or that is lost.
+		mobileid.ChallengeSuperseded, mobileid.ChallengeLost,
 	}, s)
 }
 

@@ -54,6 +54,8 @@ type Gateway struct {
 	mux      *http.ServeMux
 	pages    *pages
 
+	ready lastReady
+
 	drain     chan struct{}
 	drainOnce sync.Once
 }
@@ -92,6 +94,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	deps.Registry = bounded{deps.Registry}
 	metrics, err := newHTTPMetrics(deps.Reg)
 	if err != nil {
 		return nil, err

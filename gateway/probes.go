@@ -3,11 +3,17 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 )
 
-// readyTime bounds all checks of one /readyz together.
-const readyTime = 2 * time.Second
+const (
+	// readyTime bounds all checks of one round together.
+	readyTime = 2 * time.Second
+	// readyLife is how long an answer is given again: the probe is open to
+	// everybody, and each round asks every engine.
+	readyLife = time.Second
+)
 
 // livez says that the process answers: it looks at no dependency, so that an
 // outage of one does not get every process restarted.
@@ -20,18 +26,40 @@ type readiness struct {
 	Checks map[string]string `json:"checks,omitempty"`
 }
 
-// readyz runs the injected checks. Why one fails is logged and not shown: its
-// text names hosts.
+// lastReady is the answer of the last round.
+type lastReady struct {
+	mu     sync.Mutex // held during a round: others wait for its answer
+	at     time.Time
+	answer readiness
+}
+
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
+	out, status := g.askReady(r.Context()), http.StatusOK
+	if out.Status != "ready" {
+		status = http.StatusServiceUnavailable
+	}
+	_ = writeJSON(w, status, out)
+}
+
+// askReady runs the injected checks, at most one round a second. Why one fails
+// is logged and not shown: its text names hosts.
+func (g *Gateway) askReady(ctx context.Context) readiness {
+	g.ready.mu.Lock()
+	defer g.ready.mu.Unlock()
+	if since := g.now().Sub(g.ready.at); !g.ready.at.IsZero() && since >= 0 && since < readyLife {
+		return g.ready.answer
+	}
+	// The answer is everybody's: it must not depend on who asked and left.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTime)
 	defer cancel()
-	out, status := readiness{Status: "ready", Checks: map[string]string{}}, http.StatusOK
+	out := readiness{Status: "ready", Checks: map[string]string{}}
 	for _, c := range g.deps.Ready {
 		out.Checks[c.Name] = "ok"
 		if err := c.Check(ctx); err != nil {
-			out.Checks[c.Name], out.Status, status = "failing", "not_ready", http.StatusServiceUnavailable
+			out.Checks[c.Name], out.Status = "failing", "not_ready"
 			g.log.Warn("not ready", "check", c.Name, "err", err)
 		}
 	}
-	_ = writeJSON(w, status, out)
+	g.ready.at, g.ready.answer = g.now(), out
+	return out
 }

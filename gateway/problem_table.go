@@ -90,6 +90,10 @@ var codeTypes = []problemType{
 		"idempotency_key_reused", 422, "Idempotency-Key used before", false,
 		"This key was used for another request within 24 hours. A new request needs a new key.",
 	},
+	{
+		"key_of_older_id", 409, "Idempotency-Key of an unreadable id", false,
+		"The id that this key was given is not readable any more, for example since our key changed. Use a new key.",
+	},
 	{"x_correlator_format", 400, "x-correlator is wrong", false, "At most 256 characters of a-z A-Z 0-9 - _ : ; . / < > { }."},
 	{"timeout_format", 400, "timeoutMs is wrong", false, "timeoutMs is a whole number from 0 to 30000."},
 	{"after_format", 400, "after is wrong", false, "after is the version of an earlier answer, a whole number."},

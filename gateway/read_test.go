@@ -54,7 +54,7 @@ func TestFullDisclosureSeesMessageNumberAndTries(t *testing.T) {
 func TestBlindDisclosureSeesTheSameForBoundAndUnbound(t *testing.T) {
 	e := newEdge(t, nil)
 	bound := e.stored("shop", mobileid.ChallengePending)
-	for _, state := range []mobileid.ChallengeState{"unbound", "no_funds", "fenced", "undeliverable", "failed"} {
+	for _, state := range []mobileid.ChallengeState{"unbound", "no_funds", "fenced", "undeliverable", "failed", "superseded", "lost"} {
 		other := e.stored("shop", state)
 		for _, at := range []time.Duration{0, time.Minute} {
 			e.clock.add(at)

@@ -18,8 +18,9 @@ type confirmedBody struct {
 
 // verifyChallenge compares a code. What it needs is checked from cheap to
 // dear, and no try is counted before everything but the code is right. The
-// Idempotency-Key is remembered by the Confirmation that it makes and nowhere
-// else: a wrong code sent twice is two tries.
+// Idempotency-Key and the code together are remembered by the Confirmation
+// that they make and nowhere else: a wrong code sent twice is two tries, and a
+// key that has confirmed confirms nothing with another code.
 func (g *Gateway) verifyChallenge(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
 	id, err := g.pathID(r, client, mobileid.KindChallenge)
 	if err != nil {
@@ -37,7 +38,7 @@ func (g *Gateway) verifyChallenge(w http.ResponseWriter, r *http.Request, client
 	if err != nil {
 		return err
 	}
-	done, err := g.verify(r.Context(), client, id, g.accepter.deps.IDKey.KeyPart(client.ID, key), req)
+	done, err := g.verify(r.Context(), client, id, g.accepter.deps.IDKey.KeyPart(client.ID, key+"\x00"+req.Code.Reveal()), req)
 	if err != nil {
 		return err
 	}
@@ -66,6 +67,11 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 		// The evidence is in Postgres: a repetition needs no Redis.
 		return g.confirm(ctx, client, id, verifyKey, req, blind)
 	case blind && hidden(live.State):
+		// The form is checked first, as for a live code: a refusal that counts
+		// no try must not tell the two apart.
+		if err := g.checkForm(live, req); err != nil {
+			return none, err
+		}
 		return none, g.decoy(ctx, live)
 	case live.State == mobileid.ChallengeAccepted:
 		return none, notReady()
@@ -74,11 +80,8 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 	case !g.now().Before(live.ExpiresAt):
 		return none, ended(mobileid.ChallengeExpired)
 	}
-	if live.ContextHash != req.ContextHash {
-		return none, contextMismatch()
-	}
-	if digits := g.accepter.cfg.Purposes[live.Purpose].Digits; digits > 0 && digits != req.digits {
-		return none, codeFormat()
+	if err := g.checkForm(live, req); err != nil {
+		return none, err
 	}
 	result, left, err := g.deps.Codes.Verify(ctx, id, live.Nonce, req.Code)
 	if err != nil {
@@ -92,10 +95,26 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 	case mobileid.CodeExhausted:
 		return none, g.end(ctx, id, mobileid.ChallengeExhausted)
 	case mobileid.CodeLost:
-		return none, g.end(ctx, id, mobileid.ChallengeLost)
+		err := g.end(ctx, id, mobileid.ChallengeLost)
+		if blind && mobileid.CodeOf(err) == endedCode(mobileid.ChallengeLost) {
+			return none, g.decoy(ctx, live)
+		}
+		return none, err
 	default:
 		return none, ended(mobileid.ChallengeExpired) // the sweeper will write it down
 	}
+}
+
+// checkForm refuses what cannot be right whatever the code is; no try is
+// counted.
+func (g *Gateway) checkForm(live mobileid.LiveChallenge, req verifyRequest) error {
+	if live.ContextHash != req.ContextHash {
+		return contextMismatch()
+	}
+	if digits := g.accepter.cfg.Purposes[live.Purpose].Digits; digits > 0 && digits != req.digits {
+		return codeFormat()
+	}
+	return nil
 }
 
 // unseen answers for an id that has no row yet, or never will.

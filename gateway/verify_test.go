@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +102,19 @@ func TestVerifyOfAnAcceptedChallengeWaitsAndOfAForgottenOneIsExpired(t *testing.
 	}
 }
 
+// One key for a whole session is a mistake that integrators make: it must not
+// confirm what a stranger typed.
+func TestAKeyThatHasConfirmedDoesNotConfirmAnotherCode(t *testing.T) {
+	e := newEdge(t, nil)
+	id := e.stored("oneid", mobileid.ChallengePending)
+	if status, p, _ := e.verify("oneid", id, "session", "123456"); status != 200 {
+		t.Fatal(status, p)
+	}
+	if status, p, _ := e.verify("oneid", id, "session", "999999"); status != 409 || p.Code != "code_used" {
+		t.Errorf("%d %s", status, p.Code)
+	}
+}
+
 // A blind client gets the same words for a person who is not bound.
 func TestBlindClientCannotTellUnboundByVerifying(t *testing.T) {
 	e := newEdge(t, nil)
@@ -112,6 +127,26 @@ func TestBlindClientCannotTellUnboundByVerifying(t *testing.T) {
 		if s1 != s2 || p1.Code != p2.Code || (p1.TriesLeft == nil) != (p2.TriesLeft == nil) ||
 			p1.TriesLeft != nil && *p1.TriesLeft != *p2.TriesLeft {
 			t.Errorf("bound %d %+v, unbound %d %+v", s1, p1, s2, p2)
+		}
+	}
+	for name, body := range map[string]string{
+		"no context": `{"code":"000000"}`, "a context": `{"code":"000000","context_hash":"` + strings.Repeat("ab", 32) + `"}`,
+		"a short code": `{"code":"0000"}`, "a long code": `{"code":"00000000"}`,
+	} {
+		seen := map[string]mobileid.ChallengeState{}
+		for _, state := range mobileid.ChallengeStates() {
+			if state != mobileid.ChallengePending && !hidden(state) {
+				continue
+			}
+			id := e.stored("shop", state)
+			w := e.do(call{
+				method: "POST", path: "/v1/challenges/" + id.String() + "/verify", token: e.token("shop"), key: "f", body: body,
+			})
+			p := decode[problem](t, w)
+			seen[fmt.Sprint(w.Code, p.Code, p.Field)] = state
+		}
+		if len(seen) != 1 {
+			t.Errorf("%s tells the states apart: %v", name, seen)
 		}
 	}
 	e.registry.confirm = &mobileid.Error{Kind: mobileid.KindConflict, Code: "challenge_fenced"}

@@ -37,13 +37,12 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
+	fmt.Fprintln(os.Stderr, "mobileid:", err)
 	var usage usageError
 	var mistakes config.Mistakes
 	if errors.As(err, &usage) || errors.As(err, &mistakes) {
-		fmt.Fprintln(os.Stderr, "mobileid:", err)
 		return exitUsage
 	}
-	fmt.Fprintln(os.Stderr, "mobileid:", err)
 	return exitFailed
 }
 

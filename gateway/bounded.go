@@ -1,0 +1,53 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// registryTime bounds one question to the registry: a connection that hangs
+// must not hold requests, and through them the pool, for minutes.
+const registryTime = 2 * time.Second
+
+// bounded is the registry with that bound on every call.
+type bounded struct{ Registry }
+
+func (b bounded) Challenge(ctx context.Context, client string, id mobileid.ID) (mobileid.ChallengeView, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.Challenge(ctx, client, id)
+}
+
+func (b bounded) Message(ctx context.Context, client string, id mobileid.ID) (mobileid.MessageView, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.Message(ctx, client, id)
+}
+
+func (b bounded) LiveChallenge(ctx context.Context, client string, id mobileid.ID) (mobileid.LiveChallenge, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.LiveChallenge(ctx, client, id)
+}
+
+func (b bounded) CountWrongTry(ctx context.Context, id mobileid.ID) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.CountWrongTry(ctx, id)
+}
+
+func (b bounded) EndChallenge(ctx context.Context, id mobileid.ID, state mobileid.ChallengeState, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.EndChallenge(ctx, id, state, reason)
+}
+
+func (b bounded) Confirm(
+	ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart, contextHash string,
+) (mobileid.Confirmation, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.Confirm(ctx, client, id, verifyKey, contextHash)
+}

@@ -1,0 +1,39 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestAFloodOfReadinessProbesIsOneRoundASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rounds atomic.Int32
+		bad := false
+		e := newEdge(t, time.Now, func(_ *Config, d *Deps) {
+			d.Ready = []Check{{Name: "engine", Check: func(context.Context) error {
+				rounds.Add(1)
+				if bad {
+					return errors.New("away")
+				}
+				return nil
+			}}}
+		})
+		for range 50 {
+			if w := e.do(call{method: "GET", path: "/readyz"}); w.Code != 200 {
+				t.Fatal(w.Code)
+			}
+		}
+		if n := rounds.Load(); n != 1 {
+			t.Errorf("%d rounds, want 1", n)
+		}
+		bad = true
+		time.Sleep(readyLife) // virtual time
+		if w := e.do(call{method: "GET", path: "/readyz"}); w.Code != 503 || rounds.Load() != 2 {
+			t.Errorf("%d after %d rounds", w.Code, rounds.Load())
+		}
+	})
+}
