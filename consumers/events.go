@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/segmentio/kafka-go"
 
@@ -12,24 +15,76 @@ import (
 )
 
 // PublishLane puts ids of Messages on their lanes. Its errors are Publish's;
-// after one, any part may have been written, and a second time is harmless.
+// after one, any part may have been written, and a second time is harmless. An
+// item whose lane is missing or forbidden (a binding may name an operator that
+// this installation does not serve) is logged and counted and is no error: it
+// must not hold up the others, and the sweeper comes back to it.
 func (p *Publisher) PublishLane(ctx context.Context, items []mobileid.LaneItem) error {
-	return publishAll(ctx, p, items, func(i mobileid.LaneItem) (string, mobileid.Event, error) {
+	messages, err := encodeAll(items, func(i mobileid.LaneItem) (string, mobileid.Event, error) {
 		e, err := NewEvent(mobileid.TypeMessageQueued, i.ID.String(), mobileid.LaneRecord{ID: i.ID})
 		e.Key, e.Time = i.Person.String(), p.cfg.Now()
 		return mobileid.TopicSMS(i.Operator, i.Lane), e, err
 	})
+	if err != nil {
+		return err
+	}
+	return p.writeReachable(ctx, messages)
 }
 
 // PublishStatuses tells states on message.status and, as far as the client may
-// learn them (see told), on out.<client>. Its errors are Publish's.
+// learn them (see told), on out.<client>. Its errors are Publish's. All of
+// message.status is written before anything else. An out.<client> that is
+// missing or forbidden is logged and counted and is no error: that client does
+// without, the others do not wait for it.
 func (p *Publisher) PublishStatuses(ctx context.Context, changes []mobileid.StatusChanged) error {
-	return publishAll(ctx, p, withCopies(changes, p.cfg.Clients), func(s statusCopy) (string, mobileid.Event, error) {
+	messages, err := encodeAll(withCopies(changes, p.cfg.Clients), func(s statusCopy) (string, mobileid.Event, error) {
 		// One event a version of a subject: a reader that sees it twice knows.
 		e, err := NewEvent(mobileid.TypeStatusChanged, fmt.Sprintf("%s/%d", s.ID, s.Version), s.StatusChanged)
 		e.Key, e.Subject, e.Time = requestOf(s.StatusChanged).String(), s.ID.String(), s.At
 		return s.topic, e, err
 	})
+	if err != nil {
+		return err
+	}
+	var statuses, copies []kafka.Message
+	for _, m := range messages {
+		if m.Topic == mobileid.TopicMessageStatus {
+			statuses = append(statuses, m)
+		} else {
+			copies = append(copies, m)
+		}
+	}
+	if err := p.write(ctx, statuses); err != nil {
+		return err
+	}
+	return p.writeReachable(ctx, copies)
+}
+
+// writeReachable writes each topic's records, in their order, by a write of its
+// own, and leaves out the topics that are not there for us.
+func (p *Publisher) writeReachable(ctx context.Context, messages []kafka.Message) error {
+	byTopic := map[string][]kafka.Message{}
+	for _, m := range messages {
+		byTopic[m.Topic] = append(byTopic[m.Topic], m)
+	}
+	topics := slices.Sorted(maps.Keys(byTopic))
+	return each(len(topics), func(i int) error {
+		topic := topics[i]
+		err := p.write(ctx, byTopic[topic])
+		if !unreachable(err) {
+			return err
+		}
+		p.metrics.skipped.WithLabelValues(topic).Add(float64(len(byTopic[topic])))
+		p.cfg.Log.Error("records not published: the topic is missing or forbidden; see `mobileid topics`",
+			"topic", topic, "records", len(byTopic[topic]))
+		return nil
+	})
+}
+
+// unreachable reports whether a write failed because its topic is missing or
+// this principal may not write it, which no waiting changes.
+func unreachable(err error) bool {
+	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.TopicAuthorizationFailed)
 }
 
 type statusCopy struct {
@@ -71,8 +126,8 @@ func requestOf(s mobileid.StatusChanged) mobileid.ID {
 	return s.ID
 }
 
-// publishAll writes events of several topics in one call.
-func publishAll[T any](ctx context.Context, p *Publisher, items []T, event func(T) (string, mobileid.Event, error)) error {
+// encodeAll makes the records of events of several topics.
+func encodeAll[T any](items []T, event func(T) (string, mobileid.Event, error)) ([]kafka.Message, error) {
 	messages := make([]kafka.Message, 0, len(items))
 	for _, item := range items {
 		topic, e, err := event(item)
@@ -81,10 +136,10 @@ func publishAll[T any](ctx context.Context, p *Publisher, items []T, event func(
 			messages, err = append(messages, m), encodeErr
 		}
 		if err != nil {
-			return &mobileid.Error{Kind: mobileid.KindInternal, Code: "event_encode", Message: "the event cannot be written", Err: err}
+			return nil, &mobileid.Error{Kind: mobileid.KindInternal, Code: "event_encode", Message: "the event cannot be written", Err: err}
 		}
 	}
-	return p.write(ctx, messages)
+	return messages, nil
 }
 
 // NewEvent makes an event of ours with a JSON value. Key, Subject, Time and

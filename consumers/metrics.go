@@ -29,6 +29,7 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 type publisherMetrics struct {
 	records *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+	skipped *prometheus.CounterVec
 }
 
 func newPublisherMetrics(reg prometheus.Registerer) publisherMetrics {
@@ -37,6 +38,10 @@ func newPublisherMetrics(reg prometheus.Registerer) publisherMetrics {
 			Name: "mobileid_publish_records_total",
 			Help: "Records given to Kafka, by outcome (written, unavailable, unknown_outcome, too_large).",
 		}, []string{"topic", "outcome"})),
+		skipped: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mobileid_publish_skipped_total",
+			Help: "Records of lanes and out.<client> not written because their topic is missing or forbidden.",
+		}, []string{"topic"})),
 		seconds: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "mobileid_publish_seconds",
 			Help:    "Time until every in-sync replica had the records, or until the publisher gave up.",
