@@ -80,7 +80,7 @@ func (d *deliverer) settle(ctx context.Context, recs []*Record) error {
 			return nil
 		}
 		d.commit()
-		if !retryable(mobileid.KindOf(err)) {
+		if !mobileid.KindOf(err).Retryable() {
 			return d.split(ctx, left, err)
 		}
 		if len(left) < len(recs) {

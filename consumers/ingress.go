@@ -134,10 +134,10 @@ func (h *ingress) accept(ctx context.Context, client mobileid.Client, rec *Recor
 func (h *ingress) refuse(ctx context.Context, client mobileid.Client, rec *Record, cause error) error {
 	r := mobileid.RequestRefused{
 		RequestKey: rec.Event.ID,
-		Status:     HTTPStatus(mobileid.KindOf(cause)),
+		Status:     mobileid.KindOf(cause).Status(),
 		Code:       mobileid.CodeOf(cause),
 		Detail:     "the request cannot be accepted",
-		Retryable:  retryable(mobileid.KindOf(cause)),
+		Retryable:  mobileid.KindOf(cause).Retryable(),
 	}
 	if e, ok := errors.AsType[*mobileid.Error](cause); ok {
 		r.Field, r.Detail = e.Field, e.Message

@@ -72,36 +72,3 @@ func worthRetrying(err error) bool {
 	}
 	return !errors.Is(err, context.Canceled) && !errors.Is(err, io.ErrClosedPipe)
 }
-
-// HTTPStatus is the status of RFC 9457 problems for a kind. The edge answers
-// the same for the same kind.
-func HTTPStatus(kind mobileid.Kind) int {
-	switch kind {
-	case mobileid.KindInvalid:
-		return 400
-	case mobileid.KindUnauthorized:
-		return 401
-	case mobileid.KindForbidden:
-		return 403
-	case mobileid.KindNotFound:
-		return 404
-	case mobileid.KindConflict:
-		return 409
-	case mobileid.KindTooLarge:
-		return 413
-	case mobileid.KindMismatch:
-		return 422
-	case mobileid.KindLimited:
-		return 429
-	case mobileid.KindUnavailable, mobileid.KindUnknown:
-		return 503
-	case mobileid.KindInternal:
-	}
-	return 500
-}
-
-// retryable reports whether the same request may succeed later.
-func retryable(kind mobileid.Kind) bool {
-	return kind == mobileid.KindUnavailable || kind == mobileid.KindUnknown ||
-		kind == mobileid.KindInternal || kind == mobileid.KindLimited
-}

@@ -52,7 +52,7 @@ func (h *notificationRequests) Handle(ctx context.Context, recs []*Record) error
 		switch {
 		case err == nil:
 			good, stored = append(good, r), append(stored, n)
-		case retryable(mobileid.KindOf(err)):
+		case mobileid.KindOf(err).Retryable():
 			return err
 		default:
 			bad = err

@@ -279,15 +279,3 @@ func TestPerhapsWritten(t *testing.T) {
 		}
 	}
 }
-
-func TestStatusOfEveryKind(t *testing.T) {
-	for kind, want := range map[mobileid.Kind]int{
-		mobileid.KindInvalid: 400, mobileid.KindUnauthorized: 401, mobileid.KindForbidden: 403, mobileid.KindNotFound: 404,
-		mobileid.KindConflict: 409, mobileid.KindMismatch: 422, mobileid.KindTooLarge: 413, mobileid.KindLimited: 429,
-		mobileid.KindUnavailable: 503, mobileid.KindUnknown: 503, mobileid.KindInternal: 500,
-	} {
-		if got := HTTPStatus(kind); got != want {
-			t.Errorf("%s: %d, want %d", kind, got, want)
-		}
-	}
-}

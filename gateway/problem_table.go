@@ -18,51 +18,60 @@ type problemType struct {
 
 // kindType is what a kind of error becomes when its code has no row: rooms
 // behind the ports may have codes of their own.
-var kindType = map[mobileid.Kind]problemType{
+var kindType = kindTypes(map[mobileid.Kind]problemType{
 	mobileid.KindInvalid: {
-		"invalid", http.StatusBadRequest, "Request is wrong", false,
-		"A part of the request is wrong; `field` names it. Repeating the request will not help.",
+		Code: "invalid", Title: "Request is wrong",
+		Meaning: "A part of the request is wrong; `field` names it. Repeating the request will not help.",
 	},
 	mobileid.KindUnauthorized: {
-		"unauthorized", http.StatusUnauthorized, "Not authenticated", false,
-		"We do not know who asks. Get a token from the issuer.",
+		Code: "unauthorized", Title: "Not authenticated",
+		Meaning: "We do not know who asks. Get a token from the issuer.",
 	},
 	mobileid.KindForbidden: {
-		"forbidden", http.StatusForbidden, "Not allowed", false,
-		"The client is known and may not do this.",
+		Code: "forbidden", Title: "Not allowed",
+		Meaning: "The client is known and may not do this.",
 	},
 	mobileid.KindNotFound: {
-		"not_found", http.StatusNotFound, "No such thing", false,
-		"No such id for this client. An id that was given by us to this client is never answered so.",
+		Code: "not_found", Title: "No such thing",
+		Meaning: "No such id for this client. An id that was given by us to this client is never answered so.",
 	},
 	mobileid.KindConflict: {
-		"conflict", http.StatusConflict, "Contradicts the present state", false,
-		"The request contradicts what is stored.",
+		Code: "conflict", Title: "Contradicts the present state",
+		Meaning: "The request contradicts what is stored.",
 	},
 	mobileid.KindMismatch: {
-		"mismatch", http.StatusUnprocessableEntity, "Key used for another request", false,
-		"The Idempotency-Key was used before with another body.",
+		Code: "mismatch", Title: "Key used for another request",
+		Meaning: "The Idempotency-Key was used before with another body.",
 	},
 	mobileid.KindTooLarge: {
-		"too_large", http.StatusRequestEntityTooLarge, "Body too large", false,
-		"The body is over the limit.",
+		Code: "too_large", Title: "Body too large",
+		Meaning: "The body is over the limit.",
 	},
 	mobileid.KindLimited: {
-		"rate_limited", http.StatusTooManyRequests, "Too many requests", true,
-		"Come again after `Retry-After` seconds.",
+		Code: "rate_limited", Title: "Too many requests",
+		Meaning: "Come again after `Retry-After` seconds.",
 	},
 	mobileid.KindUnavailable: {
-		"unavailable", http.StatusServiceUnavailable, "A part is away", true,
-		"A part of the system is away. Surely nothing was done; repeat after `Retry-After` seconds.",
+		Code: "unavailable", Title: "A part is away",
+		Meaning: "A part of the system is away. Surely nothing was done; repeat after `Retry-After` seconds.",
 	},
 	mobileid.KindUnknown: {
-		"unknown_outcome", http.StatusServiceUnavailable, "Outcome unknown", true,
-		"Perhaps the request was taken. Repeat it with the same Idempotency-Key: it is taken once.",
+		Code: "unknown_outcome", Title: "Outcome unknown",
+		Meaning: "Perhaps the request was taken. Repeat it with the same Idempotency-Key: it is taken once.",
 	},
 	mobileid.KindInternal: {
-		"internal", http.StatusInternalServerError, "Internal error", true,
-		"Our fault. Repeat with the same Idempotency-Key; if it stays, tell us the `traceId`.",
+		Code: "internal", Title: "Internal error",
+		Meaning: "Our fault. Repeat with the same Idempotency-Key; if it stays, tell us the `traceId`.",
 	},
+})
+
+// kindTypes takes status and retryable from the kind.
+func kindTypes(rows map[mobileid.Kind]problemType) map[mobileid.Kind]problemType {
+	for kind, row := range rows {
+		row.Status, row.Retryable = kind.Status(), kind.Retryable()
+		rows[kind] = row
+	}
+	return rows
 }
 
 // codeTypes are the codes with a row of their own.

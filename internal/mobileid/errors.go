@@ -28,6 +28,39 @@ const (
 	KindInternal     Kind = "internal"        // our fault
 )
 
+// Status is the HTTP status of an error of this kind, the same at the HTTP edge
+// and on out.<client>; 500 for a kind outside the list.
+func (k Kind) Status() int {
+	switch k {
+	case KindInvalid:
+		return 400
+	case KindUnauthorized:
+		return 401
+	case KindForbidden:
+		return 403
+	case KindNotFound:
+		return 404
+	case KindConflict:
+		return 409
+	case KindTooLarge:
+		return 413
+	case KindMismatch:
+		return 422
+	case KindLimited:
+		return 429
+	case KindUnavailable, KindUnknown:
+		return 503
+	case KindInternal:
+	}
+	return 500
+}
+
+// Retryable reports whether the same request may succeed later without a
+// change.
+func (k Kind) Retryable() bool {
+	return k == KindUnavailable || k == KindUnknown || k == KindInternal || k == KindLimited
+}
+
 // Error is the one error type that crosses rooms. Message is safe to show to
 // the asker and holds no personal data. The wrapped cause is for our log only,
 // and there only when it is known to quote neither input nor a row: see Safe.

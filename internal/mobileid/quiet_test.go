@@ -54,6 +54,22 @@ func TestASafeCauseIsLoggedAndNoOther(t *testing.T) {
 	}
 }
 
+func TestEveryKindHasItsStatusAndSaysWhetherToRetry(t *testing.T) {
+	type answer struct {
+		status int
+		retry  bool
+	}
+	for kind, want := range map[Kind]answer{
+		KindInvalid: {400, false}, KindUnauthorized: {401, false}, KindForbidden: {403, false}, KindNotFound: {404, false},
+		KindConflict: {409, false}, KindMismatch: {422, false}, KindTooLarge: {413, false}, KindLimited: {429, true},
+		KindUnavailable: {503, true}, KindUnknown: {503, true}, KindInternal: {500, true}, "": {500, false},
+	} {
+		if got := (answer{kind.Status(), kind.Retryable()}); got != want {
+			t.Errorf("%q: %v, want %v", kind, got, want)
+		}
+	}
+}
+
 func TestZeroKeysMakeNothing(t *testing.T) {
 	for name, use := range map[string]func(){
 		"id":        func() { IDKey{}.Make(KindMessage, "c", "k", time.Now()) },
