@@ -208,11 +208,7 @@ func (e *env) bind(funds mobileid.Money) person {
 // pinfl makes a valid PINFL with a serial.
 func pinfl(n int) string {
 	body := fmt.Sprintf("3150190%06d", n)
-	sum := 0
-	for i := range 13 {
-		sum += int(body[i]-'0') * []int{7, 3, 1}[i%3]
-	}
-	return body + fmt.Sprint(sum%10)
+	return body + string(mobileid.PINFLCheckDigit(body))
 }
 
 func (e *env) tariff() { must(e.t, e.SetTariff(e.ctx(), operator, cost, now0.AddDate(-1, 0, 0))) }

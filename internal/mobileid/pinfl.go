@@ -21,22 +21,28 @@ func ParsePINFL(s string) (PINFL, error) {
 	if len(s) != 14 {
 		return PINFL{}, Invalid("pinfl", "pinfl_length", "a PINFL has 14 digits")
 	}
-	sum := 0
 	for i := range 14 {
 		if s[i] < '0' || s[i] > '9' {
 			return PINFL{}, Invalid("pinfl", "pinfl_digits", "a PINFL has digits only")
-		}
-		if i < 13 {
-			sum += int(s[i]-'0') * pinflWeights[i%3]
 		}
 	}
 	if _, err := birthDate(s); err != nil {
 		return PINFL{}, err
 	}
-	if sum%10 != int(s[13]-'0') {
+	if PINFLCheckDigit(s[:13]) != s[13] {
 		return PINFL{}, Invalid("pinfl", "pinfl_check_digit", "the check digit of the PINFL is wrong: look for a mistyped digit")
 	}
 	return PINFL{hide(s)}, nil
+}
+
+// PINFLCheckDigit returns the ASCII digit that follows the first thirteen,
+// which must be ASCII digits.
+func PINFLCheckDigit(thirteen string) byte {
+	sum := 0
+	for i := range len(thirteen) {
+		sum += int(thirteen[i]-'0') * pinflWeights[i%3]
+	}
+	return '0' + byte(sum%10)
 }
 
 // birthDate reads digit 1 (odd male, even female; pairs 1-2, 3-4, 5-6 are the

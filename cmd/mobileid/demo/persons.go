@@ -31,13 +31,9 @@ func persons() []person {
 	}
 }
 
-// withCheckDigit appends digit 14: weights 7, 3, 1 repeated, modulo 10.
+// withCheckDigit appends digit 14.
 func withCheckDigit(thirteen string) string {
-	sum := 0
-	for i, c := range []byte(thirteen) {
-		sum += int(c-'0') * [3]int{7, 3, 1}[i%3]
-	}
-	return fmt.Sprintf("%s%d", thirteen, sum%10)
+	return thirteen + string(mobileid.PINFLCheckDigit(thirteen))
 }
 
 // poorPerson is a new person with money for two messages, for a tour on a kept

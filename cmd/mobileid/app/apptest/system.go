@@ -391,11 +391,7 @@ type Person struct {
 // PINFL returns the n-th synthetic PINFL; it passes the sieve.
 func PINFL(n int) string {
 	thirteen := fmt.Sprintf("3010190%06d", n)
-	sum := 0
-	for i, c := range []byte(thirteen) {
-		sum += int(c-'0') * [3]int{7, 3, 1}[i%3]
-	}
-	return fmt.Sprintf("%s%d", thirteen, sum%10)
+	return thirteen + string(mobileid.PINFLCheckDigit(thirteen))
 }
 
 // Bind binds the n-th person to the n-th number through the registry, with
