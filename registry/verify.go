@@ -21,13 +21,9 @@ from challenges where id = $1 and client = $2`, raw(id), client)
 	return v, err
 }
 
-// tashkent is the zone of legal dates. Uzbekistan has had UTC+5 without summer
-// time since 1992, so the zone does not depend on the host's tables.
-var tashkent = time.FixedZone("Asia/Tashkent", 5*60*60)
-
 // dayOf returns the legal date of an instant, as Postgres takes a date.
 func dayOf(at time.Time) time.Time {
-	y, m, d := at.In(tashkent).Date()
+	y, m, d := at.In(mobileid.Tashkent).Date()
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 }
 

@@ -46,7 +46,6 @@ type entry struct {
 // concurrent use.
 type Catalogue struct {
 	entries map[string]entry
-	zone    *time.Location // in which instants are shown
 }
 
 //go:embed data/*.yaml
@@ -141,7 +140,7 @@ func (c *Catalogue) render(e entry, locale mobileid.Locale, slots map[string]str
 		if !given {
 			return mobileid.Text{}, mobileid.Invalid(slotField(name), "slot_missing", "the text needs this slot")
 		}
-		words, want, ok := e.info.Slots[name].show(value, locale, c.zone)
+		words, want, ok := e.info.Slots[name].show(value, locale)
 		if !ok {
 			return mobileid.Text{}, mobileid.Invalid(slotField(name), "slot_value", "the slot takes "+want)
 		}

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -28,10 +27,6 @@ var textIDShape = regexp.MustCompile(`^[a-z]+\.[a-z]+(_[a-z]+)*$`)
 // use, a body that could need two parts, a wrong apostrophe are all mistakes.
 // The error joins every mistake of every file, each as "file: path: what".
 func Load(files fs.FS) (*Catalogue, error) {
-	zone, err := time.LoadLocation("Asia/Tashkent")
-	if err != nil {
-		return nil, fmt.Errorf("texts: %w", err)
-	}
 	names, err := fs.Glob(files, "*"+fileSuffix)
 	if err != nil {
 		return nil, fmt.Errorf("texts: %w", err)
@@ -39,7 +34,7 @@ func Load(files fs.FS) (*Catalogue, error) {
 	if len(names) == 0 {
 		return nil, errors.New("texts: no *" + fileSuffix + " file")
 	}
-	c := &Catalogue{entries: map[string]entry{}, zone: zone}
+	c := &Catalogue{entries: map[string]entry{}}
 	var mistakes []error
 	for _, name := range names {
 		l := &loader{file: name}

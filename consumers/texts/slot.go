@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // Asia/Tashkent must be there on a bare machine too
 
 	"mobileid/internal/mobileid"
 )
@@ -38,7 +37,7 @@ type Slot struct {
 
 // show checks value and returns what the reader sees; ok = false when the type
 // does not allow it. want says, without the value, what would be allowed.
-func (s Slot) show(value string, locale mobileid.Locale, zone *time.Location) (shown, want string, ok bool) {
+func (s Slot) show(value string, locale mobileid.Locale) (shown, want string, ok bool) {
 	switch s.Type {
 	case SlotCode:
 		ok = len(value) >= minDigits && len(value) <= s.Digits && onlyDigits(value)
@@ -58,7 +57,7 @@ func (s Slot) show(value string, locale mobileid.Locale, zone *time.Location) (s
 			return "", want, false
 		}
 		at, err := time.Parse(time.RFC3339, value)
-		at = at.In(zone)
+		at = at.In(mobileid.Tashkent)
 		ok = err == nil && at.Year() >= firstYear && at.Year() <= lastYear
 		return at.Format(shownTime), want, ok
 	}

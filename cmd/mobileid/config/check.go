@@ -227,7 +227,7 @@ func (c *Config) NumberPlan() (mobileid.NumberPlan, Mistakes) {
 			if text == "" && key == "until" {
 				continue
 			}
-			at, err := time.ParseInLocation(time.DateOnly, text, Tashkent)
+			at, err := time.ParseInLocation(time.DateOnly, text, mobileid.Tashkent)
 			if err != nil {
 				wrong.addf(fmt.Sprintf("numbers[%d].%s", i, key), "want a date, YYYY-MM-DD")
 				continue

@@ -146,10 +146,6 @@ type Operator struct {
 	Tariff      string        `yaml:"tariff"` // soum a message, for example 120.50
 }
 
-// Tashkent is the zone of legal dates: UTC+5 all year, without a summer time
-// since 1991, so the program does not need a zone database.
-var Tashkent = time.FixedZone("Asia/Tashkent", 5*60*60)
-
 // ClientSet returns the clients by id, in the vocabulary's type.
 func (c *Config) ClientSet() map[string]mobileid.Client {
 	out := make(map[string]mobileid.Client, len(c.Clients))
