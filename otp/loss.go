@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"mobileid/internal/mobileid"
+	"mobileid/otp/internal/call"
 )
 
 const (
@@ -27,11 +28,11 @@ func epochKey(i int) string { return fmt.Sprintf("otp:epoch:{%02d}", i) }
 // changes when any of its servers lost it: then Missing tells which codes are
 // gone. The error is KindUnavailable "redis_away".
 func (s *Service) Epoch(ctx context.Context) (string, error) {
-	ctx, cancel := bound(ctx)
+	ctx, cancel := call.Bound(ctx)
 	defer cancel()
 	values, err := s.readEpoch(ctx)
 	if err != nil {
-		return "", away(err)
+		return "", call.Away(err)
 	}
 	var absent []int
 	for i, v := range values {
@@ -47,16 +48,16 @@ func (s *Service) Epoch(ctx context.Context) (string, error) {
 			}
 			return nil
 		}); err != nil {
-			return "", away(err)
+			return "", call.Away(err)
 		}
 		if values, err = s.readEpoch(ctx); err != nil {
-			return "", away(err)
+			return "", call.Away(err)
 		}
 	}
 	h := sha256.New()
 	for _, v := range values {
 		if v == "" {
-			return "", away(errors.New("an epoch key went as soon as it was set"))
+			return "", call.Away(errors.New("an epoch key went as soon as it was set"))
 		}
 		h.Write([]byte(v))
 		h.Write([]byte{0})
@@ -97,7 +98,7 @@ func (s *Service) Missing(ctx context.Context, refs []mobileid.IssuedRef) ([]mob
 		refs = refs[len(batch):]
 		gone, err := s.missing(ctx, batch)
 		if err != nil {
-			return nil, away(err)
+			return nil, call.Away(err)
 		}
 		missing = append(missing, gone...)
 	}
@@ -105,7 +106,7 @@ func (s *Service) Missing(ctx context.Context, refs []mobileid.IssuedRef) ([]mob
 }
 
 func (s *Service) missing(ctx context.Context, batch []mobileid.IssuedRef) ([]mobileid.ID, error) {
-	ctx, cancel := bound(ctx)
+	ctx, cancel := call.Bound(ctx)
 	defer cancel()
 	found := make([]*redis.IntCmd, len(batch))
 	if _, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {

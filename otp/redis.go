@@ -10,12 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"mobileid/internal/mobileid"
+	"mobileid/otp/internal/call"
 )
-
-// callLimit bounds every call, retries included: the edge answers 503 within a
-// second when Redis hangs.
-const callLimit = 800 * time.Millisecond
 
 // RedisOptions returns the one way in which this system talks to Redis: short
 // timeouts, one retry, deadlines of the context honoured on the socket. Several
@@ -45,7 +41,7 @@ func RedisOptions(addrs []string, password string) *redis.UniversalOptions {
 // (a hosted service hides it) nothing is said. The error is KindUnavailable
 // "redis_away" when the server does not answer.
 func CheckServer(ctx context.Context, rdb redis.UniversalClient) error {
-	ctx, cancel := bound(ctx)
+	ctx, cancel := call.Bound(ctx)
 	defer cancel()
 	if cluster, ok := rdb.(*redis.ClusterClient); ok {
 		return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
@@ -57,7 +53,7 @@ func CheckServer(ctx context.Context, rdb redis.UniversalClient) error {
 
 func checkNode(ctx context.Context, rdb redis.UniversalClient) error {
 	if err := rdb.Ping(ctx).Err(); err != nil {
-		return away(err)
+		return call.Away(err)
 	}
 	const setting, want = "maxmemory-policy", "noeviction"
 	got, err := rdb.ConfigGet(ctx, setting).Result()
@@ -66,23 +62,10 @@ func checkNode(ctx context.Context, rdb redis.UniversalClient) error {
 		if errors.As(err, &refusal) && !strings.HasPrefix(refusal.Error(), "LOADING") {
 			return nil
 		}
-		return away(err)
+		return call.Away(err)
 	}
 	if policy, known := got[setting]; known && policy != want {
 		return fmt.Errorf("redis: %s is %s and must be %s: codes and idempotency keys would be dropped", setting, policy, want)
 	}
 	return nil
-}
-
-func bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, callLimit)
-}
-
-// away says that Redis did not answer as it should. Commands carry no personal
-// data, so neither does the cause.
-func away(cause error) error {
-	if _, ok := errors.AsType[*mobileid.Error](cause); ok {
-		return cause
-	}
-	return mobileid.Unavailable("redis_away", time.Second, mobileid.Safe(cause))
 }

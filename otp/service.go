@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"mobileid/internal/mobileid"
+	"mobileid/otp/internal/call"
 )
 
 const (
@@ -82,12 +83,12 @@ func (s *Service) Issue(
 	}
 	nonce := rand.Text()
 	mac, _ := s.keys.mac(s.keys.current, id, nonce, code)
-	ctx, cancel := bound(ctx)
+	ctx, cancel := call.Bound(ctx)
 	defer cancel()
 	err = issueScript.Run(ctx, s.rdb, []string{codeKey(id, nonce)},
 		mac, s.keys.current, s.now().Add(life).UnixMilli(), tries, (life + margin).Milliseconds()).Err()
 	if err != nil {
-		return mobileid.IssuedCode{}, away(err)
+		return mobileid.IssuedCode{}, call.Away(err)
 	}
 	return mobileid.IssuedCode{Nonce: nonce, Code: code}, nil
 }
@@ -112,18 +113,18 @@ func newCode(digits int) (mobileid.Code, error) {
 func (s *Service) Verify(
 	ctx context.Context, id mobileid.ID, nonce string, code mobileid.Code,
 ) (result mobileid.CodeResult, left int, err error) {
-	ctx, cancel := bound(ctx)
+	ctx, cancel := call.Bound(ctx)
 	defer cancel()
 	key := []string{codeKey(id, nonce)}
 	presented, _ := s.keys.mac(s.keys.current, id, nonce, code)
 	tag := fmt.Sprintf("%x", presented[:8])
 	reply, err := takeScript.Run(ctx, s.rdb, key, s.now().UnixMilli(), tag).Slice()
 	if err != nil {
-		return "", 0, away(err)
+		return "", 0, call.Away(err)
 	}
 	taken, err := readTaken(reply)
 	if err != nil {
-		return "", 0, away(err)
+		return "", 0, call.Away(err)
 	}
 	if taken.answer != "" {
 		return taken.answer, 0, nil

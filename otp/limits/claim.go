@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"mobileid/internal/mobileid"
+	"mobileid/otp/internal/call"
 )
 
 // ClaimLife is how long an Idempotency-Key is remembered here. The registry
@@ -33,12 +34,12 @@ return ARGV[1]`)
 func (l *Limits) Claim(
 	ctx context.Context, client string, part mobileid.KeyPart, id mobileid.ID, bodyHash string,
 ) (storedID mobileid.ID, storedHash string, err error) {
-	ctx, cancel := bound(ctx)
+	ctx, cancel := call.Bound(ctx)
 	defer cancel()
 	stored, err := claimScript.Run(ctx, l.rdb, []string{claimKey(client, part)},
 		id.String()+" "+bodyHash, ClaimLife.Milliseconds()).Text()
 	if err != nil {
-		return mobileid.ID{}, "", away(err)
+		return mobileid.ID{}, "", call.Away(err)
 	}
 	return readClaim(stored)
 }
@@ -48,14 +49,14 @@ func (l *Limits) Claim(
 func (l *Limits) Find(
 	ctx context.Context, client string, part mobileid.KeyPart,
 ) (storedID mobileid.ID, storedHash string, found bool, err error) {
-	ctx, cancel := bound(ctx)
+	ctx, cancel := call.Bound(ctx)
 	defer cancel()
 	stored, err := l.rdb.Get(ctx, claimKey(client, part)).Result()
 	if errors.Is(err, redis.Nil) {
 		return mobileid.ID{}, "", false, nil
 	}
 	if err != nil {
-		return mobileid.ID{}, "", false, away(err)
+		return mobileid.ID{}, "", false, call.Away(err)
 	}
 	storedID, storedHash, err = readClaim(stored)
 	return storedID, storedHash, err == nil, err

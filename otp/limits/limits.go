@@ -8,7 +8,6 @@
 package limits
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -16,9 +15,6 @@ import (
 
 	"mobileid/internal/mobileid"
 )
-
-// callLimit bounds every call, retries included.
-const callLimit = 800 * time.Millisecond
 
 // Limits spends quotas and claims keys. It is safe for concurrent use.
 type Limits struct {
@@ -33,14 +29,6 @@ func New(rdb redis.UniversalClient, now func() time.Time) *Limits {
 		now = time.Now
 	}
 	return &Limits{rdb: rdb, now: now}
-}
-
-func away(cause error) error {
-	return mobileid.Unavailable("redis_away", time.Second, mobileid.Safe(cause))
-}
-
-func bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, callLimit)
 }
 
 func internal(code, message string) error {

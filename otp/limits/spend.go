@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"mobileid/internal/mobileid"
+	"mobileid/otp/internal/call"
 )
 
 // The quota is GCRA: one number a client, the theoretical arrival time (TAT) of
@@ -38,12 +39,12 @@ func (l *Limits) Spend(ctx context.Context, client mobileid.Client) (retryAfter 
 	if !ok {
 		return 0, internal("quota_invalid", "the client has no valid quota")
 	}
-	ctx, cancel := bound(ctx)
+	ctx, cancel := call.Bound(ctx)
 	defer cancel()
 	wait, err := spendScript.Run(ctx, l.rdb, []string{"limit:{" + client.ID + "}"},
 		l.now().UnixMicro(), interval, max(client.Quota.Burst, 1)).Int64()
 	if err != nil {
-		return 0, away(err)
+		return 0, call.Away(err)
 	}
 	return time.Duration(wait) * time.Microsecond, nil
 }
