@@ -92,7 +92,13 @@ func TestOnlyTheFormOfTheStandardIsATraceParent(t *testing.T) {
 	if got := TraceParentOf(WithTraceParent(t.Context(), good)); got != good {
 		t.Errorf("%q came back as %q", good, got)
 	}
-	for _, bad := range []string{"", "31210632040244", good + "-x", strings.ToUpper(good)} {
+	if got := TraceParent("01" + good[2:] + "-31210632040244"); got != good {
+		t.Errorf("what a later version adds goes on: %q", got)
+	}
+	for _, bad := range []string{
+		"", "31210632040244", good + "-x", strings.ToUpper(good), "ff" + good[2:],
+		"00-" + strings.Repeat("0", 32) + good[35:], good[:36] + strings.Repeat("0", 16) + "-01",
+	} {
 		if got := TraceParentOf(WithTraceParent(t.Context(), bad)); got != "" {
 			t.Errorf("%q was taken", bad)
 		}
