@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -68,6 +69,12 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		pc.MaxConns = 8
 	}
 	pc.ConnConfig.ConnectTimeout = 2 * time.Second
+	// A server that has gone without a word: an idle connection to it is noticed
+	// in half a minute, one that is about to be used at once.
+	pc.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
+	}}).DialContext
+	pc.PingTimeout = time.Second
 	pc.MaxConnLifetime = time.Hour
 	pc.MaxConnLifetimeJitter = 10 * time.Minute
 	pool, err := pgxpool.NewWithConfig(ctx, pc)

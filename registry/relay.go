@@ -79,7 +79,7 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // Once relays at most one batch and returns how many rows it had.
 func (r *Relay) Once(ctx context.Context) (int, error) {
-	_, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	var changes []mobileid.StatusChanged
 	err := r.db.inTx(ctx, "relay", func(tx pgx.Tx) error {

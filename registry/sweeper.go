@@ -31,6 +31,7 @@ type SweepConfig struct {
 	RepublishAfter time.Duration // a queued id counts as lost from its lane; 5 s, then twice as long each time
 	ReceiptWait    time.Duration // how long after its deadline a Message waits for a receipt; 1 h
 	StuckAfter     time.Duration // an admitted Message whose bridge lives but never settles, after its deadline; 1 min
+	StepTimeout    time.Duration // for one step of a pass; 10 s
 	Batch          int           // rows at once; 500
 	Batches        int           // batches of one step in one pass; 10
 }
@@ -40,6 +41,7 @@ func (c SweepConfig) withDefaults() SweepConfig {
 	c.RepublishAfter = cmp.Or(c.RepublishAfter, 5*time.Second)
 	c.ReceiptWait = cmp.Or(c.ReceiptWait, time.Hour)
 	c.StuckAfter = cmp.Or(c.StuckAfter, time.Minute)
+	c.StepTimeout = cmp.Or(c.StepTimeout, 10*time.Second)
 	c.Batch = cmp.Or(c.Batch, 500)
 	c.Batches = cmp.Or(c.Batches, 10)
 	return c
@@ -74,6 +76,9 @@ type Sweeper struct {
 	lanes Lanes
 	codes Codes
 
+	dead   []int64       // bridges whose Messages are being looked for
+	deadAt messageCursor // how far
+
 	epoch      string // of the codes, when they were last checked whole
 	codesAfter liveCursor
 	checking   string // epoch of the check under way, "" if none
@@ -82,7 +87,8 @@ type Sweeper struct {
 	overdue   messageCursor // walks deadlines that passed before
 	ahead     messageCursor // walks deadlines to come, for lost lane records
 	partsDone time.Time     // when the partitions were last looked at
-	triesDone time.Time     // when the counts of wrong codes were last looked at
+
+	triesDone time.Time // when the counts of wrong codes were last looked at
 }
 
 // NewSweeper makes a sweeper; Run runs it. codes may be nil when no codes are
@@ -143,7 +149,10 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"wrong_tries", s.oldTries},
 	}
 	for _, step := range steps {
-		n, err := step.run(ctx)
+		// A connection that says nothing must not hold up the steps behind it.
+		bounded, cancel := context.WithTimeout(ctx, s.cfg.StepTimeout)
+		n, err := step.run(bounded)
+		cancel()
 		s.db.metrics.swept.WithLabelValues(step.what).Add(float64(n))
 		if err != nil {
 			failed = append(failed, failedStep{step.what, err})

@@ -178,35 +178,30 @@ func (s *Sweeper) endOverdue(ctx context.Context, cur *messageCursor, lo, hi tim
 const deadGrace = 2 * time.Second
 
 // deadBridges puts what dead bridges had in doubt. A bridge is looked at once,
-// over all unfinished Messages, and then marked.
+// over all unfinished Messages, and then marked. When there are more of them
+// than one step has time for, the next pass goes on where this one stopped.
 func (s *Sweeper) deadBridges(ctx context.Context) (int, error) {
-	var dead []int64
-	b := &pgx.Batch{}
-	b.Queue(`
-select id from bridges where swept_at is null and lease_until < clock_timestamp() - $1::interval order by id limit 100`, deadGrace)
-	err := s.db.send(ctx, "dead bridges", b, func(r pgx.Rows) error {
-		var id int64
-		err := r.Scan(&id)
-		dead = append(dead, id)
-		return err
-	})
-	if err != nil || len(dead) == 0 {
-		return 0, err
+	if len(s.dead) == 0 {
+		dead, err := s.endedBridges(ctx)
+		if err != nil || len(dead) == 0 {
+			return 0, err
+		}
+		s.dead, s.deadAt = dead, messageCursor{}
 	}
 	total := 0
-	var cur messageCursor
 	for {
-		page, err := s.walk(ctx, &cur, epochStart, s.db.clock().AddDate(10, 0, 0))
+		next := s.deadAt
+		page, err := s.walk(ctx, &next, epochStart, s.db.clock().AddDate(10, 0, 0))
 		if err != nil {
 			return total, err
 		}
 		var ids [][]byte
 		for i := range page {
-			if o := page[i].owner; o != nil && page[i].state == mobileid.MessageAdmitted && slices.Contains(dead, *o) {
+			if o := page[i].owner; o != nil && page[i].state == mobileid.MessageAdmitted && slices.Contains(s.dead, *o) {
 				ids = append(ids, raw(page[i].item.ID))
 			}
 		}
-		n, err := s.sweepMessages(ctx, ids, dead)
+		n, err := s.sweepMessages(ctx, ids, s.dead)
 		total += n
 		if err != nil {
 			return total, err
@@ -214,10 +209,29 @@ select id from bridges where swept_at is null and lease_until < clock_timestamp(
 		if len(page) < s.cfg.Batch {
 			break
 		}
+		s.deadAt = next
 	}
-	b = &pgx.Batch{}
-	b.Queue(`update bridges set swept_at = clock_timestamp() where id = any($1)`, dead)
-	return total, s.db.send(ctx, "dead bridges", b, nil)
+	err := s.db.query(ctx, "dead bridges",
+		`update bridges set swept_at = clock_timestamp() where id = any($1)`, []any{s.dead}, nil)
+	if err == nil {
+		s.dead = nil
+	}
+	return total, err
+}
+
+// endedBridges returns the bridges whose lease ended and that were not looked
+// at yet.
+func (s *Sweeper) endedBridges(ctx context.Context) ([]int64, error) {
+	var dead []int64
+	err := s.db.query(ctx, "dead bridges", `
+select id from bridges where swept_at is null and lease_until < clock_timestamp() - $1::interval order by id limit 100`,
+		[]any{deadGrace}, func(r pgx.Rows) error {
+			var id int64
+			err := r.Scan(&id)
+			dead = append(dead, id)
+			return err
+		})
+	return dead, err
 }
 
 // republish publishes queued ids again whose lane record seems lost. A long
