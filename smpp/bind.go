@@ -17,7 +17,7 @@ type bindError struct{ status wire.Status }
 func (e *bindError) Error() string { return "bind refused with " + e.status.String() }
 
 // credentials reports whether trying again soon could lock the account
-// (handbook: statuses 0x0D-0x0F want minutes and an alarm).
+// (0x0D to 0x0F: the next bind waits minutes, and somebody is told).
 func (e *bindError) credentials() bool {
 	return e.status == wire.StatusBindFailed || e.status == wire.StatusBadPassword || e.status == wire.StatusBadSystemID
 }

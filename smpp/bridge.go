@@ -82,7 +82,7 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 		State: LinkDown, Since: b.now(), Window: cfg.Window,
 	}
 	b.down = b.now()
-	b.metrics = newMetrics(deps.Reg, cfg.Operator, b)
+	b.metrics = newMetrics(deps.Reg, cfg, b)
 	return b
 }
 
@@ -212,7 +212,8 @@ const (
 	LinkRefused LinkState = "refused" // the operator refused the credentials; slow retry
 )
 
-// LinkStatus is a link as `mobileid links` shows it. It holds nothing personal.
+// LinkStatus is a link as the readiness check and the demo see it. It holds
+// nothing personal.
 type LinkStatus struct {
 	Operator  string    `json:"operator"`
 	Name      string    `json:"name"`

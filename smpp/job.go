@@ -10,7 +10,7 @@ import (
 )
 
 // admissionGood is how long an admission may be acted on, counted from before
-// its statement was sent (design section 6, step 4).
+// its statement was sent: longer, and a revocation would not be seen.
 const admissionGood = time.Second
 
 // job is a Message that this bridge owns.

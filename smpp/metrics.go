@@ -29,9 +29,9 @@ type metrics struct {
 	leasesLost    prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, operator string, b *Bridge) *metrics {
+func newMetrics(reg prometheus.Registerer, cfg Config, b *Bridge) *metrics {
 	if reg != nil {
-		reg = prometheus.WrapRegistererWith(prometheus.Labels{"operator": operator}, reg)
+		reg = prometheus.WrapRegistererWith(prometheus.Labels{"operator": cfg.Operator, "link": cfg.linkName()}, reg)
 	}
 	counter := func(name, help string) prometheus.Counter {
 		return register(reg, prometheus.NewCounter(prometheus.CounterOpts{Name: "mobileid_smpp_" + name, Help: help}))
@@ -79,8 +79,8 @@ func newMetrics(reg prometheus.Registerer, operator string, b *Bridge) *metrics 
 	}
 }
 
-// register keeps the collector that is there already, so that two bridges of
-// one operator in one process count together.
+// register keeps the collector that is there already: a bridge that is made
+// again for the same link counts on.
 func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 	if reg == nil {
 		return c

@@ -9,7 +9,7 @@ import (
 
 // Bounds of the pipeline, in Messages.
 const (
-	maxBatch = 500    // in one admit or settle statement (handbook/engineering.md 3.5)
+	maxBatch = 500    // in one admit or settle statement: more made it no faster a Message
 	maxAhead = 5000   // admitted and not in the window yet
 	maxHeld  = 20_000 // owned in all; the registry being slow to settle stops admission here
 )

@@ -78,8 +78,7 @@ func TestMessageIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// The defects of the codec that this package stands in front of
-// (handbook/smpp.md 1.4): each was a lost link or a corrupt PDU.
+// The defects of the codec that this package stands in front of: each was a lost link or a corrupt PDU.
 func TestValuesThatDoNotFitAreRefused(t *testing.T) {
 	for name, change := range map[string]func(*Message){
 		"300-byte text":     func(m *Message) { m.ShortMessage = make([]byte, 300) },
