@@ -7,7 +7,7 @@
 // its offset is committed only after it was handled or parked in a dead-letter
 // topic. Nothing is skipped in silence: records lost to retention are counted
 // and alarmed. Effects are once because the handlers' ports are idempotent by
-// id (design section 5), not because Kafka is.
+// id (README, promises P2 and P3), not because Kafka is.
 //
 // kafka-go is the only Kafka library here and is not visible outside except
 // as Record.Raw and in KafkaConfig's SASL mechanism.

@@ -13,7 +13,7 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// The group's timing (handbook, engineering 2.1): a leaving member is replaced
+// The group's timing: a leaving member is replaced
 // in tens of milliseconds, a dead one after the session.
 const (
 	heartbeatEvery   = 500 * time.Millisecond

@@ -47,7 +47,7 @@ type otpRequests struct {
 // would stay in Redis for its life, and repetitions of one Idempotency-Key are
 // not metered. If it is stored in between, the code that was issued is one that
 // nobody will ever see: the row keeps its first nonce, and its sealed text the
-// first code (design section 7), so the one SMS that is sent is the one that
+// first code (the registry inserts it once), so the one SMS that is sent is the one that
 // verifies. A request
 // past its deadline and a person without a binding are stored without a
 // Message, and the registry ends them.

@@ -48,7 +48,7 @@ func (s TopicSpec) configs() map[string]string {
 		stamp = "LogAppendTime"
 	}
 	configs := map[string]string{
-		"cleanup.policy":         "delete", // no topic is compacted (design section 4)
+		"cleanup.policy":         "delete", // no topic is compacted: docs/architecture.md, Topics
 		"retention.ms":           strconv.FormatInt(s.Retention.Milliseconds(), 10),
 		"min.insync.replicas":    strconv.Itoa(s.MinISR),
 		"message.timestamp.type": stamp,
@@ -274,7 +274,7 @@ func describeTopics(ctx context.Context, client *kafka.Client, specs []TopicSpec
 	return out, nil
 }
 
-// Production is what "durable" means (design section 8).
+// Production is what "durable" means (README, promise P2).
 const (
 	productionReplication = 3
 	productionMinISR      = 2

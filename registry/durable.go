@@ -4,7 +4,7 @@ import "context"
 
 // CheckDurable returns one sentence for each setting of the server by which a
 // committed transaction could be lost with one machine: "durable" means a
-// synchronous standby (design, promises). None means durable.
+// synchronous standby (README, promises). None means durable.
 func (db *DB) CheckDurable(ctx context.Context) ([]string, error) {
 	var fsync, commit, standbys string
 	err := db.pool.QueryRow(ctx, `

@@ -1,7 +1,7 @@
 // Package ledger checks the money of the registry.
 //
 // Its promise: Check finds every account whose balance is not the sum of its
-// postings (design: promise P4). The postings are the charges, one a Message:
+// postings (README, promise P4). The postings are the charges, one a Message:
 // a pending one is reserved, a posted one is taken, a voided or reversed one
 // weighs nothing. What was granted is the sum of the credits.
 package ledger

@@ -110,7 +110,7 @@ type Allowed struct {
 	Doubtful int
 }
 
-// Violation is a broken promise (design section 8).
+// Violation is a broken promise (README, promises).
 type Violation struct {
 	Promise string // "P1"
 	ID      string // of the request; empty where it would name a person
