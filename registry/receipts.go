@@ -170,7 +170,9 @@ func (db *DB) StoreReceipts(ctx context.Context, receipts []mobileid.Receipt) (m
 }
 
 // queueUnmatched queues the receipts that belong to nothing yet, in the order
-// of their key: two transactions with the same ones wait for each other.
+// of their key: two transactions with the same ones wait for each other. One
+// that waits already begins to wait anew: the operator's ids come round, so it
+// may be of another Message than the one it looks like.
 func queueUnmatched(b *pgx.Batch, receipts []mobileid.Receipt) {
 	if len(receipts) == 0 {
 		return
@@ -185,10 +187,13 @@ func queueUnmatched(b *pgx.Batch, receipts []mobileid.Receipt) {
 	}
 	b.Queue(`
 insert into receipts_unmatched (account, operator_id, dest, state, stat, err, received_at)
-select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+select distinct on (operator_id, account, dest, stat, err) *
+from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
 	as r(account, operator_id, dest, state, stat, err, received_at)
-order by operator_id, account, dest, stat, err
-on conflict do nothing`, accounts, ids, dests, states, stats, errs, at)
+order by operator_id, account, dest, stat, err, received_at desc
+on conflict (operator_id, account, dest, stat, err) do update
+set received_at = excluded.received_at, state = excluded.state
+where receipts_unmatched.received_at < excluded.received_at`, accounts, ids, dests, states, stats, errs, at)
 }
 
 // partRef names one submission of one part.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/registry"
 )
 
 // sentTo has a person's code or notice sent, with the operator's id.
@@ -252,6 +253,48 @@ func TestAReceiptThatComesFirstIsMatchedByTheAnswer(t *testing.T) {
 	e.wantCharge(n.Message.ID, "posted")
 	if have := query[int](e, `select count(*) from receipts_unmatched`); have != 0 {
 		t.Fatalf("%d unmatched", have)
+	}
+}
+
+func TestAnEarlyReceiptIsMatchedThoughAnOlderOneWithItsIDWaits(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(cost)
+	r := func() mobileid.Receipt { return e.receipt(p.binding.Number, "7", mobileid.MessageUndeliverable) }
+	e.receipts(r()) // of a Message that we do not know
+	e.clk.advance(71 * time.Hour)
+	n := e.notice(p, "k")
+	e.queue(n)
+	b := e.bridge()
+	if a := e.admit(b, n.Message.ID)[0]; a.Verdict != mobileid.VerdictMine {
+		t.Fatalf("%+v", a)
+	}
+	older := r()
+	older.At = older.At.Add(-time.Second)
+	e.receipts(r(), older, r()) // the operator's ids came round
+	if have := query[int](e, `select count(*) from receipts_unmatched`); have != 1 {
+		t.Fatalf("%d wait", have)
+	}
+	e.settle(b, e.outcome(n.Message.ID, mobileid.MessageSent, p.binding.Number, "7"))
+	e.wantMessage(n.Message.ID, mobileid.MessageUndeliverable, "receipt")
+	e.wantCharge(n.Message.ID, "reversed")
+}
+
+func TestReceiptsThatNothingCanMatchAreForgotten(t *testing.T) {
+	e := newEnv(t)
+	p := e.bind(0)
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil)
+	e.receipts(e.receipt(p.binding.Number, "1", "delivered"))
+	waiting := func() int { return query[int](e, `select count(*) from receipts_unmatched`) }
+	e.clk.advance(72 * time.Hour)
+	e.sweep(s)
+	if waiting() != 1 {
+		t.Fatal("forgotten too early")
+	}
+	e.clk.advance(time.Second)
+	e.sweep(s)
+	if waiting() != 0 {
+		t.Fatal("kept for ever")
 	}
 }
 

@@ -65,7 +65,8 @@ func (c SweepConfig) withDefaults() SweepConfig {
 //   - live codes that Redis lost (its epoch changed, or this sweeper is new):
 //     their challenges end lost;
 //   - queued Messages whose lane record seems lost: published again;
-//   - receipts that came before the answer they belong to: matched;
+//   - receipts that came before the answer they belong to: matched; those that
+//     have waited for 72 h: forgotten;
 //   - Idempotency-Keys older than 48 h and counts of wrong codes older than 30
 //     days: forgotten; partitions ahead: made.
 //
@@ -145,6 +146,7 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"challenge_expired", s.expiredChallenges},
 		{"message", s.overdueMessages},
 		{"republished", s.republish},
+		{"receipt_forgotten", s.oldReceipts},
 		{"idempotency_key", s.oldKeys},
 		{"wrong_tries", s.oldTries},
 	}

@@ -312,6 +312,18 @@ where r.received_at > $1 and r.operator_id <> '' group by r.id order by r.id lim
 	return s.db.rematch(ctx, ids)
 }
 
+// oldReceipts forgets receipts that no answer can belong to any more.
+func (s *Sweeper) oldReceipts(ctx context.Context) (int, error) {
+	n := 0
+	err := s.db.one(ctx, "old receipts", []any{&n}, `
+with old as (
+	delete from receipts_unmatched where id in (
+		select id from receipts_unmatched where received_at < $1 order by received_at limit $2 for update skip locked)
+	returning 1)
+select count(*) from old`, s.db.clock().Add(-receiptWindow), s.cfg.Batch)
+	return n, err
+}
+
 // expiredChallenges ends pending challenges whose time is over.
 func (s *Sweeper) expiredChallenges(ctx context.Context) (int, error) {
 	total := 0
