@@ -119,12 +119,9 @@ func (is *issuing) lock(ctx context.Context, tx pgx.Tx) error {
 			operators = append(operators, c.Message.Operator)
 		}
 	}
-	var err error
-	if is.keys, err = claimKeys(ctx, tx, reqs, is.now); err != nil {
-		return err
-	}
-
+	// One round trip; the statements still take their locks one after the other.
 	b := &pgx.Batch{}
+	is.keys = queueClaim(b, reqs, is.now)
 	is.bound = map[fenceKey]bool{}
 	// The lock of the binding lets one issuer at a time look at what is live
 	// for its person.
@@ -179,11 +176,8 @@ from challenges c left join messages m on m.id = c.message_id where c.id = any($
 			})
 			return err
 		})
-	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return err
-	}
-	is.prices, err = prices(ctx, tx, operators, is.now)
-	return err
+	is.prices = queuePrices(b, operators, is.now)
+	return tx.SendBatch(ctx, b).Close()
 }
 
 // decide goes from the youngest request to the oldest.

@@ -3,7 +3,6 @@ package registry
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
@@ -33,12 +32,6 @@ type keyTaken struct {
 	bodyHash string
 }
 
-// The reasons of a conflict.
-const (
-	reasonKeyReused = "key_reused" // the key was used for another body
-	reasonSecondID  = "second_id"  // the same request got a second id: the first one has the effect
-)
-
 // contradicts returns the reason why r may have no effect, "" if it may.
 func (t keyTaken) contradicts(r request) string {
 	switch {
@@ -50,10 +43,11 @@ func (t keyTaken) contradicts(r request) string {
 	return ""
 }
 
-// claimKeys gives each key to the request that comes first, once and for all,
-// and returns who has each. Two transactions with the same key wait for each
-// other here, in the order of the keys, before they lock anything else.
-func claimKeys(ctx context.Context, tx pgx.Tx, reqs []request, at time.Time) (map[keyOf]keyTaken, error) {
+// queueClaim gives each key to the request that comes first, once and for all,
+// and says who has each, in a map that is filled when the batch has been sent.
+// Two transactions with the same key wait for each other here, in the order of
+// the keys, before they lock anything else.
+func queueClaim(b *pgx.Batch, reqs []request, at time.Time) map[keyOf]keyTaken {
 	sorted := slices.SortedFunc(slices.Values(reqs), func(a, b request) int {
 		pa, pb := a.id.KeyPart(), b.id.KeyPart()
 		return cmp.Or(cmp.Compare(a.client, b.client), bytes.Compare(pa[:], pb[:]), bytes.Compare(a.id[:], b.id[:]))
@@ -64,26 +58,25 @@ func claimKeys(ctx context.Context, tx pgx.Tx, reqs []request, at time.Time) (ma
 		part := r.id.KeyPart()
 		clients[i], parts[i], ids[i], hashes[i] = r.client, part[:], raw(r.id), r.bodyHash
 	}
-	b := &pgx.Batch{}
 	b.Queue(`
 insert into idempotency (client, key_part, request_id, body_hash, created_at)
 select client, key_part, id, hash, $5
 from unnest($1::text[], $2::bytea[], $3::bytea[], $4::text[]) with ordinality as r(client, key_part, id, hash, ord)
 order by ord
 on conflict (client, key_part) do nothing`, clients, parts, ids, hashes, at)
+	out := make(map[keyOf]keyTaken, n)
 	b.Queue(`
 select i.client, i.key_part, i.request_id, i.body_hash
 from unnest($1::text[], $2::bytea[]) as r(client, key_part)
-join idempotency i on i.client = r.client and i.key_part = r.key_part`, clients, parts)
-	out := make(map[keyOf]keyTaken, n)
-	err := readLast(tx.SendBatch(ctx, b), b.Len(), func(r pgx.Rows) error {
-		var client, hash string
-		var part, id []byte
-		if err := r.Scan(&client, &part, &id, &hash); err != nil {
+join idempotency i on i.client = r.client and i.key_part = r.key_part`, clients, parts).
+		Query(func(rows pgx.Rows) error {
+			var client, hash string
+			var part, id []byte
+			_, err := pgx.ForEachRow(rows, []any{&client, &part, &id, &hash}, func() error {
+				out[keyOf{client, mobileid.KeyPart(part)}] = keyTaken{toID(id), hash}
+				return nil
+			})
 			return err
-		}
-		out[keyOf{client, mobileid.KeyPart(part)}] = keyTaken{toID(id), hash}
-		return nil
-	})
-	return out, err
+		})
+	return out
 }

@@ -66,22 +66,23 @@ type price struct {
 	amount int64  // tiyin
 }
 
-// prices reads the tariffs in force at a time.
-func prices(ctx context.Context, tx pgx.Tx, operators []string, at time.Time) (map[string]price, error) {
-	rows, err := tx.Query(ctx, `
-select distinct on (operator) operator, id, amount from tariffs
-where operator = any($1) and valid_from <= $2 order by operator, valid_from desc`, operators, at)
-	if err != nil {
-		return nil, err
-	}
+// queuePrices reads the tariffs in force at a time, into a map that is filled
+// when the batch has been sent.
+func queuePrices(b *pgx.Batch, operators []string, at time.Time) map[string]price {
 	out := make(map[string]price, len(operators))
-	var operator string
-	var id int32
-	var amount int64
-	_, err = pgx.ForEachRow(rows, []any{&operator, &id, &amount}, func() error {
-		tariff := id
-		out[operator] = price{tariff: &tariff, amount: amount}
-		return nil
-	})
-	return out, err
+	b.Queue(`
+select distinct on (operator) operator, id, amount from tariffs
+where operator = any($1) and valid_from <= $2 order by operator, valid_from desc`, operators, at).
+		Query(func(rows pgx.Rows) error {
+			var operator string
+			var id int32
+			var amount int64
+			_, err := pgx.ForEachRow(rows, []any{&operator, &id, &amount}, func() error {
+				tariff := id
+				out[operator] = price{tariff: &tariff, amount: amount}
+				return nil
+			})
+			return err
+		})
+	return out
 }

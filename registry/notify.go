@@ -72,30 +72,26 @@ func loadNotifications(ctx context.Context, tx pgx.Tx, batch []mobileid.NewNotif
 		}
 	}
 	q := &notifying{now: now, existing: map[mobileid.ID]*mobileid.LaneItem{}}
-	var err error
-	if q.keys, err = claimKeys(ctx, tx, reqs, now); err != nil {
-		return nil, err
-	}
-	if q.prices, err = prices(ctx, tx, operators, now); err != nil {
-		return nil, err
-	}
-	rows, err := tx.Query(ctx, `select id, state, operator, lane, person from messages where id = any($1)`, ids)
-	if err != nil {
-		return nil, err
-	}
-	var id, person []byte
-	var state mobileid.MessageState
-	var item mobileid.LaneItem
-	_, err = pgx.ForEachRow(rows, []any{&id, &state, &item.Operator, &item.Lane, &person}, func() error {
-		q.existing[toID(id)] = nil
-		if state == mobileid.MessageQueued {
-			again := item
-			again.ID, again.Person = toID(id), toPseudonym(person)
-			q.existing[again.ID] = &again
-		}
-		return nil
-	})
-	return q, err
+	b := &pgx.Batch{} // one round trip
+	q.keys = queueClaim(b, reqs, now)
+	q.prices = queuePrices(b, operators, now)
+	b.Queue(`select id, state, operator, lane, person from messages where id = any($1)`, ids).
+		Query(func(rows pgx.Rows) error {
+			var id, person []byte
+			var state mobileid.MessageState
+			var item mobileid.LaneItem
+			_, err := pgx.ForEachRow(rows, []any{&id, &state, &item.Operator, &item.Lane, &person}, func() error {
+				q.existing[toID(id)] = nil
+				if state == mobileid.MessageQueued {
+					again := item
+					again.ID, again.Person = toID(id), toPseudonym(person)
+					q.existing[again.ID] = &again
+				}
+				return nil
+			})
+			return err
+		})
+	return q, tx.SendBatch(ctx, b).Close()
 }
 
 // add queues the row of a notification and returns what to publish for it.
