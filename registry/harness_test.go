@@ -321,13 +321,6 @@ func (e *env) receipts(rs ...mobileid.Receipt) int {
 	return n
 }
 
-func (e *env) messageState(id mobileid.ID) mobileid.MessageState {
-	e.t.Helper()
-	v, err := e.Message(e.ctx(), client, id)
-	must(e.t, err)
-	return v.State
-}
-
 func (e *env) challengeState(id mobileid.ID) mobileid.ChallengeState {
 	e.t.Helper()
 	v, err := e.Challenge(e.ctx(), client, id)

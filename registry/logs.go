@@ -9,8 +9,7 @@ import (
 // levelOf is how loud an error is: what will be tried again by itself is a
 // warning.
 func levelOf(err error) slog.Level {
-	switch mobileid.KindOf(err) {
-	case mobileid.KindUnavailable, mobileid.KindUnknown:
+	if kind := mobileid.KindOf(err); kind == mobileid.KindUnavailable || kind == mobileid.KindUnknown {
 		return slog.LevelWarn
 	}
 	return slog.LevelError

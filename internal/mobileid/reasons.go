@@ -14,18 +14,21 @@ import (
 // hexadecimal, for what the operator refused.
 const (
 	// Decided when a request is read.
+
 	ReasonKeyReused = "key_reused" // the Idempotency-Key was used for another body
 	ReasonSecondID  = "second_id"  // the same request got a second id; the first has the effect
 	ReasonUnbound   = "unbound"    // the person has no active binding
 	ReasonNewer     = "newer"      // a newer challenge took its place
 
 	// Decided at admission.
+
 	ReasonBindingChanged = "binding_changed" // the binding it was made for is gone or changed
 	ReasonBalance        = "balance"         // the account cannot pay for it
 	ReasonSuspended      = "suspended"       // the operator suspended the subscriber's SMS
 	ReasonChallengeGone  = "challenge_gone"  // its challenge has no row
 
 	// Decided by the clock or by a loss.
+
 	ReasonDeadline     = "deadline"      // its time was over
 	ReasonNotProcessed = "not_processed" // its time was over before any consumer stored it
 	ReasonOwnerLost    = "owner_lost"    // the bridge that had it is gone
@@ -34,6 +37,7 @@ const (
 	ReasonWrongCodes   = "wrong_codes"   // every try was used
 
 	// Told by a receipt or found by the bridge.
+
 	ReasonReceipt          = "receipt"
 	ReasonNoAnswer         = "no_answer"              // written, not answered in time
 	ReasonLinkLost         = "link_lost"              // written, then the link was lost
