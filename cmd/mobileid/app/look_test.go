@@ -5,9 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -148,8 +146,6 @@ func (l *looker) ends() map[string]int64 {
 type kafkaRecord struct {
 	key, value string
 	headers    map[string]string
-	partition  int
-	offset     int64
 }
 
 // records reads everything that stands in a topic now.
@@ -157,59 +153,15 @@ func (l *looker) records(topic string) []kafkaRecord {
 	l.t.Helper()
 	var out []kafkaRecord
 	for _, p := range l.partitions()[topic] {
-		ends, err := l.kafka.ListOffsets(l.t.Context(), &kafka.ListOffsetsRequest{
-			Topics: map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(p), kafka.LastOffsetOf(p)}},
-		})
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		o := ends.Topics[topic][0]
-		for at := o.FirstOffset; at < o.LastOffset; {
-			res, err := l.kafka.Fetch(l.t.Context(), &kafka.FetchRequest{
-				Topic: topic, Partition: p, Offset: at, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Second,
-			})
-			if err != nil {
-				l.t.Fatal(err)
+		for _, m := range readPartition(l.t, l.Env.Kafka()[0], topic, p) {
+			rec := kafkaRecord{key: string(m.Key), value: string(m.Value), headers: map[string]string{}}
+			for _, h := range m.Headers {
+				rec.headers[h.Key] = string(h.Value)
 			}
-			if res.Error != nil {
-				l.t.Fatal(res.Error)
-			}
-			before := at
-			for {
-				r, err := res.Records.ReadRecord()
-				if errors.Is(err, io.EOF) {
-					break
-				}
-				if err != nil {
-					l.t.Fatal(err)
-				}
-				rec := kafkaRecord{headers: map[string]string{}, partition: p, offset: r.Offset}
-				rec.key, rec.value = l.bytesOf(r.Key), l.bytesOf(r.Value)
-				for _, h := range r.Headers {
-					rec.headers[h.Key] = string(h.Value)
-				}
-				if r.Offset >= at {
-					out = append(out, rec)
-					at = r.Offset + 1
-				}
-			}
-			if at == before {
-				l.t.Fatalf("%s/%d stops before its end", topic, p)
-			}
+			out = append(out, rec)
 		}
 	}
 	return out
-}
-
-func (l *looker) bytesOf(b kafka.Bytes) string {
-	if b == nil {
-		return ""
-	}
-	raw, err := io.ReadAll(b)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return string(raw)
 }
 
 // put writes a record to a partition as somebody else's producer does; headers
