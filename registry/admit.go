@@ -13,7 +13,8 @@ import (
 //
 //	item     the batch, in lane order, if the bridge still has its lease
 //	seen     each Message with what decides about it, read after the locks
-//	judged   the state it would get by everything but money
+//	judged   the state it would get by everything but money; not those of
+//	         another operator, which stay as they are
 //	wanting  those that need money reserved, numbered within their account
 //	short    accounts that cannot pay for all that the batch wants of them
 //	walk     the short accounts' Messages one by one, in lane order: one that
@@ -25,9 +26,10 @@ import (
 // table when it was measured.
 var admitSQL = `
 with recursive alive as (
-	select coalesce((select lease_until > clock_timestamp() and swept_at is null from bridges where id = $2), false) as ok
+	select coalesce(bool_or(lease_until > clock_timestamp() and swept_at is null), false) as ok, max(operator) as operator
+	from bridges where id = $2
 ), item as (
-	select i.* from unnest($3::bytea[], $4::integer[], $5::bigint[]) with ordinality as i(id, part, pos, ord), alive
+	select i.*, alive.operator from unnest($3::bytea[], $4::integer[], $5::bigint[]) with ordinality as i(id, part, pos, ord), alive
 	where alive.ok and ` + isKnown("i.ord") + `
 ), seen as (
 	select i.ord, i.part, i.pos, m.id, m.client, m.lane, m.operator, m.text_id, m.challenge_id, m.deadline, m.dest, m.sealed,
@@ -36,7 +38,8 @@ with recursive alive as (
 	       coalesce(b.state = 'active' and b.version = m.fence_version, false) as fence_holds,
 	       coalesce(b.sms_suspended, false) as suspended,
 	       h.state as charge_state,
-	       coalesce(o.lease_until > clock_timestamp() and o.swept_at is null, false) as owner_lives
+	       coalesce(o.lease_until > clock_timestamp() and o.swept_at is null, false) as owner_lives,
+	       m.operator <> i.operator as misplaced
 	from item i
 	join messages m on m.id = i.id
 	left join challenges c on c.id = m.challenge_id
@@ -55,7 +58,7 @@ with recursive alive as (
 		when not fence_holds then 'fenced'
 		when suspended then 'no_funds'
 		else 'admitted' end as next
-	from seen s
+	from seen s where not misplaced
 ), wanting as (
 	select ord, account_id, amount,
 	       row_number() over (partition by account_id order by ord) as n,
@@ -123,8 +126,10 @@ with recursive alive as (
 	delete from retries r using verdict v where r.message_id = v.id and v.final = 'in_doubt' and v.state = 'in_doubt'
 ), ` + tailSQL + `
 select alive.ok, v.id, v.state, v.final, v.lane, v.text_id, v.deadline, v.dest, v.state = 'in_doubt',
-       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end
-from alive left join verdict v on true`
+       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, false
+from alive left join verdict v on true
+union all
+select true, id, state, state, lane, text_id, deadline, dest, false, null, true from seen where misplaced`
 
 // Admit decides about Messages taken from a lane, or due again, in one round
 // trip and one transaction. When it has returned, an item's Kafka offset may be
@@ -141,7 +146,8 @@ from alive left join verdict v on true`
 //   - drop: nothing to write. It has ended, is sent, another live bridge or
 //     this one has it, its retry is not due, it is in doubt and waits; or its
 //     owner has died, and it is in doubt from now on (a code comes back by
-//     DueRetries).
+//     DueRetries). Or it is of another operator than the bridge: its record is
+//     on the wrong lane, which is logged, and the sweeper publishes it again.
 //   - unknown: no such row.
 //
 // A Message in doubt is never refused here: it may have been sent, so its end
@@ -172,14 +178,18 @@ func (db *DB) Admit(ctx context.Context, bridge int64, items []mobileid.AdmitIte
 	b := &pgx.Batch{}
 	lockFromMessages(b, ids)
 	b.Queue(admitSQL, db.clock(), bridge, ids, parts, offsets)
-	alive := false
+	alive, misplaced := false, 0
 	err := db.send(ctx, "admit", b, func(r pgx.Rows) error {
 		var id, dest, sealed []byte
 		var was, state, lane, text *string
 		var deadline *time.Time
 		var resend *bool
-		if err := r.Scan(&alive, &id, &was, &state, &lane, &text, &deadline, &dest, &resend, &sealed); err != nil || id == nil {
+		var stray bool
+		if err := r.Scan(&alive, &id, &was, &state, &lane, &text, &deadline, &dest, &resend, &sealed, &stray); err != nil || id == nil {
 			return err
+		}
+		if stray {
+			misplaced++
 		}
 		a := &out[place[toID(id)]]
 		a.State = mobileid.MessageState(*state)
@@ -194,6 +204,9 @@ func (db *DB) Admit(ctx context.Context, bridge int64, items []mobileid.AdmitIte
 	}
 	if err != nil {
 		return nil, err
+	}
+	if misplaced > 0 {
+		db.log.ErrorContext(ctx, "messages of another operator were on this bridge's lane", "bridge", bridge, "messages", misplaced)
 	}
 	for i := range out {
 		db.metrics.admitted.WithLabelValues(string(out[i].Verdict), string(out[i].State)).Inc()

@@ -1,6 +1,9 @@
 package registry_test
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +56,36 @@ func TestACodeTravelsFromRequestToReceipt(t *testing.T) {
 		if !hops[hop] {
 			t.Errorf("no step of %s", hop)
 		}
+	}
+}
+
+func TestABridgeGetsNothingOfAnotherOperator(t *testing.T) {
+	var log bytes.Buffer
+	e := newEnvLog(t, slog.New(slog.NewJSONHandler(&log, nil)))
+	e.tariff()
+	p := e.bind(2 * cost)
+	mine, other := e.challenge(p, "mine"), e.notice(p, "other")
+	e.issue(mine)
+	e.queue(other)
+	wrong, err := e.OpenBridge(e.ctx(), "ucell", "test", time.Hour)
+	must(t, err)
+	for _, a := range e.admit(wrong, mine.Message.ID, other.Message.ID) {
+		if a.Verdict != mobileid.VerdictDrop || a.Sealed != nil || a.State != mobileid.MessageQueued {
+			t.Fatalf("%+v", a)
+		}
+	}
+	if n := strings.Count(log.String(), "of another operator"); n != 1 {
+		t.Errorf("%d alarms, want 1", n)
+	}
+	e.wantCharge(mine.Message.ID, "none")
+	// Not even the hint that a code in doubt is due is lost to a stray record.
+	b := e.bridge()
+	e.admit(b, mine.Message.ID)
+	e.settle(b, e.outcome(mine.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+	e.admit(wrong, mine.Message.ID)
+	e.wantMessage(mine.Message.ID, mobileid.MessageInDoubt, "")
+	if due, err := e.DueRetries(e.ctx(), operator, 10); err != nil || len(due) != 1 {
+		t.Fatalf("due: %v, %v", due, err)
 	}
 }
 
