@@ -101,8 +101,8 @@ func (f *floor) produce(ctx context.Context, hop int, key string) {
 	f.fail(err, err != nil && ctx.Err() == nil)
 }
 
-func (f *floor) fail(err error, real bool) {
-	if real {
+func (f *floor) fail(err error, unexpected bool) {
+	if unexpected {
 		f.mu.Lock()
 		f.failed = errors.Join(f.failed, err)
 		f.mu.Unlock()

@@ -92,7 +92,7 @@ func (l *operatorLog) more() (out []received, err error) {
 	for {
 		line, err := r.ReadBytes('\n')
 		if err != nil {
-			return out, nil //nolint:nilerr // the rest of a line is read when it is whole
+			return out, nil // the rest of a line is read when it is whole
 		}
 		l.offset += int64(len(line))
 		var m received
