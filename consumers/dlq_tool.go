@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -102,17 +101,11 @@ func readParked(m kafka.Message) ParkedRecord {
 
 // ShowDLQ opens the parked record at a place of a dead-letter topic.
 func ShowDLQ(ctx context.Context, kc KafkaConfig, at mobileid.RecordRef, opener Opener) (OpenedRecord, error) {
-	f := newFetcher(kc, maxDeadValue)
-	defer f.close()
-	got, err := f.fetch(ctx, at.Topic, at.Partition, at.Offset)
+	m, err := ReadRecord(ctx, kc, at)
 	if err != nil {
-		return OpenedRecord{}, fmt.Errorf("dead letter %s/%d/%d: %w", at.Topic, at.Partition, at.Offset, err)
+		return OpenedRecord{}, fmt.Errorf("dead letter: %w", err)
 	}
-	i := slices.IndexFunc(got.messages, func(m kafka.Message) bool { return m.Offset == at.Offset })
-	if i < 0 {
-		return OpenedRecord{}, fmt.Errorf("dead letter %s/%d/%d: there is none", at.Topic, at.Partition, at.Offset)
-	}
-	return openParked(readParked(got.messages[i]), opener)
+	return openParked(readParked(m), opener)
 }
 
 func openParked(p ParkedRecord, opener Opener) (OpenedRecord, error) {
@@ -140,7 +133,7 @@ func ReplayDLQ(ctx context.Context, kc KafkaConfig, p *Publisher, at mobileid.Re
 	if err != nil {
 		return OpenedRecord{}, err
 	}
-	if want, ok := strings.CutSuffix(at.Topic, mobileid.TopicDLQ("")); !ok || want != r.From.Topic {
+	if want, ok := mobileid.TopicOfDLQ(at.Topic); !ok || want != r.From.Topic {
 		return OpenedRecord{}, fmt.Errorf("dead letter %s: it names %s as its topic, which does not belong here", at.Topic, r.From.Topic)
 	}
 	if r.Cut != "" {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -49,7 +48,7 @@ func dlqListCommand() *cobra.Command {
 		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "TOPIC\tPARTITION\tOFFSET\tPARKED\tFROM\tREASON")
 		for _, p := range parked {
-			topic, _ := strings.CutSuffix(p.At.Topic, mobileid.TopicDLQ(""))
+			topic, _ := mobileid.TopicOfDLQ(p.At.Topic)
 			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d@%d\t%s\n", topic, p.At.Partition, p.At.Offset,
 				p.Parked.UTC().Format(time.RFC3339), p.From.Partition, p.From.Offset, p.Reason)
 		}
@@ -130,6 +129,9 @@ func placeArgs(cmd *cobra.Command, args []string) error {
 func place(args []string) mobileid.RecordRef {
 	partition, _ := strconv.Atoi(args[1])
 	offset, _ := strconv.ParseInt(args[2], 10, 64)
-	topic := strings.TrimSuffix(args[0], mobileid.TopicDLQ(""))
-	return mobileid.RecordRef{Topic: mobileid.TopicDLQ(topic), Partition: partition, Offset: offset}
+	name := args[0] // as listed, or the dead-letter topic itself
+	if _, dead := mobileid.TopicOfDLQ(name); !dead {
+		name = mobileid.TopicDLQ(name)
+	}
+	return mobileid.RecordRef{Topic: name, Partition: partition, Offset: offset}
 }

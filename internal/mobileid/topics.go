@@ -64,7 +64,16 @@ func TopicSMS(operator string, lane Lane) string {
 }
 
 // TopicDLQ is where the poison of a topic goes, sealed.
-func TopicDLQ(topic string) string { return topic + ".dlq" }
+func TopicDLQ(topic string) string { return topic + suffixDLQ }
+
+// TopicOfDLQ returns the topic whose poison a dead-letter topic takes; ok =
+// false for any other name.
+func TopicOfDLQ(name string) (topic string, ok bool) {
+	topic, ok = strings.CutSuffix(name, suffixDLQ)
+	return topic, ok && topic != ""
+}
+
+const suffixDLQ = ".dlq"
 
 // ClientOfTopicIn returns the client that owns an in.<client> topic.
 func ClientOfTopicIn(topic string) (string, bool) {

@@ -39,6 +39,17 @@ func TestForeignTopicsAreNotTakenForOurs(t *testing.T) {
 	}
 }
 
+func TestADeadLetterTopicNamesTheTopicItServes(t *testing.T) {
+	if topic, ok := TopicOfDLQ(TopicDLQ(TopicOTPRequests)); !ok || topic != TopicOTPRequests {
+		t.Errorf("%q, %v", topic, ok)
+	}
+	for _, bad := range []string{"", ".dlq", TopicOTPRequests} {
+		if _, ok := TopicOfDLQ(bad); ok {
+			t.Errorf("%q is taken for a dead-letter topic", bad)
+		}
+	}
+}
+
 func TestTableOfTopicsIsWhole(t *testing.T) {
 	seen := map[string]bool{}
 	for _, topic := range Topics() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 
 	"mobileid/cmd/mobileid/config"
 	"mobileid/consumers"
@@ -20,7 +19,7 @@ func ListParked(ctx context.Context, cfg *config.Config, topics []string) ([]con
 	}
 	if len(topics) == 0 {
 		for _, spec := range topicSpecs(cfg) {
-			if topic, dead := strings.CutSuffix(spec.Name, mobileid.TopicDLQ("")); dead {
+			if topic, dead := mobileid.TopicOfDLQ(spec.Name); dead {
 				topics = append(topics, topic)
 			}
 		}

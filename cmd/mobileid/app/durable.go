@@ -52,7 +52,7 @@ func (a *App) durability(ctx context.Context) ([]string, error) {
 	if !a.cfg.Kafka.LessDurable {
 		var topics []string
 		for _, t := range topicSpecs(a.cfg) {
-			if !strings.HasSuffix(t.Name, mobileid.TopicDLQ("")) {
+			if _, dead := mobileid.TopicOfDLQ(t.Name); !dead {
 				topics = append(topics, t.Name)
 			}
 		}
