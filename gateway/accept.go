@@ -27,7 +27,7 @@ type AcceptConfig struct {
 type AcceptDeps struct {
 	Publisher  Publisher
 	Quotas     Quotas
-	Keys       Keys // may also be a KeyFinder
+	Keys       Keys
 	Texts      Texts
 	IDKey      mobileid.IDKey
 	Pseudonyms mobileid.PseudonymKey
@@ -56,7 +56,6 @@ type AcceptDeps struct {
 type Accepter struct {
 	cfg   AcceptConfig
 	deps  AcceptDeps
-	find  KeyFinder // nil when Keys cannot look
 	limit deadlines
 	total *prometheus.CounterVec
 }
@@ -87,7 +86,6 @@ func NewAccepter(cfg AcceptConfig, deps AcceptDeps) (*Accepter, error) {
 			Help: "Requests that became durable, by kind and whether the key was seen before.",
 		}, []string{"kind", "replayed"}),
 	}
-	a.find, _ = deps.Keys.(KeyFinder)
 	if deps.Reg != nil {
 		if err := deps.Reg.Register(a.total); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
@@ -213,15 +211,13 @@ func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mo
 	}
 	hash = a.deps.IDKey.BodyHash(client.ID, canonical)
 	part := a.deps.IDKey.KeyPart(client.ID, key)
-	if a.find != nil {
-		stored, storedHash, found, err := a.find.Find(ctx, client.ID, part)
-		if err != nil {
-			return got, "", err
-		}
-		if found {
-			got, err = a.known(client, kind, stored, storedHash, hash)
-			return got, hash, err
-		}
+	stored, storedHash, found, err := a.deps.Keys.Find(ctx, client.ID, part)
+	if err != nil {
+		return got, "", err
+	}
+	if found {
+		got, err = a.known(client, kind, stored, storedHash, hash)
+		return got, hash, err
 	}
 	after, err := a.deps.Quotas.Spend(ctx, client)
 	if err != nil {
@@ -235,7 +231,7 @@ func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mo
 	}
 	// The id keeps milliseconds, so the answer must not promise more.
 	fresh := a.deps.IDKey.Make(kind, client.ID, key, a.deps.Now())
-	stored, storedHash, err := a.deps.Keys.Claim(ctx, client.ID, part, fresh, hash)
+	stored, storedHash, err = a.deps.Keys.Claim(ctx, client.ID, part, fresh, hash)
 	if err != nil {
 		return got, "", err
 	}

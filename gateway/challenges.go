@@ -12,7 +12,7 @@ import (
 // acceptedBody answers a POST that became durable.
 type acceptedBody struct {
 	ID          mobileid.ID `json:"id"`
-	Status      string      `json:"status"`
+	State       string      `json:"state"`
 	AcceptedAt  time.Time   `json:"accepted_at"`
 	ExpiresAt   time.Time   `json:"expires_at"`
 	CanResendAt time.Time   `json:"can_resend_at,omitzero"`
@@ -49,7 +49,7 @@ func (g *Gateway) create(w http.ResponseWriter, r *http.Request, client mobileid
 		h.Set("Idempotent-Replay", "true")
 	}
 	out := acceptedBody{
-		ID: got.ID, Status: string(mobileid.ChallengeAccepted),
+		ID: got.ID, State: string(mobileid.ChallengeAccepted),
 		AcceptedAt: got.At.UTC(), ExpiresAt: got.ExpiresAt.UTC(),
 	}
 	if got.ID.Kind() == mobileid.KindChallenge {

@@ -10,15 +10,15 @@ import (
 
 // messageBody is a Message as its client sees it.
 type messageBody struct {
-	ID       mobileid.ID           `json:"id"`
-	State    mobileid.MessageState `json:"state"`
-	Reason   string                `json:"reason,omitempty"`
-	Version  int64                 `json:"version"`
-	Terminal bool                  `json:"terminal"`
-	TextID   string                `json:"text_id,omitempty"`
-	Parts    int                   `json:"parts,omitempty"`
-	Deadline time.Time             `json:"deadline,omitzero"`
-	EndedAt  time.Time             `json:"ended_at,omitzero"`
+	ID        mobileid.ID           `json:"id"`
+	State     mobileid.MessageState `json:"state"`
+	Reason    string                `json:"reason,omitempty"`
+	Version   int64                 `json:"version"`
+	Terminal  bool                  `json:"terminal"`
+	TextID    string                `json:"text_id,omitempty"`
+	Parts     int                   `json:"parts,omitempty"`
+	ExpiresAt time.Time             `json:"expires_at,omitzero"`
+	EndedAt   time.Time             `json:"ended_at,omitzero"`
 }
 
 // messageAccepted is shown of a Message that no consumer has stored yet; the
@@ -49,7 +49,7 @@ func (g *Gateway) readMessage(ctx context.Context, client mobileid.Client, id mo
 	}
 	body := messageBody{
 		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),
-		TextID: view.TextID, Parts: view.Parts, Deadline: view.Deadline.UTC(), EndedAt: view.EndedAt.UTC(),
+		TextID: view.TextID, Parts: view.Parts, ExpiresAt: view.Deadline.UTC(), EndedAt: view.EndedAt.UTC(),
 	}
 	if client.Disclosure != mobileid.DisclosureFull {
 		body = g.blindMessage(body)
@@ -62,7 +62,7 @@ func (g *Gateway) readMessage(ctx context.Context, client mobileid.Client, id mo
 // which promises nothing.
 func (g *Gateway) blindMessage(b messageBody) messageBody {
 	deadline := g.accepter.limit.of(b.ID).UTC()
-	b = messageBody{ID: b.ID, State: mobileid.MessageQueued, Version: 1, TextID: b.TextID, Deadline: deadline}
+	b = messageBody{ID: b.ID, State: mobileid.MessageQueued, Version: 1, TextID: b.TextID, ExpiresAt: deadline}
 	if !g.now().Before(deadline) {
 		b.State, b.Version, b.Terminal = mobileid.MessageUnconfirmed, 2, true
 	}

@@ -47,12 +47,8 @@ type Keys interface {
 	// stored now.
 	Claim(ctx context.Context, client string, part mobileid.KeyPart, id mobileid.ID, bodyHash string) (
 		stored mobileid.ID, hash string, err error)
-}
-
-// KeyFinder is what Keys may also offer: a look at a key without taking it.
-// With it a repeated request is recognised before the quota is spent; without
-// it every repetition costs one request of the quota.
-type KeyFinder interface {
+	// Find looks at a key without taking it: a repeated request is recognised
+	// before the quota is spent.
 	Find(ctx context.Context, client string, part mobileid.KeyPart) (
 		stored mobileid.ID, hash string, found bool, err error)
 }

@@ -224,7 +224,7 @@ func TestLongPollEndsWhenItsClientLeaves(t *testing.T) {
 func TestPagesAreSelfContained(t *testing.T) {
 	e := newEdge(t, nil)
 	docs := e.do(call{method: "GET", path: "/docs"}).Body.String()
-	for _, want := range []string{"/v1/challenges/{id}/verify", "Idempotency-Key", "pinfl", "tries_left", "one of uz-Latn, ru, en", `&#34;purpose&#34;: &#34;login&#34;`} {
+	for _, want := range []string{"/v1/challenges/{id}/verify", "Idempotency-Key", "pinfl", "tries_left", "one of uz-Latn, ru, en", `&#34;purpose&#34;: &#34;sign_in&#34;`} {
 		if !strings.Contains(docs, want) {
 			t.Errorf("%q is not on the docs page", want)
 		}
