@@ -112,27 +112,6 @@ func TestRepetitionGivesTheSameAnswerAndIsNotPaidTwice(t *testing.T) {
 	}
 }
 
-// A fault that stays must not look like one that passes: the ingress waits
-// for those, and its whole partition with it.
-func TestAClaimedIDThatNoLongerChecksIsAConflict(t *testing.T) {
-	e := newEdge(t, nil)
-	e.do(ask(e))
-	stranger, err := mobileid.NewIDKey([]byte(strings.Repeat("another key ", 4)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for part, c := range e.keys.m {
-		e.keys.m[part] = claim{stranger.Make(mobileid.KindChallenge, "oneid", "k", e.g.now()), c.hash}
-	}
-	w := e.do(ask(e))
-	if p := decode[struct{ Code string }](t, w); w.Code != 409 || p.Code != "key_of_older_id" {
-		t.Errorf("%d %+v", w.Code, p)
-	}
-	if n := len(e.kafka.all()); n != 1 {
-		t.Errorf("published %d records", n)
-	}
-}
-
 func TestRefusedQuotaDoesNotGiveTheKeyAFreeRide(t *testing.T) {
 	e := newEdge(t, nil)
 	e.quotas.after = time.Second
