@@ -225,7 +225,7 @@ func (r *recordReader) next(h batchHeader) (m kafka.Message, err error) {
 	if h.attributes&attrAppendTime != 0 {
 		m.Time = time.UnixMilli(h.maxTime) // the broker stamps the batch, not each record
 	}
-	key, bytes := int64(0), int64(0)
+	var key, bytes int64
 	if m.Key, key, err = r.bytes(maxMeta); err != nil {
 		return m, err
 	}
@@ -235,7 +235,7 @@ func (r *recordReader) next(h batchHeader) (m kafka.Message, err error) {
 	if m.Value, bytes, err = r.bytes(int64(r.value)); err != nil {
 		return m, err
 	}
-	fits := false
+	var fits bool
 	if m.Headers, fits, err = r.headers(); err != nil {
 		return m, err
 	}

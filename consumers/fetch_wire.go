@@ -9,6 +9,8 @@ import (
 // answer keeps them as bytes, so that batch.go decodes them within bounds. The
 // registration is one for the process, and made before anything connects;
 // kafka.Client.Fetch cannot be used beside it.
+//
+//nolint:gochecknoinits // kafka-go's table of messages is filled by inits and not locked
 func init() { protocol.Register(&fetchapi.Request{}, &fetchResponse{}) }
 
 // fetchResponse is kafka-go's with other records.
@@ -20,6 +22,8 @@ type fetchResponse struct {
 }
 
 // ApiKey names the API; kafka-go asks for it.
+//
+//nolint:staticcheck // the name is kafka-go's
 func (*fetchResponse) ApiKey() protocol.ApiKey { return protocol.Fetch }
 
 type fetchResponseTopic struct {
