@@ -79,7 +79,7 @@ var outcomeStates = map[mobileid.MessageState]bool{
 }
 
 // Settle stores what became of Messages on a link of the operator account
-// (system_id), in one transaction:
+// ("operator/system_id"), in one transaction:
 //
 //	sent       the charge is posted, the text erased
 //	rejected   the operator refused it for good: voided; its challenge ends undeliverable

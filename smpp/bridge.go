@@ -87,7 +87,11 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 }
 
 // linkName names the link.
-func (c Config) linkName() string { return c.Operator + "/" + c.SystemID }
+func (c Config) linkName() string { return c.account() }
+
+// account names the operator account. The operator is part of it: two of them
+// may have given us the same system_id, and neither may speak for the other.
+func (c Config) account() string { return c.Operator + "/" + c.SystemID }
 
 // Run opens a lease and the link, keeps both, and carries Messages until ctx
 // ends. Then it drains: takes nothing more, waits for the answers of what is

@@ -214,7 +214,7 @@ func TestMessageIsAdmittedWrittenSettledAndReceipted(t *testing.T) {
 	numbers, _ := mobileid.NewPseudonymKey(bytes.Repeat([]byte{2}, 16))
 	rc := r.store.receipts[0]
 	if rc.OperatorID != got[0].MessageID || rc.State != mobileid.MessageDelivered || rc.Stat != "DELIVRD" ||
-		rc.Dest != numbers.Number(number) || rc.Account != "mobileid" {
+		rc.Dest != numbers.Number(number) || rc.Account != "beeline/mobileid" || r.store.account != rc.Account {
 		t.Errorf("receipt %+v", rc)
 	}
 }

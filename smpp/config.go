@@ -18,7 +18,7 @@ type Config struct {
 	Operator string // operator id, for example "beeline"
 	Name     string // of this bridge, for people: host and process
 	Addr     string // host:port of the SMSC
-	SystemID string // the account; also what receipts are matched under
+	SystemID string // the account; with Operator what receipts are matched under
 	Password string // at most 8 characters (SMPP 3.4, 4.1.1)
 
 	SystemType string
@@ -86,8 +86,8 @@ type Store interface {
 	Admit(ctx context.Context, bridge int64, items []mobileid.AdmitItem) ([]mobileid.Admission, error)
 	// DueRetries lists what may be sent now and is on no lane.
 	DueRetries(ctx context.Context, operator string, limit int) ([]mobileid.AdmitItem, error)
-	// Settle stores outcomes. account is the system_id that operator ids belong
-	// to. An outcome of a Message that the bridge does not own changes nothing,
+	// Settle stores outcomes. account is the operator account that operator ids
+	// belong to, "operator/system_id". An outcome of a Message that the bridge does not own changes nothing,
 	// save that one in doubt becomes sent.
 	Settle(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error
 	// StoreReceipts stores receipts; storing one again changes nothing.

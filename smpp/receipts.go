@@ -49,7 +49,7 @@ func (b *Bridge) deliver(s *session, f wire.Frame) {
 		return
 	}
 	in := incoming{session: s, frame: f, record: mobileid.Receipt{
-		Account: b.cfg.SystemID, OperatorID: r.operatorID, State: r.state, Stat: r.stat, Err: r.err, At: b.now(),
+		Account: b.cfg.account(), OperatorID: r.operatorID, State: r.state, Stat: r.stat, Err: r.err, At: b.now(),
 	}}
 	in.frame.Raw = nil // it may quote the text
 	if number, err := mobileid.ParseMSISDN(r.from); err == nil && b.numbers != nil {

@@ -110,7 +110,7 @@ func (b *Bridge) storeOutcomes(ctx context.Context, batch []settled) {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		began := b.now()
 		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.StoreTimeout)
-		err := b.store.Settle(call, batch[0].bridge, b.cfg.SystemID, outcomes)
+		err := b.store.Settle(call, batch[0].bridge, b.cfg.account(), outcomes)
 		cancel()
 		b.metrics.settleSeconds.Observe(b.now().Sub(began).Seconds())
 		if err == nil {

@@ -20,6 +20,7 @@ type memoryStore struct {
 	rows     map[mobileid.ID]*row
 	receipts []mobileid.Receipt
 	outcomes []mobileid.Outcome
+	account  string // of the last Settle
 	admits   [][]mobileid.AdmitItem
 	closed   []int64
 
@@ -172,7 +173,7 @@ func (m *memoryStore) DueRetries(_ context.Context, _ string, limit int) ([]mobi
 	return out, nil
 }
 
-func (m *memoryStore) Settle(_ context.Context, bridge int64, _ string, outcomes []mobileid.Outcome) error {
+func (m *memoryStore) Settle(_ context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error {
 	if m.onSettle != nil {
 		if err := m.onSettle(outcomes); err != nil {
 			return err
@@ -181,6 +182,7 @@ func (m *memoryStore) Settle(_ context.Context, bridge int64, _ string, outcomes
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer m.touch()
+	m.account = account
 	for _, o := range outcomes {
 		m.outcomes = append(m.outcomes, o)
 		r := m.rows[o.ID]

@@ -182,7 +182,7 @@ type PartOutcome struct {
 // Receipt is a delivery receipt of one part, parsed. The text it may quote is
 // dropped: it can hold the code.
 type Receipt struct {
-	Account    string // system_id of the operator account
+	Account    string // the operator account, "operator/system_id"
 	OperatorID string // normalised
 	Dest       Pseudonym
 	State      MessageState // delivered, undeliverable, expired, rejected, failed; "" = not final

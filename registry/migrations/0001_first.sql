@@ -187,7 +187,7 @@ create index retries_due on retries (operator, due_at);
 create table message_parts (
     message_id  bytea       not null,
     part        smallint    not null,
-    account     text        not null,        -- system_id of the operator account
+    account     text        not null,        -- the operator account: operator/system_id
     operator_id text        not null,        -- message_id of submit_sm_resp, normalised
     dest        bytea       not null,
     link        text        not null,
