@@ -272,11 +272,18 @@ func (s *session) unbind(wait time.Duration) {
 
 // answerUnbind stops the submits, gives the operator a moment to answer what
 // it has, and answers the unbind; the connection is closed behind the answer.
+// While one side unbinds already a further unbind is answered and starts
+// nothing.
 func (s *session) answerUnbind(f wire.Frame) {
+	reply := wire.AppendHeader(nil, f.Command.Response(), wire.StatusOK, f.Sequence)
 	s.mu.Lock()
+	already := s.draining
 	s.draining = true
 	s.mu.Unlock()
-	reply := wire.AppendHeader(nil, f.Command.Response(), wire.StatusOK, f.Sequence)
+	if already {
+		s.respond(reply)
+		return
+	}
 	s.owners.Go(func() {
 		s.awaitIdle(s.cfg.unbindWait)
 		s.closeAfter(reply)

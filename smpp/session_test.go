@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -296,6 +297,36 @@ func TestUnbindIsAnsweredAfterTheWindowIsEmpty(t *testing.T) {
 		}
 		if r := p.read(); r.Command != wire.Unbind.Response() || r.Sequence != 1 {
 			t.Errorf("got %s", r.Command)
+		}
+		if err := <-p.done; !errors.Is(err, errUnbound) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+func TestRepeatedUnbindsAreAnsweredAndStartNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pipe(t, nil)
+		a := p.submit(nil)
+		f := p.read()
+		p.write(wire.AppendHeader(nil, wire.Unbind, 0, 1))
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+		for seq := uint32(2); seq < 50; seq++ {
+			p.write(wire.AppendHeader(nil, wire.Unbind, 0, seq))
+			if r := p.read(); r.Command != wire.Unbind.Response() || r.Sequence != seq {
+				t.Fatalf("%d: got %s %d", seq, r.Command, r.Sequence)
+			}
+		}
+		if n := runtime.NumGoroutine(); n > before {
+			t.Errorf("%d goroutines more", n-before)
+		}
+		p.write(wire.AppendHeader(nil, wire.SubmitSM.Response(), 0, f.Sequence))
+		if got := <-a; got.fate != answered {
+			t.Errorf("%+v", got)
+		}
+		if r := p.read(); r.Sequence != 1 {
+			t.Errorf("got %s %d", r.Command, r.Sequence)
 		}
 		if err := <-p.done; !errors.Is(err, errUnbound) {
 			t.Errorf("ended with %v", err)
