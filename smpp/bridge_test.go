@@ -256,6 +256,54 @@ func TestTextOfSeveralPartsIsConcatenated(t *testing.T) {
 	}
 }
 
+// long queues a Message of two parts.
+func (r *rig) long(lane mobileid.Lane) mobileid.ID {
+	return r.message(lane, func(x *row) {
+		plain, _ := json.Marshal(mobileid.SealedText{To: secretTo, Text: strings.Repeat("Ўзбекистон ", 12)})
+		x.admission.Sealed, _ = r.sealer.Seal(x.admission.ID[:], plain)
+	})
+}
+
+func TestPartsAreWrittenTogetherThoughTheWindowIsSmallAndSlow(t *testing.T) {
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 2 })
+	r.fault(smsc.Fault{Kind: smsc.FaultDelay, Delay: 1200 * time.Millisecond})
+	r.start()
+	short := r.message(mobileid.LaneOTP, nil)
+	r.mustTake(mobileid.LaneOTP, short)
+	if err := r.smsc.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	// One slot is free, the other for longer than an admission is good.
+	code, notice := r.long(mobileid.LaneOTP), r.long(mobileid.LaneBulk)
+	r.mustTake(mobileid.LaneOTP, code)
+	r.mustTake(mobileid.LaneBulk, notice)
+	for _, id := range []mobileid.ID{short, code, notice} {
+		r.until(id, mobileid.MessageSent)
+	}
+	if n := r.smsc.Count(); n != 5 {
+		t.Errorf("%d submit_sm, want 5", n)
+	}
+	r.store.mu.Lock()
+	defer r.store.mu.Unlock()
+	for _, o := range r.store.outcomes {
+		if o.State == mobileid.MessageInDoubt {
+			t.Errorf("in doubt without a fault: %+v", o)
+		}
+	}
+}
+
+func TestAMessageWithMorePartsThanTheWindowFails(t *testing.T) {
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 1 })
+	r.start()
+	id, next := r.long(mobileid.LaneBulk), r.message(mobileid.LaneBulk, nil)
+	r.mustTake(mobileid.LaneBulk, id, next)
+	r.until(id, mobileid.MessageFailed)
+	if o := r.last(id); o.Reason != "more_parts_than_window" {
+		t.Errorf("reason %q", o.Reason)
+	}
+	r.until(next, mobileid.MessageSent)
+}
+
 func TestFinalStatusRejectsAndTemporaryOneRetries(t *testing.T) {
 	r := newRig(t, nil)
 	r.start()

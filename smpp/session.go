@@ -174,6 +174,25 @@ func (s *session) end(cause error) {
 	}
 }
 
+// reserveAll takes n slots of the window, or none when ctx or the session ends
+// before they are free.
+func (s *session) reserveAll(ctx context.Context, n int) error {
+	for taken := range n {
+		if err := s.reserve(ctx); err != nil {
+			s.releaseAll(taken)
+			return err
+		}
+	}
+	return nil
+}
+
+// releaseAll gives back n slots that were reserved and not used.
+func (s *session) releaseAll(n int) {
+	for range n {
+		s.release()
+	}
+}
+
 // reserve takes a slot of the window, waiting for one. It fails when ctx or
 // the session ends.
 func (s *session) reserve(ctx context.Context) error {
@@ -190,19 +209,23 @@ func (s *session) reserve(ctx context.Context) error {
 // release gives back a slot that was reserved and not used.
 func (s *session) release() { s.slots <- struct{}{} }
 
-// submit asks for a request to be written in a slot taken with reserve; the
-// slot comes back with the answer. r.done tells what became of it, also when
-// the session is already ending.
-func (s *session) submit(r *request) {
-	r.slot = true
+// submit asks for requests to be written together, each in a slot taken with
+// reserve; the slot comes back with the answer. done tells what became of each,
+// also when the session is already ending.
+func (s *session) submit(rs ...*request) {
+	for _, r := range rs {
+		r.slot = true
+	}
 	s.mu.Lock()
 	over := s.cause != nil || s.draining || s.inFlight == nil
 	if !over {
-		s.submits = append(s.submits, r)
+		s.submits = append(s.submits, rs...)
 	}
 	s.mu.Unlock()
 	if over {
-		s.finish(r, answer{fate: notWritten})
+		for _, r := range rs {
+			s.finish(r, answer{fate: notWritten})
+		}
 		return
 	}
 	signal(s.wake)

@@ -24,15 +24,18 @@ func (b *Bridge) submit(j *job, next func(stale bool)) {
 	b.outgoing.put(j)
 }
 
-// submitLoop moves jobs into the window. The slot is taken first and the job
-// chosen then, so a code never waits behind a notice for a slot.
+// submitLoop moves jobs into the window. The slots are taken first and the job
+// chosen then, so a code never waits behind a notice for a slot. As many are
+// taken as the job before needed: one of several parts that did not get its
+// slots in time finds them when it is back, whatever else waits.
 func (b *Bridge) submitLoop(ctx context.Context) {
+	slots := 1
 	for {
 		s, ok := b.boundSession(ctx)
 		if !ok {
 			return
 		}
-		if !b.outgoing.wait(ctx, s.dead) || s.reserve(ctx) != nil {
+		if !b.outgoing.wait(ctx, s.dead) || s.reserveAll(ctx, slots) != nil {
 			if ctx.Err() != nil {
 				return
 			}
@@ -45,38 +48,56 @@ func (b *Bridge) submitLoop(ctx context.Context) {
 		}
 		j := b.outgoing.pop()
 		if j == nil {
-			s.release() // given back meanwhile
+			s.releaseAll(slots) // given back meanwhile
 			continue
 		}
 		signal(b.kick)
 		if until, ok := j.permit(b.now()); !ok || until.Sub(b.now()) < writeMargin {
-			s.release()
+			s.releaseAll(slots)
 			j.next(true)
 			continue
 		}
-		b.write(ctx, s, j)
+		slots = b.write(ctx, s, j, slots)
 	}
 }
 
-// write opens the text, makes the parts and hands them to the session. The
-// caller has reserved one slot.
-func (b *Bridge) write(ctx context.Context, s *session, j *job) {
+// write opens the text, makes the parts and hands them to the session together,
+// when there is a slot for each: half a text is no text, and its other half
+// would not be admitted any more. The caller has reserved some slots; write
+// returns how many the job needs.
+func (b *Bridge) write(ctx context.Context, s *session, j *job, slots int) int {
 	// Sequence numbers begin again with each session and leases are never given
 	// twice, so this and a sequence number name one PDU for ever.
 	j.link = fmt.Sprintf("%s#%d.%d", b.cfg.linkName(), j.lease.id, s.number)
 	parts, err := b.compose(j)
+	if err == nil && len(parts) > b.cfg.Window {
+		err = errTooManyParts
+	}
 	if err != nil {
-		s.release()
+		s.releaseAll(slots)
 		b.log.Error("message cannot be written", "id", j.admission.ID, "err", err)
 		j.outcome = mobileid.Outcome{
 			ID: j.admission.ID, State: mobileid.MessageFailed, Reason: reasonOf(err), Link: j.link,
 		}
 		j.next(false)
-		return
+		return 1
+	}
+	if more := len(parts) - slots; more > 0 {
+		inTime, cancel := context.WithTimeout(ctx, j.until().Sub(b.now())-writeMargin)
+		err := s.reserveAll(inTime, more)
+		cancel()
+		if err != nil {
+			s.releaseAll(slots)
+			j.next(true)
+			return len(parts)
+		}
+	} else {
+		s.releaseAll(-more)
 	}
 	t := &tally{answers: make([]answer, len(parts)), left: len(parts)}
+	requests := make([]*request, len(parts))
 	for i, raw := range parts {
-		r := &request{
+		requests[i] = &request{
 			raw: raw, command: wire.SubmitSM, permit: j.permit,
 			done: func(a answer) {
 				b.partDone(a)
@@ -86,12 +107,9 @@ func (b *Bridge) write(ctx context.Context, s *session, j *job) {
 			},
 			late: func(a answer) { b.lateAnswer(j, len(parts), a) },
 		}
-		if i > 0 && s.reserve(ctx) != nil {
-			r.done(answer{fate: notWritten})
-			continue
-		}
-		s.submit(r)
 	}
+	s.submit(requests...)
+	return len(parts)
 }
 
 // tally collects the answers of the parts of one Message.
@@ -165,10 +183,12 @@ var (
 	errUnsealable = errors.New(mobileid.ReasonUnsealable)
 	errAlphabet   = errors.New(mobileid.ReasonUnencodable)
 	errTooLong    = errors.New(mobileid.ReasonFieldTooLong)
+
+	errTooManyParts = errors.New(mobileid.ReasonTooManyParts)
 )
 
 func reasonOf(err error) string {
-	for _, known := range []error{errUnsealable, errAlphabet, errTooLong} {
+	for _, known := range []error{errUnsealable, errAlphabet, errTooLong, errTooManyParts} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

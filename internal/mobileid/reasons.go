@@ -52,6 +52,7 @@ const (
 	ReasonUnsealable       = "sealed_text_unreadable" // our keys do not open the text
 	ReasonUnencodable      = "text_unencodable"       // the alphabets cannot carry the text
 	ReasonFieldTooLong     = "pdu_field_too_long"     // a field does not fit its PDU
+	ReasonTooManyParts     = "more_parts_than_window" // its parts cannot be in flight together
 	ReasonCompose          = "compose"                // the PDU could not be made otherwise
 )
 
@@ -62,7 +63,7 @@ var reasons = []string{
 	ReasonDeadline, ReasonNotProcessed, ReasonOwnerLost, ReasonNoReceipt, ReasonCodeLost, ReasonWrongCodes,
 	ReasonReceipt, ReasonNoAnswer, ReasonLinkLost, ReasonLateAnswer, ReasonPartlyWritten, ReasonPartlyAccepted,
 	ReasonNotWritten, ReasonAdmissionUnknown, ReasonLinkDown, ReasonLeaseLost, ReasonDrained,
-	ReasonUnsealable, ReasonUnencodable, ReasonFieldTooLong, ReasonCompose,
+	ReasonUnsealable, ReasonUnencodable, ReasonFieldTooLong, ReasonTooManyParts, ReasonCompose,
 }
 
 var commandStatus = regexp.MustCompile(`^smpp_0x[0-9a-f]{2,8}$`)
