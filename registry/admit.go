@@ -129,7 +129,7 @@ select alive.ok, v.id, v.state, v.final, v.lane, v.text_id, v.deadline, v.dest, 
        case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, false
 from alive left join verdict v on true
 union all
-select true, id, state, state, lane, text_id, deadline, dest, false, null, true from seen where misplaced`
+select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, true from seen where misplaced`
 
 // Admit decides about Messages taken from a lane, or due again, in one round
 // trip and one transaction. When it has returned, an item's Kafka offset may be
