@@ -111,68 +111,103 @@ func TestAdmissionDecidesByWhatIsStored(t *testing.T) {
 		charge    string
 		resend    bool
 	}{
-		{name: "new is mine", funds: cost, before: func(fixture) {},
-			verdict: mobileid.VerdictMine, message: "admitted", challenge: "pending", charge: "pending"},
-		{name: "an empty account is no_funds", before: func(fixture) {},
-			verdict: mobileid.VerdictRefused, message: "no_funds", reason: "balance", challenge: "no_funds", charge: "none"},
-		{name: "one tiyin short is no_funds", funds: cost - 1, before: func(fixture) {},
-			verdict: mobileid.VerdictRefused, message: "no_funds", reason: "balance", challenge: "no_funds", charge: "none"},
-		{name: "a suspended binding is no_funds", funds: cost,
+		{
+			name: "new is mine", funds: cost, before: func(fixture) {},
+			verdict: mobileid.VerdictMine, message: "admitted", challenge: "pending", charge: "pending",
+		},
+		{
+			name: "an empty account is no_funds", before: func(fixture) {},
+			verdict: mobileid.VerdictRefused, message: "no_funds", reason: "balance", challenge: "no_funds", charge: "none",
+		},
+		{
+			name: "one tiyin short is no_funds", funds: cost - 1, before: func(fixture) {},
+			verdict: mobileid.VerdictRefused, message: "no_funds", reason: "balance", challenge: "no_funds", charge: "none",
+		},
+		{
+			name: "a suspended binding is no_funds", funds: cost,
 			before:  func(f fixture) { f.exec(`update bindings set sms_suspended = true where id = $1`, f.p.binding.ID) },
-			verdict: mobileid.VerdictRefused, message: "no_funds", reason: "suspended", challenge: "no_funds", charge: "none"},
-		{name: "a revoked binding is fenced", funds: cost,
+			verdict: mobileid.VerdictRefused, message: "no_funds", reason: "suspended", challenge: "no_funds", charge: "none",
+		},
+		{
+			name: "a revoked binding is fenced", funds: cost,
 			before:  func(f fixture) { must(f.t, f.Revoke(f.ctx(), f.p.binding.ID)) },
-			verdict: mobileid.VerdictRefused, message: "fenced", reason: "binding_changed", challenge: "fenced", charge: "none"},
-		{name: "another version of the binding is fenced", funds: cost,
+			verdict: mobileid.VerdictRefused, message: "fenced", reason: "binding_changed", challenge: "fenced", charge: "none",
+		},
+		{
+			name: "another version of the binding is fenced", funds: cost,
 			before:  func(f fixture) { f.exec(`update bindings set version = version + 1 where id = $1`, f.p.binding.ID) },
-			verdict: mobileid.VerdictRefused, message: "fenced", reason: "binding_changed", challenge: "fenced", charge: "none"},
-		{name: "past its deadline is expired", funds: cost,
+			verdict: mobileid.VerdictRefused, message: "fenced", reason: "binding_changed", challenge: "fenced", charge: "none",
+		},
+		{
+			name: "past its deadline is expired", funds: cost,
 			before:  func(f fixture) { f.clk.advance(codeLife) },
-			verdict: mobileid.VerdictRefused, message: "expired", reason: "deadline", challenge: "expired", charge: "none"},
-		{name: "a code that was used is cancelled", funds: cost,
+			verdict: mobileid.VerdictRefused, message: "expired", reason: "deadline", challenge: "expired", charge: "none",
+		},
+		{
+			name: "a code that was used is cancelled", funds: cost,
 			before: func(f fixture) {
 				_, err := f.Confirm(f.ctx(), client, f.c.Request.ID, mobileid.KeyPart{1}, "c0ffee")
 				must(f.t, err)
 			},
-			verdict: mobileid.VerdictRefused, message: "cancelled", reason: "challenge_confirmed", challenge: "confirmed", charge: "none"},
-		{name: "an ended challenge stopped it already", funds: cost,
+			verdict: mobileid.VerdictRefused, message: "cancelled", reason: "challenge_confirmed", challenge: "confirmed", charge: "none",
+		},
+		{
+			name: "an ended challenge stopped it already", funds: cost,
 			before: func(f fixture) {
 				must(f.t, f.EndChallenge(f.ctx(), f.c.Request.ID, mobileid.ChallengeLost, mobileid.ReasonCodeLost))
 			},
-			verdict: mobileid.VerdictDrop, message: "cancelled", reason: "challenge_lost", challenge: "lost", charge: "none"},
-		{name: "mine twice is dropped", funds: cost,
+			verdict: mobileid.VerdictDrop, message: "cancelled", reason: "challenge_lost", challenge: "lost", charge: "none",
+		},
+		{
+			name: "mine twice is dropped", funds: cost,
 			before:  func(f fixture) { f.admit(f.b, f.c.Message.ID) },
-			verdict: mobileid.VerdictDrop, message: "admitted", challenge: "pending", charge: "pending"},
-		{name: "another live bridge has it", funds: cost,
+			verdict: mobileid.VerdictDrop, message: "admitted", challenge: "pending", charge: "pending",
+		},
+		{
+			name: "another live bridge has it", funds: cost,
 			before:  func(f fixture) { f.admit(f.bridge(), f.c.Message.ID) },
-			verdict: mobileid.VerdictDrop, message: "admitted", challenge: "pending", charge: "pending"},
-		{name: "a dead owner leaves it in doubt", funds: cost,
+			verdict: mobileid.VerdictDrop, message: "admitted", challenge: "pending", charge: "pending",
+		},
+		{
+			name: "a dead owner leaves it in doubt", funds: cost,
 			before: func(f fixture) {
 				other := f.bridge()
 				f.admit(other, f.c.Message.ID)
 				f.kill(other)
 			},
-			verdict: mobileid.VerdictDrop, message: "in_doubt", reason: "owner_lost", challenge: "pending", charge: "pending"},
-		{name: "a code in doubt gets its one extra try", funds: cost, before: inDoubt,
-			verdict: mobileid.VerdictMine, message: "admitted", challenge: "pending", charge: "pending", resend: true},
-		{name: "a code in doubt twice waits", funds: cost,
+			verdict: mobileid.VerdictDrop, message: "in_doubt", reason: "owner_lost", challenge: "pending", charge: "pending",
+		},
+		{
+			name: "a code in doubt gets its one extra try", funds: cost, before: inDoubt,
+			verdict: mobileid.VerdictMine, message: "admitted", challenge: "pending", charge: "pending", resend: true,
+		},
+		{
+			name: "a code in doubt twice waits", funds: cost,
 			before:  func(f fixture) { inDoubt(f); inDoubt(f) },
-			verdict: mobileid.VerdictDrop, message: "in_doubt", challenge: "pending", charge: "pending"},
-		{name: "a code in doubt of a revoked binding waits", funds: cost,
+			verdict: mobileid.VerdictDrop, message: "in_doubt", challenge: "pending", charge: "pending",
+		},
+		{
+			name: "a code in doubt of a revoked binding waits", funds: cost,
 			before:  func(f fixture) { inDoubt(f); must(f.t, f.Revoke(f.ctx(), f.p.binding.ID)) },
-			verdict: mobileid.VerdictDrop, message: "in_doubt", challenge: "pending", charge: "pending"},
-		{name: "a code in doubt past its deadline waits", funds: cost,
+			verdict: mobileid.VerdictDrop, message: "in_doubt", challenge: "pending", charge: "pending",
+		},
+		{
+			name: "a code in doubt past its deadline waits", funds: cost,
 			before:  func(f fixture) { inDoubt(f); f.clk.advance(codeLife) },
-			verdict: mobileid.VerdictDrop, message: "in_doubt", challenge: "pending", charge: "pending"},
-		{name: "a retry that is not due waits", funds: cost,
+			verdict: mobileid.VerdictDrop, message: "in_doubt", challenge: "pending", charge: "pending",
+		},
+		{
+			name: "a retry that is not due waits", funds: cost,
 			before: func(f fixture) {
 				f.admit(f.b, f.c.Message.ID)
 				o := f.outcome(f.c.Message.ID, mobileid.MessageRetry, f.p.binding.Number, "")
 				o.RetryAt = f.clk.now().Add(time.Second)
 				f.settle(f.b, o)
 			},
-			verdict: mobileid.VerdictDrop, message: "retry", challenge: "pending", charge: "pending"},
-		{name: "a retry that is due is mine, and paid for already", funds: cost,
+			verdict: mobileid.VerdictDrop, message: "retry", challenge: "pending", charge: "pending",
+		},
+		{
+			name: "a retry that is due is mine, and paid for already", funds: cost,
 			before: func(f fixture) {
 				f.admit(f.b, f.c.Message.ID)
 				o := f.outcome(f.c.Message.ID, mobileid.MessageRetry, f.p.binding.Number, "")
@@ -180,20 +215,25 @@ func TestAdmissionDecidesByWhatIsStored(t *testing.T) {
 				f.settle(f.b, o)
 				f.clk.advance(time.Second)
 			},
-			verdict: mobileid.VerdictMine, message: "admitted", challenge: "pending", charge: "pending"},
-		{name: "a retry of a revoked binding is fenced and given back", funds: cost,
+			verdict: mobileid.VerdictMine, message: "admitted", challenge: "pending", charge: "pending",
+		},
+		{
+			name: "a retry of a revoked binding is fenced and given back", funds: cost,
 			before: func(f fixture) {
 				f.admit(f.b, f.c.Message.ID)
 				f.settle(f.b, f.outcome(f.c.Message.ID, mobileid.MessageRetry, f.p.binding.Number, ""))
 				must(f.t, f.Revoke(f.ctx(), f.p.binding.ID))
 			},
-			verdict: mobileid.VerdictRefused, message: "fenced", reason: "binding_changed", challenge: "fenced", charge: "voided"},
-		{name: "what is sent is dropped", funds: cost,
+			verdict: mobileid.VerdictRefused, message: "fenced", reason: "binding_changed", challenge: "fenced", charge: "voided",
+		},
+		{
+			name: "what is sent is dropped", funds: cost,
 			before: func(f fixture) {
 				f.admit(f.b, f.c.Message.ID)
 				f.settle(f.b, f.outcome(f.c.Message.ID, mobileid.MessageSent, f.p.binding.Number, "x"))
 			},
-			verdict: mobileid.VerdictDrop, message: "sent", challenge: "pending", charge: "posted"},
+			verdict: mobileid.VerdictDrop, message: "sent", challenge: "pending", charge: "posted",
+		},
 	}
 	e := newEnv(t)
 	e.tariff()

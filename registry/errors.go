@@ -46,12 +46,10 @@ func clean(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var ours *mobileid.Error
-	if errors.As(err, &ours) {
+	if _, ok := errors.AsType[*mobileid.Error](err); ok {
 		return err
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return cleanPg(op, pg)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -105,8 +103,7 @@ func keepContext(op string, err error, what string) error {
 // isEncoding reports whether pgx refused a value before or after the server
 // saw it. Such an error never comes from the network.
 func isEncoding(err error) bool {
-	var scan pgx.ScanArgError
-	if errors.As(err, &scan) {
+	if _, ok := errors.AsType[pgx.ScanArgError](err); ok {
 		return true
 	}
 	var net interface{ Timeout() bool }

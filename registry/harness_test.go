@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -114,7 +115,10 @@ type env struct {
 
 var databases atomic.Int64
 
-func newEnv(t testing.TB) *env { return newEnvLog(t, nil) }
+func newEnv(t testing.TB) *env {
+	t.Helper()
+	return newEnvLog(t, nil)
+}
 
 func newEnvLog(t testing.TB, log *slog.Logger) *env {
 	t.Helper()
@@ -145,7 +149,8 @@ func must(t testing.TB, err error) {
 }
 
 func cause(err error) error {
-	if e, ok := err.(*mobileid.Error); ok {
+	e := &mobileid.Error{}
+	if errors.As(err, &e) {
 		return e.Err
 	}
 	return nil

@@ -65,8 +65,8 @@ func TestErrorsCarryNoValueOfARow(t *testing.T) {
 			fmt.Fprintf(&all, "%v|%+v|%#v|%q\n", err, err, err, err)
 		}
 	}
-	clear := []string{canary, p.binding.MSISDN.RevealDigits(), "sealed text", "Failing row", "DETAIL", p.binding.Person.String(), fmt.Sprintf("%x", p.binding.Person[:])}
-	for _, leak := range clear {
+	personal := []string{canary, p.binding.MSISDN.RevealDigits(), "sealed text", "Failing row", "DETAIL", p.binding.Person.String(), fmt.Sprintf("%x", p.binding.Person[:])}
+	for _, leak := range personal {
 		if strings.Contains(all.String(), leak) {
 			t.Errorf("an error or log line holds %q:\n%s", leak, all.String())
 		}

@@ -60,7 +60,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		n, err := r.Once(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end that was asked for
 		case err != nil:
 			r.db.log.LogAttrs(ctx, levelOf(err), "statuses wait in the outbox", slog.Any("err", err))
 			pause = min(max(2*pause, 100*time.Millisecond), 2*time.Second)

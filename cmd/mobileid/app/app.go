@@ -238,7 +238,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer a.Close()
 	if err := a.awaitSchema(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop while it waited: nothing had begun
+			return nil
 		}
 		return err
 	}

@@ -17,18 +17,18 @@ import (
 func TestAPoisonousRecordIsParkedAndThePartitionGoesOn(t *testing.T) {
 	log := &lockedBuffer{}
 	s := look(t, apptest.Options{Log: log, LogLevel: slog.LevelDebug})
-	const clear = "31231456789012 of a careless producer"
-	coded := base64.StdEncoding.EncodeToString([]byte(clear))[:40] // as JSON writes bytes
+	const plain = "31231456789012 of a careless producer"
+	coded := base64.StdEncoding.EncodeToString([]byte(plain))[:40] // as JSON writes bytes
 	lane := mobileid.TopicSMS(sandbox.Operator, mobileid.LaneOTP)
 	poisoned := []string{mobileid.TopicOTPRequests, lane, mobileid.TopicIn(portal)}
 	total := 0
 	for _, topic := range poisoned {
 		for _, p := range s.partitions()[topic] {
 			// No envelope at all; and a good envelope around no JSON.
-			s.put(topic, p, clear)
+			s.put(topic, p, plain)
 			total++
 			if topic != mobileid.TopicIn(portal) { // there it is a bad request, and told
-				s.put(topic, p, `{"id":"`+clear, "ce_specversion", "1.0", "ce_id", "x", "ce_source", "/x",
+				s.put(topic, p, `{"id":"`+plain, "ce_specversion", "1.0", "ce_id", "x", "ce_source", "/x",
 					"ce_type", mobileid.TypeChallengeRequested, "ce_time", "2026-11-23T09:00:00Z")
 				total++
 			}
@@ -90,7 +90,7 @@ func TestAPoisonousRecordIsParkedAndThePartitionGoesOn(t *testing.T) {
 		t.Fatal(len(parked), err)
 	}
 	opened, err := app.ShowParked(t.Context(), s.Config, parked[0].At)
-	if err != nil || string(opened.Value) != clear {
+	if err != nil || string(opened.Value) != plain {
 		t.Errorf("opened: %q %v", opened.Value, err)
 	}
 	// Written back it is as poisonous as before, and parked again.

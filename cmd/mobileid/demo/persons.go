@@ -7,7 +7,6 @@ import (
 
 	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/internal/mobileid"
-	"mobileid/registry"
 )
 
 // person is a synthetic person. The PINFLs pass the sieve (check digit, date)
@@ -48,21 +47,23 @@ func poorPerson(at time.Time) person {
 
 // seed binds the persons that have a number. On a kept data folder they are
 // there already: their money and bindings stay as they were.
-func seed(ctx context.Context, db *registry.DB, keys mobileid.PseudonymKey) error {
+func (d *demo) seed(ctx context.Context) error {
 	for _, p := range persons() {
 		if p.number == "" {
 			continue
 		}
-		if err := bindPerson(ctx, db, keys, p); err != nil {
+		if err := d.bind(ctx, p); err != nil {
 			return fmt.Errorf("%s: %w", p.label, err)
 		}
 	}
 	return nil
 }
 
-// bindPerson binds a person through the registry's own functions, as an
-// enrollment would, and gives him money, unless he is bound already.
-func bindPerson(ctx context.Context, db *registry.DB, keys mobileid.PseudonymKey, p person) error {
+// bind binds a person through the registry's own functions, as an enrollment
+// would, and gives him money, unless he is bound already. Who serves a number
+// is a question to the operators; here the plan's hint is the answer.
+func (d *demo) bind(ctx context.Context, p person) error {
+	db, keys := d.app.Registry(), d.pseudonyms
 	pinfl, err := mobileid.ParsePINFL(p.pinfl)
 	if err != nil {
 		return err
@@ -76,9 +77,13 @@ func bindPerson(ctx context.Context, db *registry.DB, keys mobileid.PseudonymKey
 	if err != nil || bound[who].ID != 0 {
 		return err
 	}
+	operator, known := d.plan.Operator(msisdn, time.Now())
+	if !known {
+		operator = sandbox.Operator
+	}
 	_, err = db.Bind(ctx, mobileid.NewBinding{
 		PINFL: pinfl, MSISDN: msisdn, Person: who, Number: keys.Number(msisdn),
-		Operator: sandbox.Operator, Locale: mobileid.LocaleUzLatn,
+		Operator: operator, Locale: mobileid.LocaleUzLatn,
 	})
 	if err != nil {
 		return fmt.Errorf("bind: %w", err)

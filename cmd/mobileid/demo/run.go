@@ -75,6 +75,7 @@ type demo struct {
 	listener   net.Listener
 	app        *app.App
 	pseudonyms mobileid.PseudonymKey
+	plan       mobileid.NumberPlan
 	pageDone   chan struct{}
 	before     registry.Totals // of a kept folder, before this run
 	pdus       *pduLog
@@ -243,12 +244,15 @@ func (d *demo) build(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	pseudonyms, err := mobileid.NewPseudonymKey([]byte(cfg.Keys.Pseudonym.Reveal()))
+	d.pseudonyms, err = mobileid.NewPseudonymKey([]byte(cfg.Keys.Pseudonym.Reveal()))
 	if err != nil {
 		return err
 	}
-	d.pseudonyms = pseudonyms
-	err = seed(ctx, d.app.Registry(), pseudonyms)
+	var wrong config.Mistakes
+	if d.plan, wrong = cfg.NumberPlan(); len(wrong) > 0 {
+		return wrong
+	}
+	err = d.seed(ctx)
 	if err != nil {
 		return err
 	}

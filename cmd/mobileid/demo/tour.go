@@ -22,7 +22,7 @@ func (d *demo) tour(ctx context.Context, url string) error {
 	defer cancel()
 	t := &tourist{url: url, client: &http.Client{Timeout: 35 * time.Second}}
 	people, poor := persons(), poorPerson(d.began)
-	if err := bindPerson(ctx, d.app.Registry(), d.pseudonyms, poor); err != nil {
+	if err := d.bind(ctx, poor); err != nil {
 		return fmt.Errorf("the tour's person: %w", err)
 	}
 	steps := []struct {
