@@ -98,6 +98,7 @@ BENCH_BIN := .run/bench/bin
 bench-e2e: go-version services-up ## accept to submit_sm on the real engines: latency beside its floor, ceiling (4 minutes)
 	@mkdir -p $(BENCH_BIN)
 	$(GO) build -trimpath -o $(BENCH_BIN)/ ./cmd/mobileid ./cmd/smscsim ./cmd/govsim ./internal/bench/load
+	@git describe --always --dirty --abbrev=12 >$(BENCH_BIN)/commit 2>/dev/null || echo unknown >$(BENCH_BIN)/commit
 	@. .run/services.env; MOBILEID_TEST_ENGINES=real MOBILEID_BENCH_BIN=$(CURDIR)/$(BENCH_BIN) \
 		$(GO) test -run '^$$' -bench '^BenchmarkEndToEnd$$' -benchtime 1x -timeout 20m ./internal/bench
 

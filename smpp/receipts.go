@@ -15,8 +15,8 @@ import (
 const receiptQueue = 2000
 
 // receiptEvery is from one batch of receipts to the next, unless one was full:
-// nobody waits for them, and a statement for each took two thirds of the time of
-// admission.
+// nobody waits for them, and on a busy machine a statement for each took two
+// thirds of the time of admission.
 const receiptEvery = 25 * time.Millisecond
 
 // incoming is a receipt that waits to be stored and then acknowledged on the

@@ -43,8 +43,8 @@ Any part may be stopped, killed or started in any order.`,
 }
 
 // gcPercent lets the heap of a server grow to five times what is alive, some
-// ten MB, before it is collected: with Go's own 100 a process at 200 requests
-// a second collects five times a second.
+// ten MB, before it is collected: with Go's own 100 the consumers at 200 requests
+// a second collected some five times a second.
 const gcPercent = 400
 
 // collectSeldom sets it, unless whoever started the process chose.

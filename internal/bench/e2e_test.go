@@ -88,7 +88,9 @@ func BenchmarkEndToEnd(b *testing.B) {
 	}
 
 	fmt.Print("\n```\n", s.describe(b), "```\n\n")
-	fmt.Printf("Load: %d requests a second for %s, codes and notices in turn, after %s of warm-up.\n\n", pacedRate, paced, warmUp)
+	fmt.Printf("Load: %d requests a second for %s, codes and notices in turn, after %s of warm-up, ANALYZE of every\n"+
+		"table, and %s more. Both floors are shown: the one before the load had the machine to itself, the other shared it\n"+
+		"with the load, so it is the slower the busier we make the machine.\n\n", pacedRate, paced, warmUp, warmUp/2)
 	fmt.Printf("%d requests answered 202 and received by the operator; %d not answered 202, %d not matched.\n\n", len(got.trips), got.refused, got.left)
 	printLatencies(got, quiet, beside)
 	fmt.Printf("\nSeconds of processor and memory during these %s:\n\n", paced)

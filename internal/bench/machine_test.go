@@ -17,7 +17,10 @@ import (
 func (s *system) describe(b *testing.B) string {
 	b.Helper()
 	var w strings.Builder
-	fmt.Fprintf(&w, "commit     %s\n", command("git", "describe", "--always", "--dirty", "--abbrev=12"))
+	// Written when the programs were built: the tree may have moved since.
+	commit, err := os.ReadFile(binary(b, "commit"))
+	must(b, err)
+	fmt.Fprintf(&w, "built from %s\n", strings.TrimSpace(string(commit)))
 	fmt.Fprintf(&w, "machine    %s, %d cores, %.1f GB, %s; %s; load average before the start %s\n",
 		cpuModel(), runtime.NumCPU(), float64(fieldKB("/proc/meminfo", "MemTotal:"))/1e6,
 		strings.ReplaceAll(command("stat", "-f", "-c", "%T", "."), "ext2/ext3", "ext4"), runtime.Version(), s.loadBefore)
