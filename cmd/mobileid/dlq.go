@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mobileid/cmd/mobileid/app"
+	"mobileid/cmd/mobileid/config"
 	"mobileid/internal/mobileid"
 )
 
@@ -35,12 +36,7 @@ func dlqListCommand() *cobra.Command {
 		Short: "List the parked records of a topic, or of all",
 		Args:  cobra.MaximumNArgs(1),
 	}
-	load := configFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		parked, err := app.ListParked(cmd.Context(), cfg, args)
 		if err != nil {
 			return err
@@ -53,7 +49,7 @@ func dlqListCommand() *cobra.Command {
 				p.Parked.UTC().Format(time.RFC3339), p.From.Partition, p.From.Offset, p.Reason)
 		}
 		return w.Flush()
-	}
+	})
 	return cmd
 }
 
@@ -63,12 +59,7 @@ func dlqShowCommand() *cobra.Command {
 		Short: "Open one parked record; it may hold personal data",
 		Args:  placeArgs,
 	}
-	load := configFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		rec, err := app.ShowParked(cmd.Context(), cfg, place(args))
 		if err != nil {
 			return err
@@ -85,7 +76,7 @@ func dlqShowCommand() *cobra.Command {
 		}
 		fmt.Fprintf(out, "value:   %q\n", rec.Value)
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -95,19 +86,14 @@ func dlqReplayCommand() *cobra.Command {
 		Short: "Write one parked record back to its topic; doing it twice is harmless where ids are once",
 		Args:  placeArgs,
 	}
-	load := configFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		topic, err := app.ReplayParked(cmd.Context(), cfg, place(args))
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "written back to %s\n", topic)
 		return nil
-	}
+	})
 	return cmd
 }
 

@@ -88,27 +88,18 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// oneArg wants exactly one word and names it in the error.
-func oneArg(name string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return usageError{fmt.Errorf("want one %s\nSee: %s --help", name, cmd.CommandPath())}
-		}
-		return nil
-	}
-}
-
-// configFlag adds --config and returns a reader of the file.
-func configFlag(cmd *cobra.Command) func() (*config.Config, error) {
+// withConfig gives a command --config, and runs it with the file that it names.
+func withConfig(cmd *cobra.Command, run func(cmd *cobra.Command, cfg *config.Config, args []string) error) {
 	path := cmd.Flags().String("config", "mobileid.yaml", "configuration `FILE`; config.sample.yaml is its manual")
-	return func() (*config.Config, error) {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := config.Load(*path, os.Environ())
-		if err != nil {
-			if _, ok := errors.AsType[config.Mistakes](err); ok {
-				return nil, err
-			}
-			return nil, usageError{err}
+		var mistakes config.Mistakes
+		switch {
+		case errors.As(err, &mistakes):
+			return mistakes
+		case err != nil:
+			return usageError{err}
 		}
-		return cfg, nil
+		return run(cmd, cfg, args)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mobileid/cmd/mobileid/app"
+	"mobileid/cmd/mobileid/config"
 )
 
 func serveCommand() *cobra.Command {
@@ -24,13 +25,8 @@ func serveCommand() *cobra.Command {
 Any part may be stopped, killed or started in any order.`,
 		Args: noArgs,
 	}
-	load := configFlag(cmd)
 	roles := cmd.Flags().StringSlice("roles", app.AllRoles(), "`ROLES` of this process, with commas")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 		log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
 		collectSeldom()
 		a, err := app.New(cfg, app.Options{Roles: *roles, Log: log})
@@ -38,7 +34,7 @@ Any part may be stopped, killed or started in any order.`,
 			return usageError{fmt.Errorf("serve: %w", err)}
 		}
 		return a.Run(cmd.Context())
-	}
+	})
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mobileid/cmd/mobileid/app"
+	"mobileid/cmd/mobileid/config"
 	"mobileid/internal/mobileid"
 )
 
@@ -20,16 +21,11 @@ func checkConfigCommand() *cobra.Command {
 		Short: "Say every mistake of a configuration file at once; exit 2 if there is one",
 		Args:  noArgs,
 	}
-	load := configFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 		fmt.Fprintf(cmd.OutOrStdout(), "the configuration is right: %d clients, %d purposes, %d operators\n",
 			len(cfg.Clients), len(cfg.Purposes), len(cfg.Operators))
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -39,18 +35,13 @@ func migrateCommand() *cobra.Command {
 		Short: "Bring the Postgres schema up to this program's version, and load the tariffs of the file",
 		Args:  noArgs,
 	}
-	load := configFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 		if err := app.Migrate(cmd.Context(), cfg, stderrLog()); err != nil {
 			return err
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), "the schema is current")
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -60,18 +51,13 @@ func topicsCommand() *cobra.Command {
 		Short: "Create the Kafka topics that the file asks for, with their partitions, replication, retention and ACLs",
 		Args:  noArgs,
 	}
-	load := configFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 		lines, err := app.Topics(cmd.Context(), cfg)
 		for _, l := range lines {
 			fmt.Fprintln(cmd.OutOrStdout(), l)
 		}
 		return err
-	}
+	})
 	return cmd
 }
 
@@ -97,17 +83,12 @@ func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain ID",
 		Short: "Tell the life of one challenge (ch_...) or Message (ms_...) as one masked timeline",
-		Args:  oneArg("id of a challenge or a Message"),
+		Args:  idArg,
 	}
-	load := configFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		id, err := mobileid.ParseID(args[0])
 		if err != nil {
-			return usageError{fmt.Errorf("%q is not an id: want ch_... or ms_..., 42 characters", args[0])}
-		}
-		cfg, err := load()
-		if err != nil {
-			return err
+			return err // idArg has read it
 		}
 		steps, err := app.Explain(cmd.Context(), cfg, id, stderrLog())
 		if err != nil {
@@ -115,8 +96,19 @@ func explainCommand() *cobra.Command {
 		}
 		fmt.Fprint(cmd.OutOrStdout(), timeline(steps))
 		return nil
-	}
+	})
 	return cmd
+}
+
+// idArg wants one id, before a file is opened for it.
+func idArg(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("want one id of a challenge or a Message\nSee: %s --help", cmd.CommandPath())}
+	}
+	if _, err := mobileid.ParseID(args[0]); err != nil {
+		return usageError{fmt.Errorf("%q is not an id: want ch_... or ms_..., 42 characters", args[0])}
+	}
+	return nil
 }
 
 // timeline prints steps with the time since the first.

@@ -131,7 +131,7 @@ func random(t *testing.T, below int64) int {
 }
 
 // TestNoCanaryLeavesItsCage plants PINFLs, numbers, codes, texts and secrets
-// on every path, and then reads every store (design section 7): our log at
+// on every path, and then reads every store: our log at
 // debug level, the Postgres server's log, every topic, Redis, the metrics, what
 // the edge answers, errors, the dead letters, and a dump of Postgres against
 // the written list of columns.

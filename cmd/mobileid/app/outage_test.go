@@ -203,7 +203,7 @@ func TestWhatWaitsForTheOperatorIsSentOnceItIsBack(t *testing.T) {
 }
 
 // TestAHalfOpenLinkIsNoticedAndTheCodeSentOnANewOne: what was written into the
-// silence is in doubt, and a code goes out once more (design section 6.6).
+// silence is in doubt, and a code goes out once more.
 func TestAHalfOpenLinkIsNoticedAndTheCodeSentOnANewOne(t *testing.T) {
 	s := look(t, apptest.Options{
 		Through: struct{ Postgres, Kafka, Redis, SMSC bool }{SMSC: true},

@@ -157,7 +157,8 @@ func (a *App) relay(ctx context.Context) error {
 	return registry.NewRelay(a.db, a.publisher, registry.RelayConfig{}).Run(ctx)
 }
 
-// watchLag exports how far each group of this process's roles is behind.
+// watchLag exports how far each group is behind, the bridges' too: whoever has
+// the consumers role speaks for all.
 func (a *App) watchLag(ctx context.Context) error {
 	groups := []consumers.GroupTopics{
 		{Group: groupOTP, Topics: []string{mobileid.TopicOTPRequests}},
