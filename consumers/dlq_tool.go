@@ -23,6 +23,7 @@ type ParkedRecord struct {
 	KeyID  string // of the private key that opens it
 	Bytes  int    // of the sealed value
 	Cut    string // why the original is not whole; empty: it is
+	Length int64  // of the original's value in bytes, when it is not whole; 0: unknown
 	sealed []byte
 }
 
@@ -34,6 +35,7 @@ type OpenedRecord struct {
 	Value   []byte
 	Headers map[string]string
 	Time    time.Time
+	SHA256  []byte // of the whole value, when Value is only its beginning
 
 	raw original
 }
@@ -81,6 +83,8 @@ func readParked(m kafka.Message) ParkedRecord {
 		switch h.Key {
 		case dlqCut:
 			r.Cut = v
+		case dlqBytes:
+			r.Length, _ = strconv.ParseInt(v, 10, 64)
 		case dlqReason:
 			r.Reason = v
 		case dlqTopic:
@@ -117,7 +121,9 @@ func openParked(p ParkedRecord, opener Opener) (OpenedRecord, error) {
 	if err := json.Unmarshal(plain, &o); err != nil {
 		return OpenedRecord{}, errors.New("dead letter: opened, but it is not a record")
 	}
-	r := OpenedRecord{ParkedRecord: p, Key: o.Key, Value: o.Value, Time: o.Time, Headers: map[string]string{}, raw: o}
+	r := OpenedRecord{
+		ParkedRecord: p, Key: o.Key, Value: o.Value, Headers: map[string]string{}, Time: o.Time, SHA256: o.SHA256, raw: o,
+	}
 	for _, h := range o.Headers {
 		r.Headers[h.Key] = string(h.Value)
 	}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"text/tabwriter"
@@ -11,6 +14,7 @@ import (
 
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/config"
+	"mobileid/consumers"
 	"mobileid/internal/mobileid"
 )
 
@@ -21,6 +25,8 @@ func dlqCommand() *cobra.Command {
 		Long: `A record that no handler can take is parked in <topic>.dlq: its original bytes
 sealed, with the reason and the place it came from. Listing needs no key;
 showing and replaying need keys.dlq_private, and showing may print personal data.
+A record too large to be kept, or not readable, is parked in part: CUT says why
+("-": it is whole). It can be shown and not replayed.
 
   mobileid dlq list
   mobileid dlq show mobileid.otp.requests.v1 2 17
@@ -41,16 +47,20 @@ func dlqListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "TOPIC\tPARTITION\tOFFSET\tPARKED\tFROM\tREASON")
-		for _, p := range parked {
-			topic, _ := mobileid.TopicOfDLQ(p.At.Topic)
-			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d@%d\t%s\n", topic, p.At.Partition, p.At.Offset,
-				p.Parked.UTC().Format(time.RFC3339), p.From.Partition, p.From.Offset, p.Reason)
-		}
-		return w.Flush()
+		return listParked(cmd.OutOrStdout(), parked)
 	})
 	return cmd
+}
+
+func listParked(out io.Writer, parked []consumers.ParkedRecord) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TOPIC\tPARTITION\tOFFSET\tPARKED\tFROM\tREASON\tCUT")
+	for _, p := range parked {
+		topic, _ := mobileid.TopicOfDLQ(p.At.Topic)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d@%d\t%s\t%s\n", topic, p.At.Partition, p.At.Offset,
+			p.Parked.UTC().Format(time.RFC3339), p.From.Partition, p.From.Offset, p.Reason, cmp.Or(p.Cut, "-"))
+	}
+	return w.Flush()
 }
 
 func dlqShowCommand() *cobra.Command {
@@ -64,20 +74,29 @@ func dlqShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		out := cmd.OutOrStdout()
-		fmt.Fprintf(out, "reason:  %s\nwritten: %s\nkey:     %q\n", rec.Reason, rec.Time.UTC().Format(time.RFC3339Nano), rec.Key)
-		names := make([]string, 0, len(rec.Headers))
-		for name := range rec.Headers {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			fmt.Fprintf(out, "header:  %s: %q\n", name, rec.Headers[name])
-		}
-		fmt.Fprintf(out, "value:   %q\n", rec.Value)
+		showParked(cmd.OutOrStdout(), rec)
 		return nil
 	})
 	return cmd
+}
+
+func showParked(out io.Writer, rec consumers.OpenedRecord) {
+	fmt.Fprintf(out, "reason:  %s\n", rec.Reason)
+	if rec.Cut != "" {
+		whole := "an unknown number of"
+		if rec.Length > 0 {
+			whole = strconv.FormatInt(rec.Length, 10)
+		}
+		fmt.Fprintf(out, "cut:     %s: %d of %s bytes of the value are kept; it cannot be replayed\n", rec.Cut, len(rec.Value), whole)
+	}
+	if len(rec.SHA256) > 0 {
+		fmt.Fprintf(out, "sha256:  %x (of the whole value)\n", rec.SHA256)
+	}
+	fmt.Fprintf(out, "written: %s\nkey:     %q\n", rec.Time.UTC().Format(time.RFC3339Nano), rec.Key)
+	for _, name := range slices.Sorted(maps.Keys(rec.Headers)) {
+		fmt.Fprintf(out, "header:  %s: %q\n", name, rec.Headers[name])
+	}
+	fmt.Fprintf(out, "value:   %q\n", rec.Value)
 }
 
 func dlqReplayCommand() *cobra.Command {

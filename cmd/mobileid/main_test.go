@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mobileid/cmd/mobileid/config/sandbox"
+	"mobileid/consumers"
 	"mobileid/internal/mobileid"
 )
 
@@ -133,5 +134,59 @@ func TestTheTimelineTellsTimesPlacesAndFacts(t *testing.T) {
 		"2026-11-23 09:00:00.001       +1.5 ms  charge        reserved  [t/3@7]  a=1  b=2\n"
 	if got != want {
 		t.Errorf("have\n%swant\n%s", got, want)
+	}
+}
+
+func TestADeadLetterThatIsNotWholeSaysSo(t *testing.T) {
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	topic := mobileid.TopicOTPRequests
+	letter := func(offset int64, reason, cut string, length int64) consumers.ParkedRecord {
+		return consumers.ParkedRecord{
+			At:     mobileid.RecordRef{Topic: mobileid.TopicDLQ(topic), Partition: 2, Offset: offset},
+			From:   mobileid.RecordRef{Topic: topic, Partition: 1, Offset: 10 + offset},
+			Reason: reason, Parked: at, Cut: cut, Length: length,
+		}
+	}
+	whole := letter(1, "envelope_value", "", 0)
+	large := letter(2, "envelope_value", "too_large", 900_000)
+	unread := letter(3, "batch_unreadable", "batch_unreadable", 0)
+
+	var out bytes.Buffer
+	if err := listParked(&out, []consumers.ParkedRecord{whole, large, unread}); err != nil {
+		t.Fatal(err)
+	}
+	want := "" +
+		"TOPIC                     PARTITION  OFFSET  PARKED                FROM  REASON            CUT\n" +
+		"mobileid.otp.requests.v1  2          1       2026-11-23T09:00:00Z  1@11  envelope_value    -\n" +
+		"mobileid.otp.requests.v1  2          2       2026-11-23T09:00:00Z  1@12  envelope_value    too_large\n" +
+		"mobileid.otp.requests.v1  2          3       2026-11-23T09:00:00Z  1@13  batch_unreadable  " + unread.Cut + "\n"
+	if out.String() != want {
+		t.Errorf("list: have\n%swant\n%s", &out, want)
+	}
+	for name, c := range map[string]struct {
+		rec  consumers.OpenedRecord
+		want string
+	}{
+		"whole": {
+			consumers.OpenedRecord{
+				ParkedRecord: whole, Key: []byte("k"), Value: []byte("{"), Time: at, Headers: map[string]string{"ce_type": "t", "ce_id": "i"},
+			},
+			"reason:  envelope_value\nwritten: 2026-11-23T09:00:00Z\nkey:     \"k\"\nheader:  ce_id: \"i\"\nheader:  ce_type: \"t\"\nvalue:   \"{\"\n",
+		},
+		"too large": {
+			consumers.OpenedRecord{ParkedRecord: large, Value: []byte("not"), Time: at, SHA256: []byte{0xab, 0x01}},
+			"reason:  envelope_value\ncut:     too_large: 3 of 900000 bytes of the value are kept; it cannot be replayed\n" +
+				"sha256:  ab01 (of the whole value)\nwritten: 2026-11-23T09:00:00Z\nkey:     \"\"\nvalue:   \"not\"\n",
+		},
+		"unreadable": {
+			consumers.OpenedRecord{ParkedRecord: unread, Time: at},
+			"reason:  batch_unreadable\ncut:     batch_unreadable: 0 of an unknown number of bytes of the value are kept; it cannot be replayed\n" +
+				"written: 2026-11-23T09:00:00Z\nkey:     \"\"\nvalue:   \"\"\n",
+		},
+	} {
+		out.Reset()
+		if showParked(&out, c.rec); out.String() != c.want {
+			t.Errorf("%s: have\n%swant\n%s", name, &out, c.want)
+		}
 	}
 }
