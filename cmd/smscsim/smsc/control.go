@@ -26,7 +26,7 @@ Faults ("count" times, 0 or absent = until reset; "to" = only this number):
   delay         "delay_ns"          submit_sm_resp comes later
   no_answer                         submit_sm is taken, no answer
   status        "status"            submit_sm is refused, for example 88 = throttled
-  drop                              the connection is cut behind the count-th submit_sm
+  drop          "count" (1)         the connection is cut behind the count-th submit_sm (with "to": to that number)
   receipt       "state"             DELIVRD EXPIRED DELETED UNDELIV ACCEPTD UNKNOWN REJECTD ENROUTE
   receipt_first                     the receipt is sent before the answer
   no_receipt                        no receipt

@@ -17,7 +17,7 @@ const (
 	FaultDelay        FaultKind = "delay"         // submit_sm_resp comes Delay later
 	FaultNoAnswer     FaultKind = "no_answer"     // submit_sm is taken and not answered
 	FaultStatus       FaultKind = "status"        // submit_sm is refused with Status
-	FaultDrop         FaultKind = "drop"          // the connection is cut behind the Count-th submit_sm, which is not answered
+	FaultDrop         FaultKind = "drop"          // the connection is cut behind the Count-th submit_sm (to To), which is not answered
 	FaultReceipt      FaultKind = "receipt"       // the receipt says State
 	FaultReceiptFirst FaultKind = "receipt_first" // the receipt is sent before the answer
 	FaultNoReceipt    FaultKind = "no_receipt"    // no receipt is sent

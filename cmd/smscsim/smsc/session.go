@@ -206,7 +206,8 @@ func (x *session) submit(f wire.Frame) bool {
 		m.messageID = srv.newID()
 	}
 	_, silent := srv.use(FaultNoAnswer, dest)
-	cut := srv.cutsHere()
+	drop, counted := srv.use(FaultDrop, dest)
+	cut := counted && drop.Count == 1 // used: as it was before it was counted down
 	m.answered = !silent && !cut
 	srv.journal.add(m)
 	answer := wire.AppendCString(nil, f.Command.Response(), 0, f.Sequence, m.messageID)
@@ -243,20 +244,6 @@ func (x *session) submit(f wire.Frame) bool {
 func (x *session) cut() bool {
 	x.end()
 	return true
-}
-
-// cutsHere counts a drop fault down and says whether this submit is its last.
-func (s *Server) cutsHere() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.script.faults {
-		if f.Kind == FaultDrop {
-			last := f.Count == 1
-			s.script.use(FaultDrop, "")
-			return last
-		}
-	}
-	return false
 }
 
 func (x *session) send(pdu []byte) {

@@ -369,6 +369,31 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+func TestADropForANumberCountsAndCutsOnlyThatNumber(t *testing.T) {
+	s := start(t, Config{})
+	if err := s.SetFault(Fault{Kind: FaultDrop, Count: 2, To: "998900000000"}); err != nil {
+		t.Fatal(err)
+	}
+	c := bound(t, s)
+	to := func(number string) func(*wire.Message) {
+		return func(m *wire.Message) { m.RegisteredDelivery, m.Dest.Addr = 0, number }
+	}
+	for i, number := range []string{"998901111111", "998900000000", "998901111111", "998901111111"} {
+		seq := uint32(i + 1)
+		c.write(submit(seq, to(number)))
+		if f, err := wire.Read(c.br); err != nil || f.Sequence != seq || f.Status != 0 {
+			t.Fatalf("submit %d to %s: %+v, %v", seq, number, f, err)
+		}
+	}
+	c.write(submit(5, to("998900000000")))
+	if f, err := wire.Read(c.br); err == nil {
+		t.Errorf("not cut: %+v", f)
+	}
+	if len(s.Faults()) != 0 {
+		t.Errorf("left: %+v", s.Faults())
+	}
+}
+
 func TestTextsAreDecoded(t *testing.T) {
 	s := start(t, Config{})
 	c := bound(t, s)
