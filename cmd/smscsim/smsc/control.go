@@ -20,7 +20,8 @@ const Help = `smscsim control API (JSON)
   POST /receipts            not a fault: {"message_id":"...","state":"DELIVRD"} sends a further receipt now
   POST /reset               forget faults, messages and waiting receipts
 
-Faults ("count" times, 0 or absent = until reset; "to" = only this number):
+Faults ("count" times, 0 or absent = until reset; "to" = only this number,
+not for binds, enquire_link, unbind and cut):
   refuse_bind   "status" (14)       binds are refused
   ignore_bind                       binds are not answered
   delay         "delay_ns"          submit_sm_resp comes later

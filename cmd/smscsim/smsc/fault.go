@@ -32,6 +32,10 @@ var faultKinds = []FaultKind{
 	FaultReceipt, FaultReceiptFirst, FaultNoReceipt, FaultIgnoreLink, FaultUnbind, FaultCut,
 }
 
+// ofLink are the faults of what has no destination; a To would make them do
+// nothing, or what was not asked for.
+var ofLink = []FaultKind{FaultRefuseBind, FaultIgnoreBind, FaultIgnoreLink, FaultUnbind, FaultCut}
+
 var receiptStates = []string{"DELIVRD", "EXPIRED", "DELETED", "UNDELIV", "ACCEPTD", "UNKNOWN", "REJECTD", "ENROUTE"}
 
 // Fault is one scripted fault.
@@ -51,6 +55,9 @@ func (f *Fault) check() error {
 	}
 	if f.Count < 0 || f.Delay < 0 {
 		return fmt.Errorf("count, delay_ns: not below zero")
+	}
+	if f.To != "" && slices.Contains(ofLink, f.Kind) {
+		return fmt.Errorf("to: %s is of a link, not of a number", f.Kind)
 	}
 	switch f.Kind {
 	case FaultRefuseBind:

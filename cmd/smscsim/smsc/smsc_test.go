@@ -362,7 +362,19 @@ func TestFaults(t *testing.T) {
 	if got[0].Status != 0x58 || got[0].MessageID != "" || got[1].Answered || got[9].Answered {
 		t.Errorf("what became of them: %+v", got)
 	}
-	for _, bad := range []Fault{{}, {Kind: "x"}, {Kind: FaultStatus}, {Kind: FaultReceipt, State: "LOST"}, {Kind: FaultDelay}, {Kind: FaultDrop, Count: -1}} {
+	for _, bad := range []Fault{
+		{},
+		{Kind: "x"},
+		{Kind: FaultStatus},
+		{Kind: FaultReceipt, State: "LOST"},
+		{Kind: FaultDelay},
+		{Kind: FaultDrop, Count: -1},
+		{Kind: FaultRefuseBind, To: "998900000000"},
+		{Kind: FaultIgnoreBind, To: "998900000000"},
+		{Kind: FaultIgnoreLink, To: "998900000000"},
+		{Kind: FaultUnbind, To: "998900000000"},
+		{Kind: FaultCut, To: "998900000000"},
+	} {
 		if s.SetFault(bad) == nil {
 			t.Errorf("taken: %+v", bad)
 		}
