@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -35,6 +36,7 @@ var tokenAlgorithms = []jose.SignatureAlgorithm{
 type authenticator struct {
 	cfg     AuthConfig
 	keys    *keySet
+	tokens  *tokenCache
 	clients map[string]mobileid.Client
 	now     func() time.Time
 }
@@ -47,7 +49,7 @@ func newAuthenticator(cfg AuthConfig, clients []mobileid.Client, client *http.Cl
 	}
 	a := &authenticator{
 		cfg: cfg, now: now, clients: map[string]mobileid.Client{},
-		keys: newKeySet(cfg.JWKSURL, client, now, log),
+		keys: newKeySet(cfg.JWKSURL, client, now, log), tokens: newTokenCache(),
 	}
 	for _, c := range clients {
 		a.clients[c.ID] = c
@@ -71,23 +73,54 @@ func (a *authenticator) authenticate(ctx context.Context, header string) (mobile
 	if len(raw) > maxToken {
 		return mobileid.Client{}, unauthorized("token_invalid", "the token is too long")
 	}
+	hash := sha256.Sum256([]byte(raw))
+	token, err := a.verified(ctx, raw, hash)
+	var client mobileid.Client
+	if err == nil {
+		client, err = a.accept(token.claims)
+	}
+	if err != nil {
+		a.tokens.drop(hash)
+		return mobileid.Client{}, err
+	}
+	a.tokens.put(hash, token)
+	return client, nil
+}
+
+// verified returns what a key of the issuer has signed. A token that was
+// accepted before is not parsed and verified again while that key stands.
+func (a *authenticator) verified(ctx context.Context, raw string, hash tokenHash) (*verifiedToken, error) {
+	if token, ok := a.tokens.get(hash); ok {
+		key, err := a.keys.key(ctx, token.key.KeyID)
+		if err != nil {
+			return nil, err
+		}
+		if key == token.key {
+			return token, nil
+		}
+	}
 	tok, err := jwt.ParseSigned(raw, tokenAlgorithms)
 	if err != nil || len(tok.Headers) != 1 {
-		return mobileid.Client{}, unauthorized("token_invalid", "the token is not a JWT signed with an accepted algorithm")
+		return nil, unauthorized("token_invalid", "the token is not a JWT signed with an accepted algorithm")
 	}
 	head := tok.Headers[0]
 	key, err := a.keys.key(ctx, head.KeyID)
 	if err != nil {
-		return mobileid.Client{}, err
+		return nil, err
 	}
-	var claims tokenClaims
-	if key.Algorithm != "" && key.Algorithm != head.Algorithm || tok.Claims(key.Key, &claims) != nil {
-		return mobileid.Client{}, unauthorized("token_invalid", "the signature of the token is wrong")
+	token := &verifiedToken{key: key}
+	if key.Algorithm != "" && key.Algorithm != head.Algorithm || tok.Claims(key.Key, &token.claims) != nil {
+		return nil, unauthorized("token_invalid", "the signature of the token is wrong")
 	}
+	return token, nil
+}
+
+// accept decides for each request anew what the signed claims are good for now.
+func (a *authenticator) accept(claims tokenClaims) (mobileid.Client, error) {
 	if claims.Expiry == nil {
 		return mobileid.Client{}, unauthorized("token_invalid", "the token has no exp")
 	}
-	err = claims.ValidateWithLeeway(jwt.Expected{
+	err := claims.ValidateWithLeeway(jwt.Expected{
 		Issuer: a.cfg.Issuer, AnyAudience: jwt.Audience{a.cfg.Audience}, Time: a.now(),
 	}, a.cfg.Leeway)
 	switch {

@@ -1,7 +1,16 @@
 package gateway
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -124,6 +133,143 @@ func TestTheSubjectDoesNotStandInForTheClientID(t *testing.T) {
 	e := newEdge(t, nil)
 	if s := e.status(e.tokenWith("oneid", func(m map[string]any) { delete(m, "client_id") })); s != 401 {
 		t.Errorf("%d", s)
+	}
+}
+
+// remembered is how many tokens the edge spares the check of the signature.
+func (e *edge) remembered() int {
+	e.g.auth.tokens.mu.Lock()
+	defer e.g.auth.tokens.mu.Unlock()
+	return len(e.g.auth.tokens.m)
+}
+
+func TestARememberedTokenExpires(t *testing.T) {
+	e := newEdge(t, nil)
+	at := e.clock.now()
+	token := e.tokenWith("oneid", func(m map[string]any) { m["exp"] = at.Add(time.Minute).Unix() })
+	if s := e.status(token); s != 404 || e.remembered() != 1 {
+		t.Fatalf("%d, %d remembered", s, e.remembered())
+	}
+	e.clock.add(-time.Minute) // nbf is looked at again too
+	if s := e.status(token); s != 401 {
+		t.Errorf("before nbf: %d", s)
+	}
+	e.clock.add(2 * time.Minute)
+	if s := e.status(token); s != 404 || e.remembered() != 1 {
+		t.Errorf("within the leeway: %d, %d remembered", s, e.remembered())
+	}
+	e.clock.add(31 * time.Second)
+	w := e.do(call{method: "GET", path: "/v1/challenges/x", token: token})
+	if p := decode[problem](t, w); w.Code != 401 || p.Code != "token_expired" || e.remembered() != 0 {
+		t.Errorf("%d %s, %d remembered", w.Code, p.Code, e.remembered())
+	}
+}
+
+func TestARememberedTokenFallsWithItsKey(t *testing.T) {
+	for name, kid := range map[string]string{"withdrawn": "k2", "replaced under its id": "k1"} {
+		e := newEdge(t, nil)
+		token := e.token("oneid")
+		if s := e.status(token); s != 404 || e.remembered() != 1 {
+			t.Fatalf("%s: %d, %d remembered", name, s, e.remembered())
+		}
+		e.issuer.rotate(t, kid, false)
+		e.clock.add(jwksMaxAge)
+		if s := e.status(token); s != 401 || e.remembered() != 0 {
+			t.Errorf("%s: %d, %d remembered", name, s, e.remembered())
+		}
+	}
+}
+
+// The configuration is read at each request, so that one that may change does
+// not have to think of remembered tokens.
+func TestARememberedTokenGivesNoMoreThanTheConfiguration(t *testing.T) {
+	e := newEdge(t, nil)
+	token := e.token("oneid")
+	e.status(token)
+	client := e.g.auth.clients["oneid"]
+	client.Scopes = []mobileid.Scope{mobileid.ScopeNotifications}
+	e.g.auth.clients["oneid"] = client
+	if s := e.status(token); s != 403 {
+		t.Errorf("without the scope: %d", s)
+	}
+	delete(e.g.auth.clients, "oneid")
+	if s := e.status(token); s != 401 || e.remembered() != 0 {
+		t.Errorf("without the client: %d, %d remembered", s, e.remembered())
+	}
+}
+
+// What stands before the signature is remembered; any other signature under it
+// is not the issuer's.
+func TestARememberedTokenLendsNothingToItsForgeries(t *testing.T) {
+	e := newEdge(t, nil)
+	good := e.token("oneid")
+	if s := e.status(good); s != 404 {
+		t.Fatalf("%d", s)
+	}
+	parts := strings.Split(good, ".")
+	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(header, payload string, signature []byte) string {
+		return header + "." + payload + "." + base64.RawURLEncoding.EncodeToString(signature)
+	}
+	forgeries := map[string]string{"no signature": sign(parts[0], parts[1], nil)}
+	for i := range signature {
+		other := bytes.Clone(signature)
+		other[i] ^= 1
+		forgeries[fmt.Sprint("byte ", i)] = sign(parts[0], parts[1], other)
+	}
+	// The public key as a shared secret, in the forms it is handed out in.
+	jwk, _ := json.Marshal(e.issuer.public[0])
+	der, _ := x509.MarshalPKIXPublicKey(e.issuer.key.Public())
+	for name, secret := range map[string][]byte{
+		"JWK": jwk, "DER": der, "PEM": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
+	} {
+		header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","kid":"k1","typ":"at+jwt"}`))
+		mac := hmac.New(sha256.New, secret)
+		mac.Write([]byte(header + "." + parts[1]))
+		forgeries["HS256 with the "+name] = sign(header, parts[1], mac.Sum(nil))
+	}
+	for _, alg := range []string{"none", "ES384", "PS256"} {
+		header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `","kid":"k1","typ":"at+jwt"}`))
+		forgeries[alg] = sign(header, parts[1], signature)
+		forgeries[alg+" without signature"] = sign(header, parts[1], nil)
+	}
+	for name, token := range forgeries {
+		if s := e.status(token); s != 401 {
+			t.Errorf("%s: %d", name, s)
+		}
+	}
+	if s := e.status(good); s != 404 || e.remembered() != 1 {
+		t.Errorf("afterwards: %d, %d remembered", s, e.remembered())
+	}
+}
+
+func TestRefusedTokensAreNotRemembered(t *testing.T) {
+	e := newEdge(t, nil)
+	for claim, value := range map[string]any{
+		"exp": 1, "nbf": e.clock.now().Add(time.Hour).Unix(), "aud": "other", "iss": "other", "client_id": "nobody",
+	} {
+		if s := e.status(e.tokenWith("oneid", func(m map[string]any) { m[claim] = value })); s != 401 || e.remembered() != 0 {
+			t.Errorf("%s: %d, %d remembered", claim, s, e.remembered())
+		}
+	}
+}
+
+func TestRememberedTokensAreBounded(t *testing.T) {
+	c := newTokenCache()
+	last := tokenHash{}
+	for i := range maxTokens + 100 {
+		binary.BigEndian.PutUint32(last[:], uint32(i))
+		c.put(last, &verifiedToken{})
+	}
+	if _, ok := c.get(last); len(c.m) != maxTokens || !ok {
+		t.Errorf("%d remembered, the last among them: %v", len(c.m), ok)
+	}
+	c.put(last, &verifiedToken{})
+	if len(c.m) != maxTokens {
+		t.Errorf("one that is known has driven out another: %d", len(c.m))
 	}
 }
 

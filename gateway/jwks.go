@@ -38,18 +38,20 @@ type keySet struct {
 	fetching chan struct{} // holds one token: one fetch at a time
 
 	mu      sync.RWMutex
-	keys    map[string]jose.JSONWebKey
-	fetched time.Time // last success
-	tried   time.Time // last attempt
+	keys    map[string]*jose.JSONWebKey // replaced as a whole, never written to
+	fetched time.Time                   // last success
+	tried   time.Time                   // last attempt
 }
 
 func newKeySet(url string, client *http.Client, now func() time.Time, log *slog.Logger) *keySet {
 	return &keySet{url: url, client: client, now: now, log: log, fetching: make(chan struct{}, 1)}
 }
 
-// key returns the key with that id. The error is KindUnauthorized when the
-// issuer says that there is none, KindUnavailable when it could not be asked.
-func (s *keySet) key(ctx context.Context, kid string) (jose.JSONWebKey, error) {
+// key returns the key with that id; each fetch makes new pointers, so one that
+// comes back again is the same key of the same set. The error is
+// KindUnauthorized when the issuer says that there is none, KindUnavailable
+// when it could not be asked.
+func (s *keySet) key(ctx context.Context, kid string) (*jose.JSONWebKey, error) {
 	key, found, fresh := s.look(kid)
 	if found && fresh {
 		return key, nil
@@ -59,12 +61,12 @@ func (s *keySet) key(ctx context.Context, kid string) (jose.JSONWebKey, error) {
 		return key, nil // perhaps old, but the last good
 	}
 	if !asked {
-		return key, mobileid.Unavailable("issuer_away", time.Second, nil)
+		return nil, mobileid.Unavailable("issuer_away", time.Second, nil)
 	}
-	return key, unauthorized("token_invalid", "the token is signed with an unknown key")
+	return nil, unauthorized("token_invalid", "the token is signed with an unknown key")
 }
 
-func (s *keySet) look(kid string) (key jose.JSONWebKey, found, fresh bool) {
+func (s *keySet) look(kid string) (key *jose.JSONWebKey, found, fresh bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	key, found = s.keys[kid]
@@ -116,7 +118,7 @@ func (s *keySet) refresh(ctx context.Context, kid string, old bool) bool {
 	return true
 }
 
-func (s *keySet) fetch(ctx context.Context) (map[string]jose.JSONWebKey, error) {
+func (s *keySet) fetch(ctx context.Context) (map[string]*jose.JSONWebKey, error) {
 	// The fetch serves everybody who waits, not only the asker who may hang up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jwksFetchLimit)
 	defer cancel()
@@ -142,14 +144,14 @@ func (s *keySet) fetch(ctx context.Context) (map[string]jose.JSONWebKey, error) 
 	if err := json.Unmarshal(body, &set); err != nil {
 		return nil, fmt.Errorf("JWKS: %w", err)
 	}
-	keys := map[string]jose.JSONWebKey{}
+	keys := map[string]*jose.JSONWebKey{}
 	for _, raw := range set.Keys {
 		var k jose.JSONWebKey
 		// A key of a kind that we do not know must not cost us the others.
 		if json.Unmarshal(raw, &k) != nil || !k.Valid() || !k.IsPublic() || k.Use == "enc" {
 			continue
 		}
-		keys[k.KeyID] = k
+		keys[k.KeyID] = &k
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("JWKS: no usable key among %d", len(set.Keys))
