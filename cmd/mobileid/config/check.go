@@ -12,8 +12,8 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// Defaults are the values of everything that may be left out.
-func Defaults() Config {
+// defaults are the values of everything that may be left out.
+func defaults() Config {
 	return Config{
 		HTTP:      HTTP{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090"},
 		Postgres:  Postgres{MaxConns: 20},

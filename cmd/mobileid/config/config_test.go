@@ -34,7 +34,7 @@ func withSecrets(t *testing.T) {
 
 func TestSampleIsAValidManual(t *testing.T) {
 	withSecrets(t)
-	cfg, err := Parse(sample(t), nil)
+	cfg, err := parse(sample(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 		}
 		text = strings.Replace(text, old, wrong, 1)
 	}
-	_, err := Parse([]byte(text), nil)
+	_, err := parse([]byte(text), nil)
 	var wrong Mistakes
 	if !errors.As(err, &wrong) {
 		t.Fatalf("err = %v, want Mistakes", err)
@@ -85,7 +85,7 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 
 func TestEnvironmentLaysOverTheFile(t *testing.T) {
 	withSecrets(t)
-	cfg, err := Parse(sample(t), []string{
+	cfg, err := parse(sample(t), []string{
 		"MOBILEID_HTTP__LISTEN=127.0.0.1:9999", "MOBILEID_KAFKA__BROKERS=a:1,b:2", "MOBILEID_KAFKA__PARTITIONS=3",
 		"MOBILEID_KAFKA__ACLS=false", "MOBILEID_DEADLINES__CODE_ACCEPT=20s", "MOBILEID_KEY_ID=no section, not ours",
 	})
@@ -96,14 +96,14 @@ func TestEnvironmentLaysOverTheFile(t *testing.T) {
 		cfg.Kafka.Partitions != 3 || cfg.Kafka.ACLs || cfg.Deadlines.CodeAccept != 20*time.Second {
 		t.Errorf("http %+v kafka %+v deadlines %+v", cfg.HTTP, cfg.Kafka, cfg.Deadlines)
 	}
-	_, err = Parse(sample(t), []string{"MOBILEID_HTTP__LISTNE=x"})
+	_, err = parse(sample(t), []string{"MOBILEID_HTTP__LISTNE=x"})
 	if err == nil || !strings.Contains(err.Error(), "http.listne: unknown key") {
 		t.Errorf("err = %v, want the unknown key named", err)
 	}
 }
 
 func TestSecretsPrintMasked(t *testing.T) {
-	s := struct{ S Secret }{NewSecret("hunter2")}
+	s := struct{ S Secret }{Secret{"hunter2"}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		if out := fmt.Sprintf(verb, s); strings.Contains(out, "hunter2") || strings.Contains(out, "68756e74657232") {
 			t.Errorf("%s prints %s", verb, out)
@@ -114,10 +114,10 @@ func TestSecretsPrintMasked(t *testing.T) {
 func TestLessThanThreeReplicasAreRefusedUnlessSaidByName(t *testing.T) {
 	withSecrets(t)
 	env := []string{"MOBILEID_KAFKA__REPLICATION=1", "MOBILEID_KAFKA__MIN_INSYNC=1"}
-	if _, err := Parse(sample(t), env); err == nil || !strings.Contains(err.Error(), "kafka.replication") {
+	if _, err := parse(sample(t), env); err == nil || !strings.Contains(err.Error(), "kafka.replication") {
 		t.Errorf("err = %v", err)
 	}
-	if _, err := Parse(sample(t), append(env, "MOBILEID_KAFKA__ALLOW_LESS_DURABLE=true")); err != nil {
+	if _, err := parse(sample(t), append(env, "MOBILEID_KAFKA__ALLOW_LESS_DURABLE=true")); err != nil {
 		t.Errorf("said by name: %v", err)
 	}
 }
@@ -126,7 +126,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("http: {listen: x}\nkeys: [1, {a: b}]\n"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		cfg, err := Parse(raw, nil)
+		cfg, err := parse(raw, nil)
 		if (cfg == nil) == (err == nil) {
 			t.Errorf("cfg %v, err %v", cfg, err)
 		}

@@ -15,10 +15,10 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// EnvPrefix begins the name of an override: MOBILEID_HTTP__LISTEN sets
+// envPrefix begins the name of an override: MOBILEID_HTTP__LISTEN sets
 // http.listen. Lists cannot be overridden, except lists of words, which are
 // separated by commas.
-const EnvPrefix = "MOBILEID_"
+const envPrefix = "MOBILEID_"
 
 // Mistakes is every mistake of a file, each with its path.
 type Mistakes []string //nolint:errname,recvcheck // a list reads as what it holds; only adding changes it
@@ -39,16 +39,16 @@ func Load(path string, environ []string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w (config.sample.yaml is the manual)", err)
 	}
-	return Parse(raw, environ)
+	return parse(raw, environ)
 }
 
-// Parse is Load on bytes.
-func Parse(raw []byte, environ []string) (*Config, error) {
+// parse is Load on bytes.
+func parse(raw []byte, environ []string) (*Config, error) {
 	tree := map[string]any{}
 	if err := yaml.Unmarshal(raw, &tree); err != nil {
 		return nil, Mistakes{"not YAML: " + strings.TrimSpace(yaml.FormatError(err, false, false))}
 	}
-	cfg := Defaults()
+	cfg := defaults()
 	var wrong Mistakes
 	overlay(tree, environ, &wrong)
 	decode("", tree, reflect.ValueOf(&cfg).Elem(), &wrong)
@@ -66,7 +66,7 @@ func Parse(raw []byte, environ []string) (*Config, error) {
 func overlay(tree map[string]any, environ []string, wrong *Mistakes) {
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		rest, ok := strings.CutPrefix(name, EnvPrefix)
+		rest, ok := strings.CutPrefix(name, envPrefix)
 		if !ok || !strings.Contains(rest, "__") {
 			continue // MOBILEID_X without a section is somebody else's
 		}

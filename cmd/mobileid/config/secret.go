@@ -15,9 +15,6 @@ const maskSecret = "secret(hidden)"
 // It prints masked.
 type Secret struct{ value string }
 
-// NewSecret wraps a value that was made here, for the demo and tests.
-func NewSecret(value string) Secret { return Secret{value} }
-
 // Reveal returns the value.
 func (s Secret) Reveal() string { return s.value }
 
