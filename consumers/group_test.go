@@ -25,7 +25,9 @@ func lagNow(t testing.TB, kc KafkaConfig, group string) int64 {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	l, err := Lag(ctx, kc, GroupTopics{Group: group, Topics: []string{topic}})
+	client, release := kc.client()
+	defer release()
+	l, err := lag(ctx, client, GroupTopics{Group: group, Topics: []string{topic}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// LagEvery is how often the exporter looks.
-const LagEvery = 15 * time.Second
+// lagEvery is how often the exporter looks.
+const lagEvery = 15 * time.Second
 
 // GroupTopics names a consumer group and the topics it reads.
 type GroupTopics struct {
@@ -20,15 +20,9 @@ type GroupTopics struct {
 	Topics []string
 }
 
-// Lag returns how many records of each topic the group has not committed. A
+// lag returns how many records of each topic the group has not committed. A
 // partition without a commit counts from the start of its log. kafka-go's own
 // Reader.Lag says nothing about groups.
-func Lag(ctx context.Context, kc KafkaConfig, g GroupTopics) (map[string]int64, error) {
-	client, release := kc.client()
-	defer release()
-	return lag(ctx, client, g)
-}
-
 func lag(ctx context.Context, client *kafka.Client, g GroupTopics) (map[string]int64, error) {
 	ask := map[string][]kafka.OffsetRequest{}
 	committed := map[string][]int{}
@@ -96,12 +90,12 @@ func NewLagExporter(kc KafkaConfig, groups []GroupTopics, log *slog.Logger, reg 
 	}, []string{"group", "topic"}))}
 }
 
-// Run looks every LagEvery until ctx ends and returns nil. While the cluster
+// Run looks every lagEvery until ctx ends and returns nil. While the cluster
 // is away the last figures stay; mobileid_publish_* and readiness tell that.
 func (x *LagExporter) Run(ctx context.Context) error {
 	client, release := x.kafka.client()
 	defer release()
-	tick := time.NewTicker(LagEvery)
+	tick := time.NewTicker(lagEvery)
 	defer tick.Stop()
 	for {
 		x.look(ctx, client)
@@ -115,7 +109,7 @@ func (x *LagExporter) Run(ctx context.Context) error {
 
 func (x *LagExporter) look(ctx context.Context, client *kafka.Client) {
 	for _, g := range x.groups {
-		ctx, cancel := context.WithTimeout(ctx, LagEvery/2)
+		ctx, cancel := context.WithTimeout(ctx, lagEvery/2)
 		behind, err := lag(ctx, client, g)
 		cancel()
 		if err != nil {

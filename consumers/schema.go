@@ -21,13 +21,8 @@ import (
 //go:embed schemas/*.json
 var schemaFiles embed.FS
 
-// AsyncAPI is the AsyncAPI 3.0 document of the topics.
-//
-//go:embed asyncapi.yaml
-var AsyncAPI []byte
-
-// Schemas returns the schema files, each named <ce_type>.json.
-func Schemas() fs.FS {
+// schemas returns the schema files, each named <ce_type>.json.
+func schemas() fs.FS {
 	sub, err := fs.Sub(schemaFiles, "schemas")
 	if err != nil {
 		panic(err) // the folder is embedded
@@ -38,7 +33,7 @@ func Schemas() fs.FS {
 var compiled = sync.OnceValues(compileSchemas)
 
 func compileSchemas() (map[string]*jsonschema.Schema, error) {
-	files, err := fs.Glob(Schemas(), "*.json")
+	files, err := fs.Glob(schemas(), "*.json")
 	if err != nil {
 		return nil, fmt.Errorf("schemas: %w", err)
 	}
@@ -47,7 +42,7 @@ func compileSchemas() (map[string]*jsonschema.Schema, error) {
 	c.AssertFormat()
 	out := map[string]*jsonschema.Schema{}
 	for _, name := range files {
-		text, err := fs.ReadFile(Schemas(), name)
+		text, err := fs.ReadFile(schemas(), name)
 		if err != nil {
 			return nil, fmt.Errorf("schema %s: %w", name, err)
 		}

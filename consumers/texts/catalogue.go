@@ -21,9 +21,9 @@ const (
 	KindNotice Kind = "notice" // tells a fact; a client with the scope may choose it
 )
 
-// Fallback is the locale of a text that has no body in the wanted one, and of
+// fallback is the locale of a text that has no body in the wanted one, and of
 // a request that names none.
-const Fallback = mobileid.LocaleUzLatn
+const fallback = mobileid.LocaleUzLatn
 
 // locales is the closed list of what may be asked for.
 var locales = []mobileid.Locale{mobileid.LocaleUzLatn, mobileid.LocaleRu, mobileid.LocaleEn}
@@ -42,7 +42,7 @@ type entry struct {
 	pieces map[mobileid.Locale][]piece
 }
 
-// Catalogue is the loaded texts. It does not change after Load and is safe for
+// Catalogue is the loaded texts. It does not change after load and is safe for
 // concurrent use.
 type Catalogue struct {
 	entries map[string]entry
@@ -60,7 +60,7 @@ var loadEmbedded = sync.OnceValue(func() *Catalogue {
 	if err != nil {
 		panic("texts: " + err.Error())
 	}
-	c, err := Load(data)
+	c, err := load(data)
 	if err != nil {
 		panic("texts: " + err.Error())
 	}
@@ -77,7 +77,7 @@ func (c *Catalogue) Info(textID string) (info Info, ok bool) {
 }
 
 // Render fills a text. An empty locale, and a known locale in which the text
-// has no body, mean Fallback. Errors are of KindInvalid and name the field:
+// has no body, mean fallback. Errors are of KindInvalid and name the field:
 // text_id, locale or slots.<name>; none repeats a value.
 func (c *Catalogue) Render(
 	textID string, locale mobileid.Locale, slots map[string]string,
@@ -121,13 +121,13 @@ func (c *Catalogue) CheckPurpose(p mobileid.Purpose) error {
 
 func (c *Catalogue) render(e entry, locale mobileid.Locale, slots map[string]string) (mobileid.Text, error) {
 	if locale == "" {
-		locale = Fallback
+		locale = fallback
 	}
 	if !slices.Contains(locales, locale) {
 		return mobileid.Text{}, mobileid.Invalid("locale", "locale_unknown", "the locale is uz-Latn, ru or en")
 	}
 	if _, ok := e.pieces[locale]; !ok {
-		locale = Fallback
+		locale = fallback
 	}
 	for _, name := range slices.Sorted(maps.Keys(slots)) {
 		if _, ok := e.info.Slots[name]; !ok {

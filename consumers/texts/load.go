@@ -22,11 +22,11 @@ const fileSuffix = ".yaml"
 
 var textIDShape = regexp.MustCompile(`^[a-z]+\.[a-z]+(_[a-z]+)*$`)
 
-// Load reads every *.yaml file at the root of files: one text each, named
+// load reads every *.yaml file at the root of files: one text each, named
 // <text id>.yaml. It is strict: an unknown key, a slot that a body does not
 // use, a body that could need two parts, a wrong apostrophe are all mistakes.
 // The error joins every mistake of every file, each as "file: path: what".
-func Load(files fs.FS) (*Catalogue, error) {
+func load(files fs.FS) (*Catalogue, error) {
 	names, err := fs.Glob(files, "*"+fileSuffix)
 	if err != nil {
 		return nil, fmt.Errorf("texts: %w", err)
@@ -224,7 +224,7 @@ func (l *loader) words(e entry) {
 	}
 }
 
-// perLocale reads a mapping from locale to words; Fallback must be there.
+// perLocale reads a mapping from locale to words; fallback must be there.
 func (l *loader) perLocale(path string, tree map[string]any) map[mobileid.Locale]string {
 	out := map[mobileid.Locale]string{}
 	for _, key := range slices.Sorted(maps.Keys(tree)) {
@@ -242,8 +242,8 @@ func (l *loader) perLocale(path string, tree map[string]any) map[mobileid.Locale
 		}
 		out[locale] = words
 	}
-	if _, ok := out[Fallback]; !ok {
-		l.wrongf(path, "no words in %s", Fallback)
+	if _, ok := out[fallback]; !ok {
+		l.wrongf(path, "no words in %s", fallback)
 	}
 	return out
 }
