@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -286,7 +287,7 @@ func (a *Accepter) publish(ctx context.Context, topic, eventType string, person 
 		if got.ID.Kind() == mobileid.KindMessage {
 			kind = "notification"
 		}
-		a.total.WithLabelValues(kind, fmt.Sprint(got.Replayed)).Inc()
+		a.total.WithLabelValues(kind, strconv.FormatBool(got.Replayed)).Inc()
 		return nil
 	case mobileid.KindOf(err) == mobileid.KindUnavailable:
 		return mobileid.Unavailable("kafka_away", time.Second, err)

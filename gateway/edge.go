@@ -34,7 +34,7 @@ func recordOf(r *http.Request) *record {
 }
 
 // correlatorForm is CAMARA's, whose x-correlator is echoed on every answer.
-var correlatorForm = regexp.MustCompile(`^[a-zA-Z0-9\-_:;./<>{}]{0,256}$`)
+var correlatorForm = regexp.MustCompile(`^[a-zA-Z0-9\-_:;./<>{}]{1,256}$`)
 
 // Handler returns the whole edge.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serve) }
@@ -42,8 +42,8 @@ func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serve) }
 func (g *Gateway) serve(rw http.ResponseWriter, r *http.Request) {
 	start := g.now()
 	rec := &record{trace: newTrace(r.Header.Get("traceparent"))}
-	ctx := context.WithValue(r.Context(), recordKey{}, rec)
-	ctx = mobileid.WithTraceParent(ctx, rec.trace.parent())
+	parent := rec.trace.parent()
+	ctx := mobileid.WithTraceParent(context.WithValue(r.Context(), recordKey{}, rec), parent)
 	r = r.WithContext(ctx)
 	w := &statusWriter{ResponseWriter: rw}
 	route := "unmatched"
@@ -58,14 +58,13 @@ func (g *Gateway) serve(rw http.ResponseWriter, r *http.Request) {
 		g.account(r, w, rec, route, g.now().Sub(start))
 	}()
 
-	w.Header().Set("traceresponse", rec.trace.parent())
+	w.Header().Set("traceresponse", parent)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	correlator := r.Header.Get("x-correlator")
-	if !correlatorForm.MatchString(correlator) {
-		g.refuse(w, r, mobileid.Invalid("x-correlator", "x_correlator_format", "at most 256 of a-z A-Z 0-9 - _ : ; . / < > { }"))
-		return
-	}
-	if correlator != "" {
+	if correlator := r.Header.Get("x-correlator"); correlator != "" {
+		if !correlatorForm.MatchString(correlator) {
+			g.refuse(w, r, mobileid.Invalid("x-correlator", "x_correlator_format", "at most 256 of a-z A-Z 0-9 - _ : ; . / < > { }"))
+			return
+		}
 		w.Header().Set("x-correlator", correlator)
 	}
 	_, pattern := g.mux.Handler(r)

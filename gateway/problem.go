@@ -129,6 +129,7 @@ func codeLabel(code string) string {
 // ratePolicy tells the client's quota (draft-ietf-httpapi-ratelimit-headers).
 func ratePolicy(h http.Header, c mobileid.Client) {
 	if c.Quota.Rate > 0 && c.Quota.Per > 0 {
-		h.Set("RateLimit-Policy", fmt.Sprintf(`"client";q=%d;w=%d`, c.Quota.Rate, max(1, int(c.Quota.Per.Seconds()))))
+		window := max(1, int(c.Quota.Per.Seconds()))
+		h.Set("RateLimit-Policy", `"client";q=`+strconv.Itoa(c.Quota.Rate)+`;w=`+strconv.Itoa(window))
 	}
 }
