@@ -71,11 +71,7 @@ func (h *otpRequests) Handle(ctx context.Context, recs []*Record) error {
 	if len(list) == 0 {
 		return bad
 	}
-	bindings, err := h.Registry.ActiveBindings(ctx, personsOf(list))
-	if err != nil {
-		return err
-	}
-	known, err := h.stored(ctx, list)
+	bindings, known, err := h.look(ctx, list)
 	if err != nil {
 		return err
 	}
@@ -114,24 +110,26 @@ func (h *otpRequests) knownPurposes(list []request[mobileid.ChallengeRequested])
 	return known, bad
 }
 
-// stored reports for each request whether its challenge is stored already, or
-// stands earlier in the same batch.
-func (h *otpRequests) stored(ctx context.Context, list []request[mobileid.ChallengeRequested]) ([]bool, error) {
+// look returns the bindings of the persons, and for each request whether its
+// challenge is stored already, or stands earlier in the same batch.
+func (h *otpRequests) look(ctx context.Context, list []request[mobileid.ChallengeRequested]) (
+	map[mobileid.Pseudonym]mobileid.Binding, []bool, error,
+) {
 	ids := make([]mobileid.ID, len(list))
 	for i, r := range list {
 		ids[i] = r.value.ID
 	}
-	known, err := h.Registry.Known(ctx, ids)
+	bindings, stored, err := h.Registry.Known(ctx, personsOf(list), ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := make([]bool, len(list))
+	known := make([]bool, len(list))
 	earlier := make(map[mobileid.ID]bool, len(list))
 	for i, id := range ids {
-		out[i] = known[id] || earlier[id]
+		known[i] = stored[id] || earlier[id]
 		earlier[id] = true
 	}
-	return out, nil
+	return bindings, known, nil
 }
 
 // bare is a challenge without binding, code and Message.

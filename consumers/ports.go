@@ -9,10 +9,10 @@ import (
 
 // ChallengeRegistry is what otp.requests needs of the record of truth.
 type ChallengeRegistry interface {
-	// ActiveBindings returns the active bindings of those persons who have one.
-	ActiveBindings(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.Binding, error)
-	// Known returns which of those challenges are stored already.
-	Known(ctx context.Context, ids []mobileid.ID) (map[mobileid.ID]bool, error)
+	// Known returns the active bindings of those persons who have one, and which
+	// of those challenges are stored already.
+	Known(ctx context.Context, persons []mobileid.Pseudonym, challenges []mobileid.ID) (
+		bound map[mobileid.Pseudonym]mobileid.Binding, stored map[mobileid.ID]bool, err error)
 	// IssueChallenges stores challenges and their Messages in one transaction
 	// and returns the ids to put on lanes: new ones, and ones that came again
 	// while their Message is still queued. For what is stored already nothing
@@ -22,6 +22,7 @@ type ChallengeRegistry interface {
 
 // NotificationRegistry is what notification.requests needs of it.
 type NotificationRegistry interface {
+	// ActiveBindings returns the active bindings of those persons who have one.
 	ActiveBindings(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.Binding, error)
 	// QueueNotifications is IssueChallenges for notifications.
 	QueueNotifications(ctx context.Context, list []mobileid.NewNotification) ([]mobileid.LaneItem, error)

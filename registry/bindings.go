@@ -12,31 +12,58 @@ import (
 // lock: whoever acts on one names its version, and the act checks it. A person
 // without one is missing from the map.
 func (db *DB) ActiveBindings(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.Binding, error) {
+	b := &pgx.Batch{}
+	bound := queueBindings(b, persons)
+	return bound, db.send(ctx, "active bindings", b, nil)
+}
+
+// Known returns the active bindings of these persons, as ActiveBindings does,
+// and which of these challenges are stored, whatever their state, in one round
+// trip. It takes no locks: an id that it does not know may be stored a moment
+// later, and IssueChallenges decides then.
+func (db *DB) Known(ctx context.Context, persons []mobileid.Pseudonym, challenges []mobileid.ID) (
+	bound map[mobileid.Pseudonym]mobileid.Binding, stored map[mobileid.ID]bool, err error,
+) {
+	b := &pgx.Batch{}
+	bound = queueBindings(b, persons)
+	stored = make(map[mobileid.ID]bool, len(challenges))
+	b.Queue(`select c.id from unnest($1::bytea[]) k(id) join challenges c on c.id = k.id`, rawIDs(challenges)).
+		Query(func(rows pgx.Rows) error {
+			var id []byte
+			_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+				stored[toID(id)] = true
+				return nil
+			})
+			return err
+		})
+	return bound, stored, db.send(ctx, "known", b, nil)
+}
+
+// queueBindings reads active bindings into a map that is filled when the batch
+// has been sent.
+func queueBindings(b *pgx.Batch, persons []mobileid.Pseudonym) map[mobileid.Pseudonym]mobileid.Binding {
 	keys := make([][]byte, len(persons))
 	for i := range persons {
 		keys[i] = persons[i][:]
 	}
-	b := &pgx.Batch{}
-	b.Queue(`
-select id, version, person, number, msisdn, operator, account_id, sms_suspended, locale
-from bindings where state = 'active' and person = any($1)`, keys)
 	out := make(map[mobileid.Pseudonym]mobileid.Binding, len(persons))
-	err := db.send(ctx, "active bindings", b, func(r pgx.Rows) error {
-		var v mobileid.Binding
-		var person, number []byte
-		var msisdn string
-		err := r.Scan(&v.ID, &v.Version, &person, &number, &msisdn, &v.Operator, &v.Account, &v.Suspended, &v.Locale)
-		if err != nil {
+	b.Queue(`
+select b.id, b.version, b.person, b.number, b.msisdn, b.operator, b.account_id, b.sms_suspended, b.locale
+from unnest($1::bytea[]) k(person) join bindings b on b.person = k.person and b.state = 'active'`, keys).
+		Query(func(rows pgx.Rows) error {
+			var v mobileid.Binding
+			var person, number []byte
+			var msisdn string
+			dst := []any{&v.ID, &v.Version, &person, &number, &msisdn, &v.Operator, &v.Account, &v.Suspended, &v.Locale}
+			_, err := pgx.ForEachRow(rows, dst, func() (err error) {
+				v.Person, v.Number = toPseudonym(person), toPseudonym(number)
+				v.MSISDN, err = mobileid.ParseMSISDN(msisdn)
+				out[v.Person] = v
+				return err
+			})
 			return err
-		}
-		v.Person, v.Number = toPseudonym(person), toPseudonym(number)
-		if v.MSISDN, err = mobileid.ParseMSISDN(msisdn); err != nil {
-			return err
-		}
-		out[v.Person] = v
-		return nil
-	})
-	return out, err
+		})
+	return out
 }
 
 // Bind makes an active binding at version 1 and the account that pays for its

@@ -33,13 +33,9 @@ func (db *DB) IssueChallenges(ctx context.Context, batch []mobileid.NewChallenge
 		return nil, nil
 	}
 	is := &issuing{db: db, now: db.clock(), batch: youngestFirst(batch)}
-	err := db.inTx(ctx, "issue challenges", func(tx pgx.Tx) error {
-		is.lanes = nil
-		if err := is.lock(ctx, tx); err != nil {
-			return err
-		}
+	err := db.inTwo(ctx, "issue challenges", is.lock(), func(b *pgx.Batch) {
 		is.decide()
-		return is.write(ctx, tx)
+		is.write(b)
 	})
 	if err != nil {
 		return nil, err
@@ -105,7 +101,9 @@ type challengeRow struct {
 	reason string
 }
 
-func (is *issuing) lock(ctx context.Context, tx pgx.Tx) error {
+// lock queues what is locked and read. The statements take their locks one
+// after the other.
+func (is *issuing) lock() *pgx.Batch {
 	var reqs []request
 	var ids, persons [][]byte
 	var clients, purposes, operators []string
@@ -119,13 +117,13 @@ func (is *issuing) lock(ctx context.Context, tx pgx.Tx) error {
 			operators = append(operators, c.Message.Operator)
 		}
 	}
-	// One round trip; the statements still take their locks one after the other.
 	b := &pgx.Batch{}
 	is.keys = queueClaim(b, reqs, is.now)
 	is.bound = map[fenceKey]bool{}
 	// The lock of the binding lets one issuer at a time look at what is live
 	// for its person.
-	b.Queue(`select id, version, state from bindings where id = any($1) order by id for no key update`, bindings).
+	b.Queue(`
+select id, version, state from bindings where id in (select unnest($1::bigint[])) order by id for no key update`, bindings).
 		Query(func(rows pgx.Rows) error {
 			var f fenceKey
 			var state string
@@ -160,7 +158,7 @@ join live_challenges l on l.person = k.person and l.purpose = k.purpose and l.cl
 	is.existing = map[mobileid.ID]*mobileid.LaneItem{}
 	b.Queue(`
 select c.id, coalesce(m.state, ''), m.id, coalesce(m.operator, ''), coalesce(m.lane, ''), c.person
-from challenges c left join messages m on m.id = c.message_id where c.id = any($1)`, ids).
+from unnest($1::bytea[]) k(id) join challenges c on c.id = k.id left join messages m on m.id = c.message_id`, ids).
 		Query(func(rows pgx.Rows) error {
 			var id, message, person []byte
 			var state mobileid.MessageState
@@ -177,12 +175,11 @@ from challenges c left join messages m on m.id = c.message_id where c.id = any($
 			return err
 		})
 	is.prices = queuePrices(b, operators, is.now)
-	return tx.SendBatch(ctx, b).Close()
+	return b
 }
 
 // decide goes from the youngest request to the oldest.
 func (is *issuing) decide() {
-	is.rows, is.superseded = nil, nil
 	for _, c := range is.batch {
 		if item, stored := is.existing[c.Request.ID]; stored {
 			if item != nil {
@@ -237,8 +234,7 @@ with ended as (
 insert into outbox (subject, client, state, reason, version, at)
 select id, client, state, reason, state_version, $1 from ended`
 
-func (is *issuing) write(ctx context.Context, tx pgx.Tx) error {
-	b := &pgx.Batch{}
+func (is *issuing) write(b *pgx.Batch) {
 	if len(is.superseded) > 0 {
 		ids := rawIDs(is.superseded)
 		// The challenges are locked already; what pays for a Message that waits
@@ -249,10 +245,6 @@ func (is *issuing) write(ctx context.Context, tx pgx.Tx) error {
 	for i := range is.rows {
 		is.queueRow(b, &is.rows[i])
 	}
-	if b.Len() == 0 {
-		return nil
-	}
-	return tx.SendBatch(ctx, b).Close()
 }
 
 func (is *issuing) queueRow(b *pgx.Batch, row *challengeRow) {

@@ -13,10 +13,10 @@ func TestAKnownRequestComesAgainWithoutACode(t *testing.T) {
 	p := e.bind(0)
 	c, other := e.challenge(p, "c"), e.challenge(p, "o")
 	e.issue(c)
-	known, err := e.Known(e.ctx(), []mobileid.ID{c.Request.ID, other.Request.ID, c.Request.ID})
+	bound, known, err := e.Known(e.ctx(), []mobileid.Pseudonym{p.binding.Person, {}}, []mobileid.ID{c.Request.ID, other.Request.ID, c.Request.ID})
 	must(t, err)
-	if len(known) != 1 || !known[c.Request.ID] {
-		t.Fatalf("known %v", known)
+	if len(known) != 1 || !known[c.Request.ID] || len(bound) != 1 || bound[p.binding.Person] != p.binding {
+		t.Fatalf("known %v, bound %v", known, bound)
 	}
 	again := c
 	again.Binding, again.Message, again.Nonce = nil, nil, ""

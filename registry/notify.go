@@ -28,22 +28,14 @@ func (db *DB) QueueNotifications(ctx context.Context, batch []mobileid.NewNotifi
 	}
 	now := db.clock()
 	var lanes []mobileid.LaneItem
-	err := db.inTx(ctx, "queue notifications", func(tx pgx.Tx) error {
-		lanes = nil
-		q, err := loadNotifications(ctx, tx, batch, now)
-		if err != nil {
-			return err
-		}
-		b := &pgx.Batch{}
+	first := &pgx.Batch{}
+	q := loadNotifications(first, batch, now)
+	err := db.inTwo(ctx, "queue notifications", first, func(b *pgx.Batch) {
 		for i := range batch {
 			if item, ok := q.add(b, &batch[i]); ok {
 				lanes = append(lanes, item)
 			}
 		}
-		if b.Len() == 0 {
-			return nil
-		}
-		return tx.SendBatch(ctx, b).Close()
 	})
 	if err != nil {
 		return nil, err
@@ -59,7 +51,9 @@ type notifying struct {
 	existing map[mobileid.ID]*mobileid.LaneItem // nil: stored, nothing to publish
 }
 
-func loadNotifications(ctx context.Context, tx pgx.Tx, batch []mobileid.NewNotification, now time.Time) (*notifying, error) {
+// loadNotifications queues what decides about a batch, to be read when b has
+// been sent.
+func loadNotifications(b *pgx.Batch, batch []mobileid.NewNotification, now time.Time) *notifying {
 	var reqs []request
 	var ids [][]byte
 	var operators []string
@@ -72,10 +66,10 @@ func loadNotifications(ctx context.Context, tx pgx.Tx, batch []mobileid.NewNotif
 		}
 	}
 	q := &notifying{now: now, existing: map[mobileid.ID]*mobileid.LaneItem{}}
-	b := &pgx.Batch{} // one round trip
 	q.keys = queueClaim(b, reqs, now)
 	q.prices = queuePrices(b, operators, now)
-	b.Queue(`select id, state, operator, lane, person from messages where id = any($1)`, ids).
+	b.Queue(`
+select m.id, m.state, m.operator, m.lane, m.person from unnest($1::bytea[]) k(id) join messages m on m.id = k.id`, ids).
 		Query(func(rows pgx.Rows) error {
 			var id, person []byte
 			var state mobileid.MessageState
@@ -91,7 +85,7 @@ func loadNotifications(ctx context.Context, tx pgx.Tx, batch []mobileid.NewNotif
 			})
 			return err
 		})
-	return q, tx.SendBatch(ctx, b).Close()
+	return q
 }
 
 // add queues the row of a notification and returns what to publish for it.

@@ -143,28 +143,24 @@ func (db *DB) StoreReceipts(ctx context.Context, receipts []mobileid.Receipt) (m
 	if err != nil {
 		return 0, err
 	}
-	err = db.inTx(ctx, "store receipts", func(tx pgx.Tx) error {
-		matched = 0
-		b := &pgx.Batch{}
-		at := &attachment{}
-		var rest []mobileid.Receipt
-		for i := range receipts {
-			if p, ok := found[i]; ok {
-				at.add(p, &receipts[i])
-				matched++
-			} else {
-				rest = append(rest, receipts[i])
-			}
+	b := &pgx.Batch{}
+	at := &attachment{}
+	var rest []mobileid.Receipt
+	for i := range receipts {
+		if p, ok := found[i]; ok {
+			at.add(p, &receipts[i])
+		} else {
+			rest = append(rest, receipts[i])
 		}
-		queueUnmatched(b, rest)
-		if at.len() > 0 {
-			at.queue(b, db.clock())
-		}
-		return tx.SendBatch(ctx, b).Close()
-	})
-	if err != nil {
+	}
+	queueUnmatched(b, rest)
+	if at.len() > 0 {
+		at.queue(b, db.clock())
+	}
+	if err := db.send(ctx, "store receipts", b, nil); err != nil {
 		return 0, err
 	}
+	matched = at.len()
 	db.metrics.unmatched.Add(float64(len(receipts) - matched))
 	return matched, nil
 }

@@ -42,9 +42,10 @@ func (c RelayConfig) withDefaults() RelayConfig {
 // other's rows. Then two statuses of one subject may come in the wrong order,
 // which is why each carries its version and readers ignore lower ones.
 type Relay struct {
-	db  *DB
-	pub Publisher
-	cfg RelayConfig
+	db    *DB
+	pub   Publisher
+	cfg   RelayConfig
+	floor outboxFloor
 }
 
 // NewRelay makes a relay; Run runs it.
@@ -82,14 +83,15 @@ func (r *Relay) Once(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	var changes []mobileid.StatusChanged
+	var last int64
 	err := r.db.inTx(ctx, "relay", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-delete from outbox where seq in (select seq from outbox order by seq limit $1 for update skip locked)
-returning seq, subject, challenge, client, state, reason, version, at`, r.cfg.Batch)
+delete from outbox where seq in (select seq from outbox where seq > $2 order by seq limit $1 for update skip locked)
+returning seq, subject, challenge, client, state, reason, version, at`, r.cfg.Batch, r.floor.at(time.Now()))
 		if err != nil {
 			return err
 		}
-		if changes, err = scanStatuses(rows); err != nil || len(changes) == 0 {
+		if changes, last, err = scanStatuses(rows); err != nil || len(changes) == 0 {
 			return err
 		}
 		return r.pub.PublishStatuses(ctx, changes)
@@ -97,12 +99,46 @@ returning seq, subject, challenge, client, state, reason, version, at`, r.cfg.Ba
 	if err != nil {
 		return 0, err
 	}
+	r.floor.relayed(last, time.Now())
 	r.db.metrics.relayed.Add(float64(len(changes)))
 	return len(changes), nil
 }
 
-// scanStatuses reads outbox rows in the order they were written.
-func scanStatuses(rows pgx.Rows) ([]mobileid.StatusChanged, error) {
+// outboxFloor spares a relay the walk over the rows that were deleted since
+// the last vacuum: most looks begin at the last seq that was relayed a while
+// ago. A transaction may commit a seq below that after it, so one look in
+// every fullLook begins at the start; a floor delays, it never hides.
+type outboxFloor struct {
+	floor    int64
+	next     int64     // becomes floor
+	nextAt   time.Time // when next was relayed
+	fullLook time.Time // the last one
+}
+
+const (
+	floorAge = 2 * time.Second // older than nearly every transaction
+	fullLook = 5 * time.Second // what a longer one may be late by
+)
+
+// at returns the seq above which to look now.
+func (f *outboxFloor) at(now time.Time) int64 {
+	if now.Sub(f.fullLook) >= fullLook {
+		f.fullLook = now
+		return 0
+	}
+	return f.floor
+}
+
+// relayed notes the highest seq of a batch; 0 is none.
+func (f *outboxFloor) relayed(last int64, now time.Time) {
+	if now.Sub(f.nextAt) >= floorAge {
+		f.floor, f.next, f.nextAt = f.next, max(last, f.next), now
+	}
+}
+
+// scanStatuses reads outbox rows in the order they were written, and the seq
+// of the last.
+func scanStatuses(rows pgx.Rows) ([]mobileid.StatusChanged, int64, error) {
 	var events []mobileid.StatusEvent
 	var e mobileid.StatusEvent
 	var subject, challenge []byte
@@ -118,7 +154,10 @@ func scanStatuses(rows pgx.Rows) ([]mobileid.StatusChanged, error) {
 	for i := range events {
 		changes[i] = events[i].Change
 	}
-	return changes, err
+	if err != nil || len(events) == 0 {
+		return nil, 0, err
+	}
+	return changes, events[len(events)-1].Seq, nil
 }
 
 // terminal asks the vocabulary, by the kind that the id has.
