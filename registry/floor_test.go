@@ -1,0 +1,39 @@
+package registry
+
+import (
+	"testing"
+	"time"
+)
+
+// A transaction that took its seq long before it committed is found by the
+// look that begins at the start.
+func TestTheFloorOfTheOutboxDelaysAndNeverHides(t *testing.T) {
+	var f outboxFloor
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	if at := f.at(now); at != 0 {
+		t.Fatalf("the first look begins at %d", at)
+	}
+	f.relayed(100, now)
+	lastFull := now
+	for seq := int64(101); seq < 1000; seq++ {
+		now = now.Add(50 * time.Millisecond)
+		at := f.at(now)
+		if at == 0 {
+			lastFull = now
+		}
+		if now.Sub(lastFull) > fullLook {
+			t.Fatalf("no full look for %s", now.Sub(lastFull))
+		}
+		if young := seq - int64(floorAge/(50*time.Millisecond)); at > young {
+			t.Fatalf("at seq %d a look begins at %d, above what is younger than %s", seq, at, floorAge)
+		}
+		f.relayed(seq, now)
+	}
+	if f.floor < 900 {
+		t.Fatalf("the floor stays at %d", f.floor)
+	}
+	f.relayed(0, now.Add(time.Hour)) // nothing was relayed
+	if f.next < 900 {
+		t.Fatalf("an empty look takes the floor back to %d", f.next)
+	}
+}
