@@ -77,24 +77,15 @@ type messageStateBody struct {
 	State mobileid.MessageState `json:"state"`
 }
 
-func (g *Gateway) getChallenge(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
-	id, err := g.pathID(r, client, mobileid.KindChallenge)
-	if err != nil {
-		return err
-	}
-	return g.poll(w, r, client, id, func(ctx context.Context) (shown, error) {
-		body, err := g.readChallenge(ctx, client, id)
-		return shown{version: body.Version, terminal: body.Terminal, body: body}, err
-	})
-}
+func (b challengeBody) shown() shown { return shown{b.Version, b.Terminal, b} }
 
-func (g *Gateway) readChallenge(ctx context.Context, client mobileid.Client, id mobileid.ID) (challengeBody, error) {
+func (g *Gateway) readChallenge(ctx context.Context, client mobileid.Client, id mobileid.ID) (shown, error) {
 	view, err := g.deps.Registry.Challenge(ctx, client.ID, id)
 	if isNotFound(err) {
-		return g.unseenChallenge(id), nil
+		return g.unseenChallenge(id).shown(), nil
 	}
 	if err != nil {
-		return challengeBody{}, err
+		return shown{}, err
 	}
 	body := challengeBody{
 		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),
@@ -110,7 +101,7 @@ func (g *Gateway) readChallenge(ctx context.Context, client mobileid.Client, id 
 	if client.Disclosure != mobileid.DisclosureFull {
 		body = blindChallenge(body, view.TriesLeft, g.now())
 	}
-	return body, nil
+	return body.shown(), nil
 }
 
 // unseenChallenge is an id that we gave and no consumer has stored: on its way,

@@ -118,11 +118,12 @@ func (g *Gateway) routes() {
 	challenges := []mobileid.Scope{mobileid.ScopeChallenges}
 	notifications := []mobileid.Scope{mobileid.ScopeNotifications}
 	g.mux.Handle("POST /v1/challenges", g.authed(challenges, g.createChallenge))
-	g.mux.Handle("GET /v1/challenges/{id}", g.authed(challenges, g.getChallenge))
+	g.mux.Handle("GET /v1/challenges/{id}", g.authed(challenges, g.get(mobileid.KindChallenge, g.readChallenge)))
 	g.mux.Handle("POST /v1/challenges/{id}/verify", g.authed(challenges, g.verifyChallenge))
 	g.mux.Handle("POST /v1/notifications", g.authed(notifications, g.createNotification))
 	// A code's Message is a Message too.
-	g.mux.Handle("GET /v1/messages/{id}", g.authed(append(notifications, challenges...), g.getMessage))
+	g.mux.Handle("GET /v1/messages/{id}",
+		g.authed(append(notifications, challenges...), g.get(mobileid.KindMessage, g.readMessage)))
 
 	g.mux.HandleFunc("GET /livez", g.livez)
 	g.mux.HandleFunc("GET /readyz", g.readyz)

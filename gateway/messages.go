@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -25,27 +24,18 @@ type messageBody struct {
 // registry has no such state.
 const messageAccepted mobileid.MessageState = "accepted"
 
-func (g *Gateway) getMessage(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
-	id, err := g.pathID(r, client, mobileid.KindMessage)
-	if err != nil {
-		return err
-	}
-	return g.poll(w, r, client, id, func(ctx context.Context) (shown, error) {
-		body, err := g.readMessage(ctx, client, id)
-		return shown{version: body.Version, terminal: body.Terminal, body: body}, err
-	})
-}
+func (b messageBody) shown() shown { return shown{b.Version, b.Terminal, b} }
 
-func (g *Gateway) readMessage(ctx context.Context, client mobileid.Client, id mobileid.ID) (messageBody, error) {
+func (g *Gateway) readMessage(ctx context.Context, client mobileid.Client, id mobileid.ID) (shown, error) {
 	view, err := g.deps.Registry.Message(ctx, client.ID, id)
 	if isNotFound(err) {
 		if g.accepter.limit.gone(id, g.now()) {
-			return messageBody{ID: id, State: mobileid.MessageExpired, Reason: "not_processed", Terminal: true}, nil
+			return messageBody{ID: id, State: mobileid.MessageExpired, Reason: "not_processed", Terminal: true}.shown(), nil
 		}
-		return messageBody{ID: id, State: messageAccepted}, nil
+		return messageBody{ID: id, State: messageAccepted}.shown(), nil
 	}
 	if err != nil {
-		return messageBody{}, err
+		return shown{}, err
 	}
 	body := messageBody{
 		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),
@@ -54,7 +44,7 @@ func (g *Gateway) readMessage(ctx context.Context, client mobileid.Client, id mo
 	if client.Disclosure != mobileid.DisclosureFull {
 		body = g.blindMessage(body)
 	}
-	return body, nil
+	return body.shown(), nil
 }
 
 // blindMessage hides everything after the row was written: any later state says

@@ -45,6 +45,19 @@ func parseWait(r *http.Request) (wait, error) {
 	return out, nil
 }
 
+// get answers for the ids of a kind with the state that read gives.
+func (g *Gateway) get(kind mobileid.IDKind,
+	read func(ctx context.Context, client mobileid.Client, id mobileid.ID) (shown, error),
+) apiHandler {
+	return func(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
+		id, err := g.pathID(r, client, kind)
+		if err != nil {
+			return err
+		}
+		return g.poll(w, r, client, id, func(ctx context.Context) (shown, error) { return read(ctx, client, id) })
+	}
+}
+
 // poll answers a GET with the state that read gives: at once if it is newer
 // than the asker's or final, else when it has changed or the time is over.
 // It costs one read at the start and one at the end; a change that shows
