@@ -39,8 +39,7 @@ type Bridge struct {
 	lease    *lease               // nil: none
 	link     *session             // nil: not bound
 	linkUp   chan struct{}        // closed while link is not nil
-	status   LinkStatus
-	down     time.Time // since when link is nil
+	down     time.Time            // since when link is nil
 	draining bool
 	running  bool
 	rate     meter // answers of the last second
@@ -77,10 +76,6 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 		}
 	}
 	b.intake = newIntake(b.kick)
-	b.status = LinkStatus{
-		Operator: cfg.Operator, Name: cfg.linkName(), Addr: cfg.Addr, SystemID: cfg.SystemID,
-		State: LinkDown, Since: b.now(), Window: cfg.Window,
-	}
 	b.down = b.now()
 	b.metrics = newMetrics(deps.Reg, cfg, b)
 	return b
@@ -203,48 +198,6 @@ func (b *Bridge) Ready() error {
 		return mobileid.Unavailable("no_lease", time.Second, nil)
 	}
 	return nil
-}
-
-// LinkState is where a link stands.
-type LinkState string
-
-// The states of a link.
-const (
-	LinkDown    LinkState = "down"    // waiting to dial again
-	LinkBinding LinkState = "binding" // dialling or waiting for the bind's answer
-	LinkBound   LinkState = "bound"
-	LinkRefused LinkState = "refused" // the operator refused the credentials; slow retry
-)
-
-// LinkStatus is a link as the readiness check and the demo see it. It holds
-// nothing personal.
-type LinkStatus struct {
-	Operator  string    `json:"operator"`
-	Name      string    `json:"name"`
-	Addr      string    `json:"addr"`
-	SystemID  string    `json:"system_id"`
-	State     LinkState `json:"state"`
-	Since     time.Time `json:"since"`
-	Window    int       `json:"window"`
-	InFlight  int       `json:"in_flight"`
-	Waiting   int       `json:"waiting"` // admitted, not in the window yet
-	Bridge    int64     `json:"bridge"`  // lease id, 0 = none
-	LastError string    `json:"last_error,omitempty"`
-}
-
-// Links returns the state of each link; there is one.
-func (b *Bridge) Links() []LinkStatus {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	st := b.status
-	if b.link != nil {
-		st.InFlight = b.link.inUse()
-	}
-	if b.lease != nil {
-		st.Bridge = b.lease.id
-	}
-	st.Waiting = b.outgoing.len()
-	return []LinkStatus{st}
 }
 
 // session returns the bound session or nil.

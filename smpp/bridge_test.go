@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"mobileid/cmd/smscsim/smsc"
@@ -32,6 +33,7 @@ type rig struct {
 	sealer *mobileid.Sealer
 	ids    mobileid.IDKey
 	logs   *syncBuffer
+	reg    *prometheus.Registry
 	stop   func() // ends Run and waits
 	n      int
 }
@@ -97,9 +99,9 @@ func assemble(t testing.TB, cfg Config) *rig {
 	opener, _ := mobileid.NewOpener(private)
 	ids, _ := mobileid.NewIDKey(bytes.Repeat([]byte{1}, 16))
 	numbers, _ := mobileid.NewPseudonymKey(bytes.Repeat([]byte{2}, 16))
-	r := &rig{t: t, store: newStore(), sealer: sealer, ids: ids, logs: &syncBuffer{}}
+	r := &rig{t: t, store: newStore(), sealer: sealer, ids: ids, logs: &syncBuffer{}, reg: prometheus.NewRegistry()}
 	r.bridge = NewBridge(cfg, Deps{
-		Store: r.store, Opener: opener, Numbers: numbers, Reg: prometheus.NewRegistry(),
+		Store: r.store, Opener: opener, Numbers: numbers, Reg: r.reg,
 		Log: slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return r
@@ -548,6 +550,42 @@ func TestNoMoreIsAdmittedThanTheWindowWritesInASecond(t *testing.T) {
 	r.stop()
 }
 
+func TestTheGaugesTellTheLinkItsWindowAndWhatWaits(t *testing.T) {
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window, c.DrainTimeout = 2, 100*time.Millisecond })
+	gauges := func(up, inFlight, waiting int) error {
+		const labels = `{link="beeline/mobileid",operator="beeline"}`
+		want := fmt.Sprintf(`
+# HELP mobileid_smpp_link_up 1 when the link is bound.
+# TYPE mobileid_smpp_link_up gauge
+mobileid_smpp_link_up%[1]s %[2]d
+# HELP mobileid_smpp_waiting Messages admitted and not in the window yet.
+# TYPE mobileid_smpp_waiting gauge
+mobileid_smpp_waiting%[1]s %[4]d
+# HELP mobileid_smpp_window_in_flight submit_sm without an answer.
+# TYPE mobileid_smpp_window_in_flight gauge
+mobileid_smpp_window_in_flight%[1]s %[3]d
+`, labels, up, inFlight, waiting)
+		return testutil.GatherAndCompare(r.reg, strings.NewReader(want),
+			"mobileid_smpp_link_up", "mobileid_smpp_waiting", "mobileid_smpp_window_in_flight")
+	}
+	if err := gauges(0, 0, 0); err != nil {
+		t.Error("before the start:", err)
+	}
+	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer})
+	r.start()
+	r.mustTake(mobileid.LaneBulk, r.message(mobileid.LaneBulk, nil), r.message(mobileid.LaneBulk, nil))
+	if err := r.smsc.Wait(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := gauges(1, 2, 0); err != nil {
+		t.Error("a full window:", err)
+	}
+	r.stop()
+	if err := gauges(0, 0, 0); err != nil {
+		t.Error("after the end:", err)
+	}
+}
+
 // A Message that waits for a slot longer than a second is admitted again, its
 // fence included: this one's binding has gone meanwhile.
 func TestAdmissionOlderThanASecondIsAskedAgain(t *testing.T) {
@@ -775,17 +813,14 @@ func TestWrongPasswordIsNotTriedQuickly(t *testing.T) {
 	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Password = "wrong" })
 	r.start()
 	deadline := time.Now().Add(5 * time.Second)
-	for r.bridge.Links()[0].State != LinkRefused {
+	for !strings.Contains(r.logs.String(), "refuses our credentials") {
 		if time.Now().After(deadline) {
-			t.Fatalf("link %+v", r.bridge.Links()[0])
+			t.Fatalf("no alarm: %s", r.logs.String())
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if e := r.bridge.Links()[0].LastError; e != "bind refused with 0x0e" {
-		t.Errorf("last error %q", e)
-	}
-	if strings.Count(r.logs.String(), "refuses our credentials") != 1 {
-		t.Error("want one alarm")
+	if logs := r.logs.String(); strings.Count(logs, "refuses our credentials") != 1 || !strings.Contains(logs, "bind refused with 0x0e") {
+		t.Errorf("want one alarm with the status: %s", logs)
 	}
 }
 

@@ -16,7 +16,6 @@ const steadyAfter = 10 * time.Second
 func (b *Bridge) keepLink(ctx context.Context) {
 	wait := b.cfg.ReconnectMin
 	for ctx.Err() == nil {
-		b.linkIs(LinkBinding, nil)
 		s, err := b.bind(ctx)
 		if err == nil {
 			b.metrics.binds.WithLabelValues("ok").Inc()
@@ -35,19 +34,16 @@ func (b *Bridge) keepLink(ctx context.Context) {
 		}
 		pause := jitter(wait)
 		wait = min(2*wait, b.cfg.ReconnectMax)
-		state := LinkDown
 		if refused := (*bindError)(nil); errors.As(err, &refused) && refused.credentials() {
-			state, pause, wait = LinkRefused, jitter(b.cfg.RefusedWait), b.cfg.ReconnectMin
+			pause, wait = jitter(b.cfg.RefusedWait), b.cfg.ReconnectMin
 			b.log.Error("the operator refuses our credentials", "err", err, "again_in", pause)
 		} else {
 			b.log.Warn("link down", "err", err, "again_in", pause)
 		}
-		b.linkIs(state, err)
 		if !sleep(ctx, pause) {
 			break
 		}
 	}
-	b.linkIs(LinkDown, nil)
 }
 
 func (b *Bridge) bound(s *session) {
@@ -55,7 +51,6 @@ func (b *Bridge) bound(s *session) {
 	b.link = s
 	close(b.linkUp)
 	b.mu.Unlock()
-	b.linkIs(LinkBound, nil)
 	b.log.Info("link bound", "window", b.cfg.Window)
 	signal(b.kick)
 }
@@ -69,15 +64,6 @@ func (b *Bridge) unbound(cause error) {
 	b.metrics.lost.Inc()
 	b.log.Info("link lost", "err", cause)
 	signal(b.quiet)
-}
-
-func (b *Bridge) linkIs(state LinkState, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.status.State, b.status.Since = state, b.now()
-	if err != nil {
-		b.status.LastError = err.Error()
-	}
 }
 
 // boundSession waits for a bound session.

@@ -44,18 +44,24 @@ func newMetrics(reg prometheus.Registerer, cfg Config, b *Bridge) *metrics {
 			Name: "mobileid_smpp_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}))
 	}
-	gauge := func(name, help string, f func(LinkStatus) float64) {
+	gauge := func(name, help string, f func() int) {
 		register(reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mobileid_smpp_" + name, Help: help},
-			func() float64 { return f(b.Links()[0]) }))
+			func() float64 { return float64(f()) }))
 	}
-	gauge("link_up", "1 when the link is bound.", func(s LinkStatus) float64 {
-		if s.State == LinkBound {
-			return 1
+	gauge("link_up", "1 when the link is bound.", func() int {
+		if b.session() == nil {
+			return 0
 		}
-		return 0
+		return 1
 	})
-	gauge("window_in_flight", "submit_sm without an answer.", func(s LinkStatus) float64 { return float64(s.InFlight) })
-	gauge("waiting", "Messages admitted and not in the window yet.", func(s LinkStatus) float64 { return float64(s.Waiting) })
+	gauge("window_in_flight", "submit_sm without an answer.", func() int {
+		s := b.session()
+		if s == nil {
+			return 0
+		}
+		return s.inUse()
+	})
+	gauge("waiting", "Messages admitted and not in the window yet.", b.outgoing.len)
 	return &metrics{
 		admissions:   vec("admissions_total", "Messages asked about, by the registry's verdict.", "verdict"),
 		admitSeconds: seconds("admit_seconds", "Time of an admit statement."),
