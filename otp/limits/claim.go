@@ -13,9 +13,9 @@ import (
 	"mobileid/otp/internal/call"
 )
 
-// ClaimLife is how long an Idempotency-Key is remembered here. The registry
+// claimLife is how long an Idempotency-Key is remembered here. The registry
 // remembers it after that, and when Redis forgets.
-const ClaimLife = 24 * time.Hour
+const claimLife = 24 * time.Hour
 
 // claim: ARGV value, time to live in ms. Returns what is stored, the caller's
 // own value if it came first.
@@ -37,7 +37,7 @@ func (l *Limits) Claim(
 	ctx, cancel := call.Bound(ctx)
 	defer cancel()
 	stored, err := claimScript.Run(ctx, l.rdb, []string{claimKey(client, part)},
-		id.String()+" "+bodyHash, ClaimLife.Milliseconds()).Text()
+		id.String()+" "+bodyHash, claimLife.Milliseconds()).Text()
 	if err != nil {
 		return mobileid.ID{}, "", call.Away(err)
 	}

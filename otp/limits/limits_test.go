@@ -230,7 +230,7 @@ func TestClaimReturnsWhatCameFirst(t *testing.T) {
 	if id, hash, err := l.Claim(t.Context(), "tax", part, second, "bb"); err != nil || id != second || hash != "bb" {
 		t.Errorf("another client: %s %q, %v", id, hash, err)
 	}
-	server.FastForward(ClaimLife - time.Second)
+	server.FastForward(claimLife - time.Second)
 	if id, _, err := l.Claim(t.Context(), "oneid", part, second, "bb"); err != nil || id != first {
 		t.Errorf("forgotten within 24 h: %s, %v", id, err)
 	}
@@ -294,7 +294,7 @@ func TestClaimBehavesAsAMapThatForgets(t *testing.T) {
 			mine := k.Make(mobileid.KindMessage, client, key, at)
 			want, known := model[client+"/"+key]
 			if !known || !at.Before(want.until) {
-				want = kept{mine, hash, at.Add(ClaimLife)}
+				want = kept{mine, hash, at.Add(claimLife)}
 				model[client+"/"+key] = want
 			}
 			id, got, err := l.Claim(t.Context(), client, k.KeyPart(client, key), mine, hash)

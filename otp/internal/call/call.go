@@ -10,13 +10,13 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// Limit bounds every call, retries included: the edge answers 503 within a
+// limit bounds every call, retries included: the edge answers 503 within a
 // second when Redis hangs.
-const Limit = 800 * time.Millisecond
+const limit = 800 * time.Millisecond
 
-// Bound is ctx with the Limit.
+// Bound is ctx with the limit of every call.
 func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, Limit)
+	return context.WithTimeout(ctx, limit)
 }
 
 // Away says that Redis did not answer as it should: KindUnavailable
