@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,8 +8,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // describe prints what a figure depends on.
@@ -24,11 +21,8 @@ func (s *system) describe(b *testing.B) string {
 	fmt.Fprintf(&w, "machine    %s, %d cores, %.1f GB, %s; %s; load average before the start %s\n",
 		cpuModel(), runtime.NumCPU(), float64(fieldKB("/proc/meminfo", "MemTotal:"))/1e6,
 		strings.ReplaceAll(command("stat", "-f", "-c", "%T", "."), "ext2/ext3", "ext4"), runtime.Version(), s.loadBefore)
-	conn, err := pgx.Connect(b.Context(), s.env.Postgres())
-	must(b, err)
-	defer conn.Close(context.WithoutCancel(b.Context()))
 	show := func(name string) (v string) {
-		must(b, conn.QueryRow(b.Context(), "select current_setting($1)", name).Scan(&v))
+		must(b, s.sql.QueryRow(b.Context(), "select current_setting($1)", name).Scan(&v))
 		return v
 	}
 	fmt.Fprintf(&w, "PostgreSQL %s, fsync=%s, synchronous_commit=%s, full_page_writes=%s, shared_buffers=%s\n",

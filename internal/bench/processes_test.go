@@ -106,10 +106,10 @@ func until(b *testing.B, what string, limit time.Duration, ok func() bool) {
 	}
 }
 
-func must(b *testing.B, err error) {
-	b.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mobileid/cmd/mobileid/app/apptest"
+	"mobileid/cmd/mobileid/config"
 	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/internal/mobileid"
 	"mobileid/internal/testenv"
@@ -37,10 +38,13 @@ type system struct {
 	watched    []watched
 	kafkaPID   int
 	db         *registry.DB
+	sql        *pgx.Conn // to look into the registry
+	ids        mobileid.IDKey
+	deadlines  config.Deadlines
 
 	asked   int // requests of all runs
 	runs    int
-	pending []asked // of the run that is not analyzed yet
+	pending []asked // of the runs that are not analyzed yet
 	genCPU  float64 // of the load generator, in the last run
 }
 
@@ -73,8 +77,16 @@ func startSystem(b *testing.B) *system {
 		RedisCluster: true, SMSC: smpp, Issuer: "http://" + gov, Window: window, Quota: 100_000,
 	})
 	must(b, err)
+	cfg, err := config.Load(file, os.Environ())
+	must(b, err)
+	s.deadlines = cfg.Deadlines
 	runProgram(b, "mobileid", "migrate", "--config", file)
 	runProgram(b, "mobileid", "topics", "--config", file)
+	s.sql, err = pgx.Connect(b.Context(), s.env.Postgres())
+	must(b, err)
+	b.Cleanup(func() { _ = s.sql.Close(context.WithoutCancel(b.Context())) })
+	s.ids, err = mobileid.NewIDKey([]byte(secret("id")))
+	must(b, err)
 	s.bind(b)
 	for _, role := range []string{"gateway", "consumers", "bridge"} {
 		admin := freeAddr(b)
@@ -117,7 +129,7 @@ func (s *system) bind(b *testing.B) {
 		must(b, err)
 		msisdn, err := mobileid.ParseMSISDN(fmt.Sprintf("+99890%07d", n))
 		must(b, err)
-		fmt.Fprintln(&list, pinfl.Reveal(), msisdn.RevealDigits())
+		fmt.Fprintln(&list, pinfl.Reveal())
 		free <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-free }()
@@ -143,19 +155,13 @@ func (s *system) personsFile() string { return filepath.Join(s.dir, "persons") }
 
 func (s *system) exec(b *testing.B, sql string) {
 	b.Helper()
-	conn, err := pgx.Connect(b.Context(), s.env.Postgres())
-	must(b, err)
-	defer conn.Close(context.WithoutCancel(b.Context()))
-	_, err = conn.Exec(b.Context(), sql)
+	_, err := s.sql.Exec(b.Context(), sql)
 	must(b, err)
 }
 
 func (s *system) count(b *testing.B, sql string) (n int) {
 	b.Helper()
-	conn, err := pgx.Connect(b.Context(), s.env.Postgres())
-	must(b, err)
-	defer conn.Close(context.WithoutCancel(b.Context()))
-	must(b, conn.QueryRow(b.Context(), sql).Scan(&n))
+	must(b, s.sql.QueryRow(b.Context(), sql).Scan(&n))
 	return n
 }
 
@@ -186,8 +192,8 @@ func (s *system) token(b *testing.B) string {
 	return got.Token
 }
 
-// load runs the generator to its end.
-func (s *system) load(b *testing.B, rate int, d time.Duration) {
+// load runs the generator to its end; run is its name in what is printed.
+func (s *system) load(b *testing.B, run string, rate int, d time.Duration) {
 	b.Helper()
 	s.runs++
 	out := filepath.Join(s.dir, "load-"+strconv.Itoa(s.runs))
@@ -199,9 +205,75 @@ func (s *system) load(b *testing.B, rate int, d time.Duration) {
 		b.Fatalf("load: %v: %s", err, said)
 	}
 	s.genCPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-	s.pending, err = readAsked(out)
+	list, err := readAsked(out, run, func(key string) mobileid.KeyPart { return s.ids.KeyPart(sandbox.Client, key) })
 	must(b, err)
-	s.asked += len(s.pending)
+	s.pending = append(s.pending, list...)
+	s.asked += len(list)
+}
+
+// analyze waits until nothing more comes, accounts for every request that was
+// asked since the last analysis, and fails the bench when a promise was
+// broken. While a request is open it waits until its deadline and grace are
+// over, and some more.
+func (s *system) analyze(b *testing.B) analysis {
+	b.Helper()
+	requests, ended := s.pending, time.Now()
+	lastWord := max(s.deadlines.CodeAccept, s.deadlines.Notice) + s.deadlines.Grace + 2*sweepSlack
+	s.pending = nil
+	arrivals := s.arrivals(b)
+	a := s.account(b, requests, arrivals)
+	for !a.settled() && time.Since(ended) < lastWord {
+		time.Sleep(time.Second)
+		arrivals = append(arrivals, s.arrivals(b)...)
+		a = s.account(b, requests, arrivals)
+	}
+	for _, line := range a.broken() {
+		b.Error(line)
+		fmt.Fprintln(os.Stderr, line) // now; the bench prints its errors at its end
+	}
+	return a
+}
+
+// arrivals waits until nothing more comes for a while. A request whose 503
+// said "outcome unknown" may be sent as well, so a run is not over when as many
+// came as were accepted. In that while receipts and statuses come to their
+// end, too.
+func (s *system) arrivals(b *testing.B) (out []received) {
+	b.Helper()
+	for last := time.Now(); time.Since(last) < 2*receiptDelay; time.Sleep(50 * time.Millisecond) {
+		more, err := s.operator.more()
+		must(b, err)
+		if len(more) > 0 {
+			out, last = append(out, more...), time.Now()
+		}
+	}
+	return out
+}
+
+// account reads what the registry says of these requests and SMS.
+func (s *system) account(b *testing.B, requests []asked, arrivals []received) analysis {
+	b.Helper()
+	for end := time.Now().Add(10 * time.Second); s.outbox(b) > 0 && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	usage := s.usages() // without what the reading costs
+	began := time.Unix(0, requests[0].started)
+	rows, err := readStored(b.Context(), s.sql, began.Add(-time.Second)) // an id has milliseconds
+	must(b, err)
+	var operatorIDs []string
+	for _, m := range arrivals {
+		operatorIDs = append(operatorIDs, m.OperatorID)
+	}
+	owners, err := readOwners(b.Context(), s.sql, sandbox.Operator+"/"+sandbox.SystemID, operatorIDs)
+	must(b, err)
+	a := account(requests, rows, owners, arrivals)
+	a.at, a.grace, a.outbox, a.usage = time.Now(), s.deadlines.Grace, s.outbox(b), usage
+	return a
+}
+
+func (s *system) outbox(b *testing.B) int {
+	b.Helper()
+	return s.count(b, `select count(*) from outbox`)
 }
 
 func (s *system) usages() map[string]usage {
