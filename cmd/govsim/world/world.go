@@ -98,14 +98,11 @@ func Start(cfg Config) (*World, error) {
 // URL returns where the world listens, without a slash at the end.
 func (w *World) URL() string { return w.url }
 
-// Issuer returns the "iss" of tokens.
-func (w *World) Issuer() string { return w.issuer.name }
-
 // TokenURL returns the OAuth 2.0 token endpoint.
 func (w *World) TokenURL() string { return w.url + tokenPath }
 
-// JWKSURL returns where the issuer's public keys are.
-func (w *World) JWKSURL() string { return w.url + keysPath }
+// jwksURL returns where the issuer's public keys are.
+func (w *World) jwksURL() string { return w.url + keysPath }
 
 // Close lets running requests end, up to two seconds, and returns when nothing
 // is served any more.

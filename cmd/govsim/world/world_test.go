@@ -112,7 +112,7 @@ type claims struct {
 // verify checks a token as a stranger would: by the published keys.
 func verify(t *testing.T, w *World, raw string) (claims, bool) {
 	t.Helper()
-	_, text := do(t, "GET", w.JWKSURL(), "", "", nil)
+	_, text := do(t, "GET", w.jwksURL(), "", "", nil)
 	if strings.Contains(text, `"d"`) {
 		t.Fatal("the private key is published")
 	}
@@ -227,7 +227,7 @@ func TestOutageEndsByItselfAndSparesTheControl(t *testing.T) {
 	}
 	keys := func(want int) {
 		t.Helper()
-		if res, _ := do(t, "GET", w.JWKSURL(), "", "", nil); res.StatusCode != want {
+		if res, _ := do(t, "GET", w.jwksURL(), "", "", nil); res.StatusCode != want {
 			t.Errorf("keys: %d, want %d", res.StatusCode, want)
 		}
 	}
@@ -254,7 +254,7 @@ func TestMetadataNamesTheEndpoints(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got["issuer"] != "https://issuer.test" || got["token_endpoint"] != w.TokenURL() || got["jwks_uri"] != w.JWKSURL() {
+	if got["issuer"] != "https://issuer.test" || got["token_endpoint"] != w.TokenURL() || got["jwks_uri"] != w.jwksURL() {
 		t.Errorf("metadata %v", got)
 	}
 }

@@ -35,8 +35,8 @@ not for binds, enquire_link, unbind and cut):
   unbind, cut                       once, now: unbind sent, connections cut
 `
 
-// ControlHandler serves the control API.
-func (s *Server) ControlHandler() http.Handler {
+// controlHandler serves the control API.
+func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

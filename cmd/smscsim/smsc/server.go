@@ -66,7 +66,7 @@ func Start(cfg Config) (*Server, error) {
 		}
 		s.ctlAddr = cl.Addr().String()
 		s.control = &http.Server{
-			Handler: s.ControlHandler(), ReadHeaderTimeout: 5 * time.Second,
+			Handler: s.controlHandler(), ReadHeaderTimeout: 5 * time.Second,
 			BaseContext: func(net.Listener) context.Context { return ctx },
 		}
 		s.owners.Go(func() { _ = s.control.Serve(cl) })

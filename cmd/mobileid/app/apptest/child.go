@@ -23,8 +23,8 @@ var program struct {
 	err  error
 }
 
-// Program builds mobileid and returns its path.
-func Program(t testing.TB) string {
+// build makes the program and returns its path.
+func build(t testing.TB) string {
 	t.Helper()
 	program.once.Do(func() {
 		var dir string
@@ -66,7 +66,7 @@ func (s *System) Child(roles ...string) *Child {
 // StartChild starts mobileid with arguments and further variables.
 func StartChild(t testing.TB, env []string, args ...string) *Child {
 	t.Helper()
-	c := &Child{t: t, cmd: exec.Command(Program(t), args...), done: make(chan struct{})}
+	c := &Child{t: t, cmd: exec.Command(build(t), args...), done: make(chan struct{})}
 	out, err := os.CreateTemp(t.TempDir(), "child-*.log")
 	must(t, err)
 	defer func() { _ = out.Close() }()
@@ -78,14 +78,14 @@ func StartChild(t testing.TB, env []string, args ...string) *Child {
 	t.Cleanup(func() {
 		c.Kill()
 		if t.Failed() {
-			t.Logf("output of %v:\n%s", args, c.Output())
+			t.Logf("output of %v:\n%s", args, c.output())
 		}
 	})
 	return c
 }
 
-// Output is what the child has written so far.
-func (c *Child) Output() string {
+// output is what the child has written so far.
+func (c *Child) output() string {
 	text, err := os.ReadFile(c.out)
 	must(c.t, err)
 	return string(text)
@@ -94,7 +94,7 @@ func (c *Child) Output() string {
 // AwaitOutput waits until the child has written that, for at most 30 seconds.
 func (c *Child) AwaitOutput(what string) {
 	c.t.Helper()
-	for limit := time.Now().Add(30 * time.Second); !strings.Contains(c.Output(), what); {
+	for limit := time.Now().Add(30 * time.Second); !strings.Contains(c.output(), what); {
 		select {
 		case <-c.done:
 			c.t.Fatalf("the child ended: %v", c.err)
@@ -105,9 +105,6 @@ func (c *Child) AwaitOutput(what string) {
 		}
 	}
 }
-
-// PID is the child's process id.
-func (c *Child) PID() int { return c.cmd.Process.Pid }
 
 // Kill is kill -9; it returns when the process is gone.
 func (c *Child) Kill() {

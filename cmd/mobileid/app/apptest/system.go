@@ -67,7 +67,7 @@ type System struct {
 	// Registry is a connection of the test's own.
 	Registry *registry.DB
 	// The proxies of Options.Through; nil without.
-	PostgresProxy, KafkaProxy, RedisProxy, SMSCProxy *testenv.Proxy
+	PostgresProxy, RedisProxy, SMSCProxy *testenv.Proxy
 
 	URL string // of the public API
 	dir string

@@ -9,24 +9,24 @@ import (
 	"unicode/utf8"
 )
 
-// Block is one piece of what a hop opens to.
-type Block struct {
+// block is one piece of what a hop opens to.
+type block struct {
 	Title  string  `json:"title"`
 	Text   string  `json:"text,omitempty"`   // preformatted: JSON or a hex dump
 	Fields []Field `json:"fields,omitempty"` // names and values, in order
 }
 
-func jsonBlock(title string, raw []byte) Block {
+func jsonBlock(title string, raw []byte) block {
 	var out bytes.Buffer
 	if json.Indent(&out, raw, "", "  ") != nil {
 		return hexBlock(title, raw)
 	}
-	return Block{Title: title, Text: out.String()}
+	return block{Title: title, Text: out.String()}
 }
 
 // hexBlock dumps bytes, 16 a line, in 71 columns: a phone in landscape and the
 // page's column show it without scrolling, which hex.Dump's 79 do not.
-func hexBlock(title string, raw []byte) Block {
+func hexBlock(title string, raw []byte) block {
 	var out strings.Builder
 	for at := 0; at < len(raw); at += 16 {
 		line := raw[at:min(at+16, len(raw))]
@@ -39,18 +39,18 @@ func hexBlock(title string, raw []byte) Block {
 		}
 		out.WriteByte('\n')
 	}
-	return Block{Title: title, Text: out.String()}
+	return block{Title: title, Text: out.String()}
 }
 
 // recordBlocks show a Kafka record: where it stands, its key and headers, and
 // its value.
-func recordBlocks(where string, r Record) []Block {
+func recordBlocks(where string, r Record) []block {
 	key := "(none)"
 	if len(r.Key) > 0 {
 		key = printable(r.Key)
 	}
 	head := append([]Field{{"record", where}, {"key", key}}, r.Headers...)
-	return []Block{{Title: "Key and headers", Fields: head}, jsonBlock("Value", r.Value)}
+	return []block{{Title: "Key and headers", Fields: head}, jsonBlock("Value", r.Value)}
 }
 
 func printable(raw []byte) string {
@@ -60,6 +60,6 @@ func printable(raw []byte) string {
 	return `\x` + hex.EncodeToString(raw)
 }
 
-func pduBlocks(name string, e HandsetEvent) []Block {
-	return []Block{{Title: name + ", decoded", Fields: e.Fields}, hexBlock(name+", on the wire", e.Raw)}
+func pduBlocks(name string, e HandsetEvent) []block {
+	return []block{{Title: name + ", decoded", Fields: e.Fields}, hexBlock(name+", on the wire", e.Raw)}
 }

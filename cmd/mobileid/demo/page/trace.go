@@ -34,25 +34,25 @@ const (
 	toneBad  = "bad"
 )
 
-// Hop is one reached step of a request.
-type Hop struct {
+// hopJSON is one reached step of a request.
+type hopJSON struct {
 	Key    string    `json:"key"`
 	Title  string    `json:"title,omitempty"` // when it is not the usual one of the key
 	At     time.Time `json:"at"`
 	MS     float64   `json:"ms"` // since the request was accepted
 	Line   string    `json:"line"`
 	Tone   string    `json:"tone,omitempty"`
-	Blocks []Block   `json:"blocks,omitempty"`
+	Blocks []block   `json:"blocks,omitempty"`
 }
 
-// Trace is what is known about one challenge or Message so far.
-type Trace struct {
+// traceJSON is what is known about one challenge or Message so far.
+type traceJSON struct {
 	ID         mobileid.ID     `json:"id"`
 	Message    mobileid.ID     `json:"message,omitzero"`
 	AcceptedAt time.Time       `json:"accepted_at"`
 	State      string          `json:"state"` // of the challenge, or of the Message when it is a notification
 	Ended      bool            `json:"ended"` // nothing more will come, the receipt included
-	Hops       []Hop           `json:"hops"`  // reached ones, by time
+	Hops       []hopJSON       `json:"hops"`  // reached ones, by time
 	SMS        []smsJSON       `json:"sms"`   // what the handset got
 	Explain    []mobileid.Step `json:"explain"`
 }
@@ -76,14 +76,14 @@ func (s *server) trace(w http.ResponseWriter, r *http.Request) {
 // traceOf merges what the rooms know. The rows are the skeleton, because they
 // have the times; Kafka and the operator add their bytes. A part that cannot
 // be read is left out rather than failing the rest.
-func (s *server) traceOf(ctx context.Context, id mobileid.ID) (Trace, error) {
+func (s *server) traceOf(ctx context.Context, id mobileid.ID) (traceJSON, error) {
 	raw, err := s.deps.Registry.Rows(ctx, id)
 	if err != nil && mobileid.KindOf(err) != mobileid.KindNotFound {
-		return Trace{}, fmt.Errorf("rows: %w", err)
+		return traceJSON{}, fmt.Errorf("rows: %w", err)
 	}
 	f, err := readRows(raw)
 	if err != nil {
-		return Trace{}, err
+		return traceJSON{}, err
 	}
 	steps, err := s.deps.Registry.Explain(ctx, id)
 	if err != nil && mobileid.KindOf(err) != mobileid.KindNotFound {
@@ -135,11 +135,11 @@ type builder struct {
 	start time.Time
 	wire  []HandsetEvent
 	read  func(mobileid.RecordRef) (Record, error)
-	hops  []Hop
+	hops  []hopJSON
 }
 
-func (b *builder) build() Trace {
-	t := Trace{ID: b.id, AcceptedAt: b.start, State: string(mobileid.ChallengeAccepted), SMS: []smsJSON{}}
+func (b *builder) build() traceJSON {
+	t := traceJSON{ID: b.id, AcceptedAt: b.start, State: string(mobileid.ChallengeAccepted), SMS: []smsJSON{}}
 	b.accepted()
 	b.source()
 	b.issued()
@@ -164,19 +164,19 @@ func (b *builder) build() Trace {
 	if b.message != nil {
 		t.Message = b.message.ID.ID
 	}
-	slices.SortStableFunc(b.hops, func(x, y Hop) int { return x.At.Compare(y.At) })
+	slices.SortStableFunc(b.hops, func(x, y hopJSON) int { return x.At.Compare(y.At) })
 	t.Hops = b.hops
 	return t
 }
 
-func (b *builder) add(key string, at time.Time, line string, blocks ...Block) *Hop {
+func (b *builder) add(key string, at time.Time, line string, blocks ...block) *hopJSON {
 	// The id's time is cut to the millisecond, and a record's is too: what
 	// follows cannot be before.
 	if at.Before(b.start) {
 		at = b.start
 	}
 	ms := float64(at.Sub(b.start).Microseconds()) / 1000
-	b.hops = append(b.hops, Hop{Key: key, At: at.UTC(), MS: ms, Line: line, Blocks: blocks})
+	b.hops = append(b.hops, hopJSON{Key: key, At: at.UTC(), MS: ms, Line: line, Blocks: blocks})
 	return &b.hops[len(b.hops)-1]
 }
 
@@ -213,7 +213,7 @@ func (b *builder) kafka(key string, ref mobileid.RecordRef, at time.Time) {
 	line := fmt.Sprintf("%s · partition %d · offset %d", name, ref.Partition, ref.Offset)
 	rec, err := b.read(ref)
 	if err != nil {
-		b.add(key, at, line, Block{Title: "Record", Text: "could not be read back: " + mobileid.CodeOf(err)})
+		b.add(key, at, line, block{Title: "Record", Text: "could not be read back: " + mobileid.CodeOf(err)})
 		return
 	}
 	where := fmt.Sprintf("%s[%d]@%d", ref.Topic, ref.Partition, ref.Offset)
@@ -221,7 +221,7 @@ func (b *builder) kafka(key string, ref mobileid.RecordRef, at time.Time) {
 }
 
 func (b *builder) issued() {
-	var blocks []Block
+	var blocks []block
 	var at time.Time
 	line := "no Message: the person has no active binding"
 	if b.message != nil {
@@ -252,7 +252,7 @@ func (b *builder) admitted() {
 		return
 	}
 	line := "owned by a bridge"
-	var blocks []Block
+	var blocks []block
 	if b.charge != nil {
 		line = b.charge.Amount.String() + " soum reserved in the same statement"
 		blocks = append(blocks, jsonBlock("Charge row", b.raw.Charge))
@@ -316,8 +316,8 @@ func (b *builder) pdus(kind PDUKind) []HandsetEvent {
 	return out
 }
 
-func allBlocks(name string, events []HandsetEvent) []Block {
-	var out []Block
+func allBlocks(name string, events []HandsetEvent) []block {
+	var out []block
 	for i, e := range events {
 		title := name
 		if len(events) > 1 {
@@ -337,7 +337,7 @@ func (b *builder) settled() {
 		return
 	}
 	line := b.charge.Amount.String() + " soum"
-	blocks := []Block{jsonBlock("Charge row", b.raw.Charge)}
+	blocks := []block{jsonBlock("Charge row", b.raw.Charge)}
 	if a := b.account; a != nil {
 		line += " · balance " + (a.Granted - a.Pending - a.Posted).String()
 		blocks = append(blocks, jsonBlock("Account", b.raw.Account))

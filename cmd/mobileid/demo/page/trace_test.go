@@ -11,9 +11,9 @@ import (
 )
 
 // traceAt is the trace of a run that began so long ago.
-func traceAt(t *testing.T, h http.Handler, id mobileid.ID) Trace {
+func traceAt(t *testing.T, h http.Handler, id mobileid.ID) traceJSON {
 	t.Helper()
-	return decode[Trace](t, get(t, h, "/demo/trace/"+id.String()))
+	return decode[traceJSON](t, get(t, h, "/demo/trace/"+id.String()))
 }
 
 // older moves a run into the past, as if it had been accepted then.
@@ -37,7 +37,7 @@ func older(f *fakeSystem, kind mobileid.IDKind, by time.Duration) *fakeRun {
 	return r
 }
 
-func keysOf(hops []Hop) []string {
+func keysOf(hops []hopJSON) []string {
 	var out []string
 	for _, h := range hops {
 		out = append(out, h.Key)
@@ -45,9 +45,9 @@ func keysOf(hops []Hop) []string {
 	return out
 }
 
-func hop(t *testing.T, tr Trace, key string) Hop {
+func hop(t *testing.T, tr traceJSON, key string) hopJSON {
 	t.Helper()
-	i := slices.IndexFunc(tr.Hops, func(h Hop) bool { return h.Key == key })
+	i := slices.IndexFunc(tr.Hops, func(h hopJSON) bool { return h.Key == key })
 	if i < 0 {
 		t.Fatalf("no hop %s in %v", key, keysOf(tr.Hops))
 	}
