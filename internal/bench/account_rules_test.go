@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"mobileid/cmd/smscsim/smsc"
 	"mobileid/internal/mobileid"
 )
 
@@ -215,5 +217,30 @@ func TestALineOfTheGeneratorIsRead(t *testing.T) {
 	}
 	if _, err := readAsked(path, "paced", func(string) mobileid.KeyPart { return mobileid.KeyPart{} }); err == nil {
 		t.Error("a 202 without an id was read")
+	}
+}
+
+// TestTheOperatorsLogIsReadByItsOwnNames compares what is read of the
+// operator's log with what it says, and that a line is read once and whole.
+func TestTheOperatorsLogIsReadByItsOwnNames(t *testing.T) {
+	line := func(id string, part int) string {
+		raw, err := json.Marshal(smsc.Submit{At: time.Unix(5, 0), MessageID: id, Part: part, Parts: 2})
+		must(t, err)
+		return string(raw) + "\n"
+	}
+	log := operatorLog{path: filepath.Join(t.TempDir(), "log")}
+	second := line("b", 1)
+	write := func(text string) { must(t, os.WriteFile(log.path, []byte(text), 0o600)) }
+	write(line("a", 1) + line("x", 2) + second[:10])
+	got, err := log.more()
+	must(t, err)
+	if len(got) != 1 || got[0].OperatorID != "a" || got[0].At.Unix() != 5 {
+		t.Errorf("%+v", got)
+	}
+	write(line("a", 1) + line("x", 2) + second)
+	got, err = log.more()
+	must(t, err)
+	if len(got) != 1 || got[0].OperatorID != "b" {
+		t.Errorf("%+v", got)
 	}
 }

@@ -30,6 +30,7 @@ import (
 type system struct {
 	env        *testenv.Env
 	dir        string
+	evidence   *evidence
 	loadBefore string
 	gateway    string // URL
 	smscURL    string // control
@@ -50,7 +51,16 @@ type system struct {
 
 func startSystem(b *testing.B) *system {
 	b.Helper()
-	s := &system{env: testenv.New(b), dir: b.TempDir()}
+	s := &system{env: testenv.New(b), dir: b.TempDir(), evidence: newEvidence(time.Now())}
+	b.Cleanup(func() { // when all processes have ended
+		if !b.Failed() && !s.evidence.made {
+			return
+		}
+		if err := s.evidence.copyLogs(s.dir); err != nil {
+			b.Error(err)
+		}
+		fmt.Printf("\nEvidence (what became of the requests that are not in order, the logs of the processes): %s\n", s.evidence)
+	})
 	if s.env.Set != testenv.Real {
 		b.Fatal("this bench is about the real engines: run make bench-e2e")
 	}
@@ -226,6 +236,11 @@ func (s *system) analyze(b *testing.B) analysis {
 		time.Sleep(time.Second)
 		arrivals = append(arrivals, s.arrivals(b)...)
 		a = s.account(b, requests, arrivals)
+	}
+	if !a.clean() {
+		run := requests[len(requests)-1].run
+		must(b, s.evidence.keep(run, s.describe(b), a))
+		fmt.Fprintf(os.Stderr, "%s: not everything is in order, see %s\n", run, s.evidence)
 	}
 	for _, line := range a.broken() {
 		b.Error(line)
