@@ -2,6 +2,8 @@ package consumers
 
 import (
 	"bytes"
+	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +42,23 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 	if got.ID != want.ID || got.Type != want.Type || got.Source != want.Source || got.Subject != want.Subject ||
 		!got.Time.Equal(want.Time) || got.TraceParent != want.TraceParent || got.Key != want.Key {
 		t.Fatalf("have %+v\nwant %+v", got, want)
+	}
+}
+
+// CloudEvents 1.0, 3.1.1 wants a URI-reference; a bare word is one too, but
+// names a place beside whoever reads it.
+func TestTheSourceOfOurEventsIsAPathThatAsyncAPINames(t *testing.T) {
+	e, err := NewEvent(mobileid.TypeMessageQueued, "i", mobileid.LaneRecord{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(e.Source)
+	if err != nil || u.Host != "" || !strings.HasPrefix(u.Path, "/mobileid/") || u.String() != e.Source {
+		t.Errorf("ce_source %q: %v", e.Source, err)
+	}
+	text, err := os.ReadFile("asyncapi.yaml")
+	if err != nil || !strings.Contains(string(text), e.Source+".") {
+		t.Errorf("asyncapi.yaml does not name %q: %v", e.Source, err)
 	}
 }
 
