@@ -39,31 +39,25 @@ const (
 // BenchmarkEndToEnd is `make bench-e2e`. It prints to standard output what
 // BENCH.md keeps.
 func BenchmarkEndToEnd(b *testing.B) {
-	load := loadAverage()
 	s := startSystem(b)
-	s.loadBefore = load
+	lasts, floorLasts := s.shorter(b, "the load", paced), s.shorter(b, "the floor", floorFor)
+	withCeiling := os.Getenv("MOBILEID_BENCH_CEILING") != "0"
+	if !withCeiling {
+		s.unusual = append(s.unusual, "no ceiling (MOBILEID_BENCH_CEILING)")
+	}
 	f := newFloor(b, s.env.Kafka(), partitions)
 	_, err := f.run(b.Context(), floorRate, floorRate*2) // connects
 	must(b, err)
-	s.load(b, "warm-up", pacedRate, warmUp)
-	if err := s.analyze(b).err(); err != nil {
-		fmt.Fprintln(os.Stderr, "warm-up, not counted:", err)
-	}
+	s.warmUp(b)
 
-	// The tables were empty a moment ago, and plans made then walk them whole.
-	// Autovacuum would look within a minute; a system in use has long been there.
-	s.exec(b, `analyze`)
-	s.load(b, "warm-up", pacedRate, warmUp/2)
-	_ = s.analyze(b) // new plans
-
-	quiet, err := f.run(b.Context(), floorRate, int(floorFor.Seconds()*floorRate))
+	quiet, err := f.run(b.Context(), floorRate, int(floorLasts.Seconds()*floorRate))
 	must(b, err)
 	before := s.usages()
 	ctx, stop := context.WithCancel(b.Context())
 	var beside sample
 	var wg sync.WaitGroup
 	wg.Go(func() { beside, err = f.run(ctx, besideRate, math.MaxInt) })
-	s.load(b, "paced", pacedRate, paced)
+	s.load(b, "paced", pacedRate, lasts)
 	stop()
 	wg.Wait()
 	must(b, err)
@@ -76,18 +70,17 @@ func BenchmarkEndToEnd(b *testing.B) {
 	fmt.Print("\n```\n", s.describe(b), "```\n\n")
 	fmt.Printf("Load: %d requests a second for %s, codes and notices in turn, after %s of warm-up, ANALYZE of every\n"+
 		"table, and %s more. Both floors are shown: the one before the load had the machine to itself, the other shared it\n"+
-		"with the load, so it is the slower the busier we make the machine.\n\n", pacedRate, paced, warmUp, warmUp/2)
+		"with the load, so it is the slower the busier we make the machine.\n\n", pacedRate, lasts, warmUp, warmUp/2)
 	fmt.Println(got.report())
-	printLatencies(got, quiet, beside)
-	fmt.Printf("\nSeconds of processor and memory during these %s:\n\n", paced)
+	printLatencies(got, quiet, floorLasts, beside)
+	fmt.Printf("\nSeconds of processor and memory during these %s:\n\n", lasts)
 	s.printUsages(before, after, len(got.trips()))
-	if os.Getenv("MOBILEID_BENCH_CEILING") == "0" {
-		return
+	if withCeiling {
+		s.ceiling(b)
 	}
-	s.ceiling(b)
 }
 
-func printLatencies(got analysis, quiet, beside sample) {
+func printLatencies(got analysis, quiet sample, quietFor time.Duration, beside sample) {
 	fmt.Println("| milliseconds | samples | p50 | p95 | p99 | max |")
 	fmt.Println("|---|---|---|---|---|---|")
 	all := got.latency("")
@@ -96,7 +89,7 @@ func printLatencies(got analysis, quiet, beside sample) {
 	fmt.Println(got.latency("bulk").row("notices"))
 	fmt.Println(got.of(func(t trip) int64 { return t.answered - t.scheduled }).row("scheduled -> 202 read"))
 	fmt.Println(got.of(func(t trip) int64 { return t.arrived - t.scheduled }).row("scheduled -> submit_sm received"))
-	fmt.Println(quiet.row(fmt.Sprintf("floor: two bare Kafka hops, %d/s for %s directly before the load", floorRate, floorFor)))
+	fmt.Println(quiet.row(fmt.Sprintf("floor: two bare Kafka hops, %d/s for %s directly before the load", floorRate, quietFor)))
 	fmt.Println(beside.row(fmt.Sprintf("floor: the same, %d/s while the load ran", besideRate)))
 	fmt.Println("\n| ratio | p50 | aim | p99 | aim |\n|---|---|---|---|---|")
 	for _, f := range []struct {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,17 +32,13 @@ func (s *system) describe(b *testing.B) string {
 	must(b, err)
 	fmt.Fprintf(&w, "Redis      %s, cluster of one node, aof_enabled=%s, no snapshots\n",
 		infoField(info, "redis_version"), infoField(info, "aof_enabled"))
-	jvm := commandLine(s.kafkaPID)
-	var flags []string
-	for _, arg := range jvm {
-		if strings.HasPrefix(arg, "-X") {
-			flags = append(flags, arg)
-		}
-	}
 	fmt.Fprintf(&w, "Kafka      %s, KRaft, one broker: replication 1, min.insync.replicas 1, acks=all, %d partitions, %s\n",
-		strings.TrimPrefix(filepath.Base(os.Getenv("MOBILEID_REAL_KAFKA_LIBS")), "libs-"), partitions, strings.Join(flags, " "))
+		strings.TrimPrefix(filepath.Base(os.Getenv("MOBILEID_REAL_KAFKA_LIBS")), "libs-"), partitions, jvmFlags(s.kafkaPID))
 	fmt.Fprintf(&w, "system     gateway, consumers and bridge in a process each; one SMPP bind, window %d; receipts after %s; %d persons\n",
 		window, receiptDelay, persons)
+	if len(s.unusual) > 0 {
+		fmt.Fprintf(&w, "NOT THE STANDARD BENCH, not for BENCH.md: %s\n", strings.Join(s.unusual, "; "))
+	}
 	return w.String()
 }
 
@@ -72,7 +69,39 @@ func infoField(info, name string) string {
 	return "unknown"
 }
 
-func commandLine(pid int) []string {
+// jvmFlags reads from the running broker what decides how fast it is.
+func jvmFlags(pid int) string {
 	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return strings.Split(string(raw), "\x00")
+	return jvmFlagsOf(strings.Split(string(raw), "\x00"))
+}
+
+func jvmFlagsOf(args []string) string {
+	var flags []string
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-X") {
+			flags = append(flags, arg)
+		}
+	}
+	switch {
+	case !slices.Contains(args, "kafka.Kafka"): // the pid file outlived its process
+		return "flags of the JVM unknown"
+	case len(flags) == 0:
+		return "no flags of the JVM"
+	}
+	return strings.Join(flags, " ")
+}
+
+func TestTheFlagsOfTheJVMAreThoseOfTheRunningBroker(t *testing.T) {
+	for want, args := range map[string][]string{
+		"-Xmx1g -XX:+UseParallelGC": {"java", "-Xmx1g", "-XX:+UseParallelGC", "-Dkafka.log=x", "-cp", "libs/*", "kafka.Kafka", "server.properties", ""},
+		"no flags of the JVM":       {"java", "-cp", "libs/*", "kafka.Kafka", ""},
+		"flags of the JVM unknown":  {"java", "-Xmx1g", "somebody.Else", ""},
+	} {
+		if got := jvmFlagsOf(args); got != want {
+			t.Errorf("%q: %s, want %s", args, got, want)
+		}
+	}
+	if got := jvmFlags(0); got != "flags of the JVM unknown" {
+		t.Errorf("no such process: %s", got)
+	}
 }

@@ -32,8 +32,9 @@ type system struct {
 	dir        string
 	evidence   *evidence
 	loadBefore string
-	gateway    string // URL
-	smscURL    string // control
+	unusual    []string // what makes the figures other than the standard ones
+	gateway    string   // URL
+	smscURL    string   // control
 	tokenURL   string
 	operator   operatorLog
 	watched    []watched
@@ -51,7 +52,7 @@ type system struct {
 
 func startSystem(b *testing.B) *system {
 	b.Helper()
-	s := &system{env: testenv.New(b), dir: b.TempDir(), evidence: newEvidence(time.Now())}
+	s := &system{env: testenv.New(b), dir: b.TempDir(), evidence: newEvidence(time.Now()), loadBefore: loadAverage()}
 	b.Cleanup(func() { // when all processes have ended
 		if !b.Failed() && !s.evidence.made {
 			return
@@ -289,6 +290,39 @@ func (s *system) account(b *testing.B, requests []asked, arrivals []received) an
 func (s *system) outbox(b *testing.B) int {
 	b.Helper()
 	return s.count(b, `select count(*) from outbox`)
+}
+
+// shorter is how long a part of the standard length lasts: MOBILEID_BENCH_PACED
+// shortens it for who works on the bench, and the header says so.
+func (s *system) shorter(b *testing.B, part string, standard time.Duration) time.Duration {
+	b.Helper()
+	set := os.Getenv("MOBILEID_BENCH_PACED")
+	if set == "" {
+		return standard
+	}
+	d, err := time.ParseDuration(set)
+	if err != nil || d < time.Second {
+		b.Fatalf("MOBILEID_BENCH_PACED=%q: want a duration of a second or more, for example 20s", set)
+	}
+	if d >= standard {
+		return standard
+	}
+	s.unusual = append(s.unusual, fmt.Sprintf("%s for %s instead of %s (MOBILEID_BENCH_PACED)", part, d, standard))
+	return d
+}
+
+// warmUp makes connections, caches and plans. Nothing of it is counted.
+func (s *system) warmUp(b *testing.B) {
+	b.Helper()
+	s.load(b, "warm-up", pacedRate, warmUp)
+	if err := s.analyze(b).err(); err != nil {
+		fmt.Fprintln(os.Stderr, "warm-up, not counted:", err)
+	}
+	// The tables were empty a moment ago, and plans made then walk them whole.
+	// Autovacuum would look within a minute; a system in use has long been there.
+	s.exec(b, `analyze`)
+	s.load(b, "warm-up", pacedRate, warmUp/2)
+	_ = s.analyze(b) // new plans
 }
 
 func (s *system) usages() map[string]usage {
