@@ -86,7 +86,6 @@ type issuing struct {
 	bound    map[fenceKey]bool
 	live     map[liveKey]mobileid.ID
 	existing map[mobileid.ID]*mobileid.LaneItem // nil: stored, nothing to publish
-	prices   map[string]price
 
 	// What was decided.
 	rows       []challengeRow
@@ -106,7 +105,7 @@ type challengeRow struct {
 func (is *issuing) lock() *pgx.Batch {
 	var reqs []request
 	var ids, persons [][]byte
-	var clients, purposes, operators []string
+	var clients, purposes []string
 	var bindings []int64
 	for _, c := range is.batch {
 		reqs = append(reqs, request{c.Request.ID, c.Request.Client, c.Request.BodyHash})
@@ -114,7 +113,6 @@ func (is *issuing) lock() *pgx.Batch {
 		clients, persons, purposes = append(clients, c.Request.Client), append(persons, c.Person[:]), append(purposes, c.Request.Purpose)
 		if c.Binding != nil && c.Message != nil {
 			bindings = append(bindings, c.Binding.ID)
-			operators = append(operators, c.Message.Operator)
 		}
 	}
 	b := &pgx.Batch{}
@@ -141,41 +139,44 @@ select from challenges where id in (
 	join live_challenges l on l.person = k.person and l.purpose = k.purpose and l.client = k.client)
 order by id for no key update`, ids, clients, persons, purposes)
 	is.live = map[liveKey]mobileid.ID{}
-	b.Queue(`
-select l.client, l.person, l.purpose, l.challenge_id
-from unnest($1::text[], $2::bytea[], $3::text[]) as k(client, person, purpose)
-join live_challenges l on l.person = k.person and l.purpose = k.purpose and l.client = k.client`, clients, persons, purposes).
-		Query(func(rows pgx.Rows) error {
-			var k liveKey
-			var person, id []byte
-			_, err := pgx.ForEachRow(rows, []any{&k.client, &person, &k.purpose, &id}, func() error {
-				k.person = toPseudonym(person)
-				is.live[k] = toID(id)
-				return nil
-			})
-			return err
-		})
 	is.existing = map[mobileid.ID]*mobileid.LaneItem{}
-	b.Queue(`
-select c.id, coalesce(m.state, ''), m.id, coalesce(m.operator, ''), coalesce(m.lane, ''), c.person
-from unnest($1::bytea[]) k(id) join challenges c on c.id = k.id left join messages m on m.id = c.message_id`, ids).
-		Query(func(rows pgx.Rows) error {
-			var id, message, person []byte
-			var state mobileid.MessageState
-			var item mobileid.LaneItem
-			_, err := pgx.ForEachRow(rows, []any{&id, &state, &message, &item.Operator, &item.Lane, &person}, func() error {
-				is.existing[toID(id)] = nil
-				if state == mobileid.MessageQueued {
-					again := item
-					again.ID, again.Person = toID(message), toPseudonym(person)
-					is.existing[toID(id)] = &again
-				}
-				return nil
-			})
-			return err
-		})
-	is.prices = queuePrices(b, operators, is.now)
+	b.Queue(lookSQL, ids, clients, persons, purposes).Query(is.seen)
 	return b
+}
+
+// lookSQL reads what is live for the persons, purposes and clients of the
+// batch, and which of its challenges are stored already, with their Messages.
+const lookSQL = `
+select false as stored, l.challenge_id, l.client, l.person, l.purpose, '' as state, null::bytea as message, '' as operator, '' as lane
+from unnest($2::text[], $3::bytea[], $4::text[]) as k(client, person, purpose)
+join live_challenges l on l.person = k.person and l.purpose = k.purpose and l.client = k.client
+union all
+select true, c.id, c.client, c.person, c.purpose, coalesce(m.state, ''), m.id, coalesce(m.operator, ''), coalesce(m.lane, '')
+from unnest($1::bytea[]) k(id) join challenges c on c.id = k.id left join messages m on m.id = c.message_id`
+
+// seen reads the answer to lookSQL.
+func (is *issuing) seen(rows pgx.Rows) error {
+	var stored bool
+	var id, person, message []byte
+	var key liveKey
+	var state mobileid.MessageState
+	var item mobileid.LaneItem
+	dst := []any{&stored, &id, &key.client, &person, &key.purpose, &state, &message, &item.Operator, &item.Lane}
+	_, err := pgx.ForEachRow(rows, dst, func() error {
+		key.person = toPseudonym(person)
+		switch {
+		case !stored:
+			is.live[key] = toID(id)
+		case state == mobileid.MessageQueued:
+			again := item
+			again.ID, again.Person = toID(message), key.person
+			is.existing[toID(id)] = &again
+		default:
+			is.existing[toID(id)] = nil
+		}
+		return nil
+	})
+	return err
 }
 
 // decide goes from the youngest request to the oldest.
@@ -220,16 +221,30 @@ func (is *issuing) judge(c *mobileid.NewChallenge) (mobileid.ChallengeState, str
 	return mobileid.ChallengePending, ""
 }
 
-const insertLiveSQL = `
-insert into live_challenges (client, person, purpose, challenge_id, expires_at) values ($1, $2, $3, $4, $5)
-on conflict (person, purpose, client) do update set challenge_id = excluded.challenge_id, expires_at = excluded.expires_at`
+// insertIssuedSQL stores a pending challenge, its place as the live one of its
+// person, purpose and client, and its Message.
+const insertIssuedSQL = `
+with ` + changedByQueueingSQL + `, issued as (
+	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state,
+		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, source_topic, source_partition, source_offset)
+	values ($8, $3, $4, $23, $24, $25, $18, $19, 'pending', $26, $27, $28, $2, $29, $1, $30, $20, $21, $22)
+	returning id, client, person, purpose, expires_at, state, reason, state_version
+), live as (
+	insert into live_challenges (client, person, purpose, challenge_id, expires_at)
+	select client, person, purpose, id, expires_at from issued
+	on conflict (person, purpose, client) do update set challenge_id = excluded.challenge_id, expires_at = excluded.expires_at
+)
+insert into outbox (subject, challenge, client, state, reason, version, at)
+select id, null, client, state, reason, state_version, $1 from issued
+union all
+select id, challenge_id, client, state, reason, state_version, $1 from changed`
 
-const insertChallengeSQL = `
+// insertEndedSQL stores a challenge that has ended before there was a code.
+const insertEndedSQL = `
 with ended as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state, reason,
-		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, ended_at,
-		source_topic, source_partition, source_offset)
-	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $1, $17, $18, $19, $20, $21)
+		tries, issued_at, expires_at, ended_at, source_topic, source_partition, source_offset)
+	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1, $13, $1, $14, $15, $16)
 	returning id, client, state, reason, state_version)
 insert into outbox (subject, client, state, reason, version, at)
 select id, client, state, reason, state_version, $1 from ended`
@@ -249,30 +264,18 @@ func (is *issuing) write(b *pgx.Batch) {
 
 func (is *issuing) queueRow(b *pgx.Batch, row *challengeRow) {
 	r := &row.Request
-	var bindingID *int64
-	var bindingVersion *int
-	var message []byte
-	var ended *time.Time
-	nonce := ""
 	expires := row.ExpiresAt
-	if row.state == mobileid.ChallengePending {
-		bindingID, bindingVersion = &row.Binding.ID, &row.Binding.Version
-		message, nonce = raw(row.Message.ID), row.Nonce
-	} else {
-		ended = &is.now
-	}
 	if expires.IsZero() {
 		expires = r.Deadline
 	}
-	b.Queue(insertChallengeSQL, is.now, raw(r.ID), r.Client, row.Person[:], r.Purpose, r.Locale, r.ContextHash, r.ClientRef,
-		r.BodyHash, row.state, row.reason, bindingID, bindingVersion, nonce, message, row.Tries, expires, ended,
-		row.Source.Topic, row.Source.Partition, row.Source.Offset)
 	if row.state != mobileid.ChallengePending {
+		b.Queue(insertEndedSQL, is.now, raw(r.ID), r.Client, row.Person[:], r.Purpose, r.Locale, r.ContextHash, r.ClientRef,
+			r.BodyHash, row.state, row.reason, row.Tries, expires, row.Source.Topic, row.Source.Partition, row.Source.Offset)
 		return
 	}
-	b.Queue(insertLiveSQL, r.Client, row.Person[:], r.Purpose, raw(r.ID), expires)
-	queueMessage(b, is.now, row.Message, messageOrigin{
+	args := messageArgs(is.now, row.Message, messageOrigin{
 		challenge: r.ID, clientRef: r.ClientRef, bodyHash: r.BodyHash, source: row.Source,
-		price: is.prices[row.Message.Operator],
 	})
+	b.Queue(insertIssuedSQL, append(args, r.Purpose, r.Locale, r.ContextHash, row.Binding.ID, row.Binding.Version,
+		row.Nonce, row.Tries, expires)...)
 }

@@ -46,29 +46,28 @@ func (t keyTaken) contradicts(r request) string {
 // queueClaim gives each key to the request that comes first, once and for all,
 // and says who has each, in a map that is filled when the batch has been sent.
 // Two transactions with the same key wait for each other here, in the order of
-// the keys, before they lock anything else.
+// the keys, before they lock anything else. The update changes nothing: it is
+// what makes the statement return a key that was there.
 func queueClaim(b *pgx.Batch, reqs []request, at time.Time) map[keyOf]keyTaken {
 	sorted := slices.SortedFunc(slices.Values(reqs), func(a, b request) int {
 		pa, pb := a.id.KeyPart(), b.id.KeyPart()
 		return cmp.Or(cmp.Compare(a.client, b.client), bytes.Compare(pa[:], pb[:]), bytes.Compare(a.id[:], b.id[:]))
 	})
+	sorted = slices.CompactFunc(sorted, func(a, b request) bool { return a.key() == b.key() })
 	n := len(sorted)
 	clients, parts, ids, hashes := make([]string, n), make([][]byte, n), make([][]byte, n), make([]string, n)
 	for i, r := range sorted {
 		part := r.id.KeyPart()
 		clients[i], parts[i], ids[i], hashes[i] = r.client, part[:], raw(r.id), r.bodyHash
 	}
+	out := make(map[keyOf]keyTaken, n)
 	b.Queue(`
 insert into idempotency (client, key_part, request_id, body_hash, created_at)
 select client, key_part, id, hash, $5
 from unnest($1::text[], $2::bytea[], $3::bytea[], $4::text[]) with ordinality as r(client, key_part, id, hash, ord)
 order by ord
-on conflict (client, key_part) do nothing`, clients, parts, ids, hashes, at)
-	out := make(map[keyOf]keyTaken, n)
-	b.Queue(`
-select i.client, i.key_part, i.request_id, i.body_hash
-from unnest($1::text[], $2::bytea[]) as r(client, key_part)
-join idempotency i on i.client = r.client and i.key_part = r.key_part`, clients, parts).
+on conflict (client, key_part) do update set created_at = idempotency.created_at
+returning client, key_part, request_id, body_hash`, clients, parts, ids, hashes, at).
 		Query(func(rows pgx.Rows) error {
 			var client, hash string
 			var part, id []byte

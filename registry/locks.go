@@ -6,48 +6,50 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// These statements only lock, in the order of the package comment. The
-// statement that follows them takes its snapshot after the last lock, so what
-// it reads of the locked rows cannot change under it. NO KEY UPDATE leaves
-// foreign keys (bindings -> accounts) alone.
+// These two statements only lock, in the order of the package comment. The
+// statement that follows takes its snapshot after the last lock, so what it
+// reads of the locked rows cannot change under it. NO KEY UPDATE leaves foreign
+// keys (bindings -> accounts) alone.
 //
-// A row that is committed while they run would be seen by the later ones and
-// not by the earlier, and be changed without its locks or locked in the wrong
-// order. So the first statement notes which of the ids exist, one character
-// each in a setting of the transaction, and all others look at those only.
-// Rows are never deleted, so what exists stays.
+// A row that is committed after their snapshot is not locked and yet seen by
+// the statement that follows. So they note which of the ids exist, one
+// character each in a setting of the transaction, and the others look at those
+// only. Rows are never deleted, so what exists stays; the columns that lead
+// from table to table never change.
+//
+// Each locking CTE is held back until all of the one before it are locked: the
+// count of its rows is a condition on what the next one looks for. One
+// statement instead of four, because at one Message a batch each costs as much
+// as what it does.
 var (
-	noteMessagesSQL   = noteSQL("messages")
-	noteChallengesSQL = noteSQL("challenges")
+	lockFromMessagesSQL = lockSQL(`
+	select i.ord, m.id as known, m.challenge_id, m.account_id, m.id as message_id
+	from unnest($1::bytea[]) with ordinality as i(id, ord) left join messages m on m.id = i.id`)
 
-	lockChallengesSQL = `select from challenges where id in ` + known("$1") + ` order by id for no key update`
-
-	lockAccountsOfChallengesSQL = `
-select from accounts where id in (
-	select m.account_id from challenges c join messages m on m.id = c.message_id where c.id in ` + known("$1") + `)
-order by id for no key update`
-
-	lockMessagesOfChallengesSQL = `
-select from messages where id in (select message_id from challenges where id in ` + known("$1") + `)
-order by id for no key update`
-
-	lockChallengesOfMessagesSQL = `
-select from challenges where id in (select challenge_id from messages where id in ` + known("$1") + `)
-order by id for no key update`
-
-	lockAccountsOfMessagesSQL = `
-select from accounts where id in (select account_id from messages where id in ` + known("$1") + `)
-order by id for no key update`
-
-	lockMessagesSQL = `select from messages where id in ` + known("$1") + ` order by id for no key update`
+	lockFromChallengesSQL = lockSQL(`
+	select i.ord, c.id as known, c.id as challenge_id, m.account_id, c.message_id
+	from unnest($1::bytea[]) with ordinality as i(id, ord)
+	left join challenges c on c.id = i.id left join messages m on m.id = c.message_id`)
 )
 
-// noteSQL notes which of the ids in $1 have a row.
-func noteSQL(table string) string {
+// lockSQL locks the challenges, accounts and Messages of a batch, whose rows
+// have the columns ord, known (null if the id has no row), challenge_id,
+// account_id and message_id.
+func lockSQL(batch string) string {
 	return `
-select set_config('mobileid.known', coalesce(
-	string_agg(case when t.id is null then '0' else '1' end, '' order by i.ord), ''), true)
-from unnest($1::bytea[]) with ordinality as i(id, ord) left join ` + table + ` t on t.id = i.id`
+with batch as materialized (` + batch + `
+), challenge as materialized (
+	select from challenges where id in (select challenge_id from batch) order by id for no key update
+), account as materialized (
+	select from accounts where id in (select account_id from batch where (select count(*) from challenge) >= 0)
+	order by id for no key update
+), message as materialized (
+	select from messages where id in (select message_id from batch where (select count(*) from account) >= 0)
+	order by id for no key update
+)
+select set_config('mobileid.known', coalesce((
+	select string_agg(case when known is null then '0' else '1' end, '' order by ord) from batch), ''), true),
+       (select count(*) from message)`
 }
 
 // isKnown is the condition that the ord-th id was noted.
@@ -63,19 +65,11 @@ func known(param string) string {
 
 // lockFromChallenges notes and locks challenges, what pays for their Messages
 // and the Messages.
-func lockFromChallenges(b *pgx.Batch, ids [][]byte) {
-	for _, sql := range []string{noteChallengesSQL, lockChallengesSQL, lockAccountsOfChallengesSQL, lockMessagesOfChallengesSQL} {
-		b.Queue(sql, ids)
-	}
-}
+func lockFromChallenges(b *pgx.Batch, ids [][]byte) { b.Queue(lockFromChallengesSQL, ids) }
 
 // lockFromMessages notes Messages and locks their challenges, what pays for
 // them and the Messages.
-func lockFromMessages(b *pgx.Batch, ids [][]byte) {
-	for _, sql := range []string{noteMessagesSQL, lockChallengesOfMessagesSQL, lockAccountsOfMessagesSQL, lockMessagesSQL} {
-		b.Queue(sql, ids)
-	}
-}
+func lockFromMessages(b *pgx.Batch, ids [][]byte) { b.Queue(lockFromMessagesSQL, ids) }
 
 // tailSQL ends every statement that changes states. The statement gives it
 // three CTEs: changed (Messages), ended (challenges) and postings (what the

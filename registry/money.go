@@ -59,30 +59,3 @@ select coalesce((select amount from new), (select amount from current)) = $2`, o
 		return err
 	})
 }
-
-// price is what a Message costs by a tariff.
-type price struct {
-	tariff *int32 // nil: no tariff in force
-	amount int64  // tiyin
-}
-
-// queuePrices reads the tariffs in force at a time, into a map that is filled
-// when the batch has been sent.
-func queuePrices(b *pgx.Batch, operators []string, at time.Time) map[string]price {
-	out := make(map[string]price, len(operators))
-	b.Queue(`
-select distinct on (operator) operator, id, amount from tariffs
-where operator = any($1) and valid_from <= $2 order by operator, valid_from desc`, operators, at).
-		Query(func(rows pgx.Rows) error {
-			var operator string
-			var id int32
-			var amount int64
-			_, err := pgx.ForEachRow(rows, []any{&operator, &id, &amount}, func() error {
-				tariff := id
-				out[operator] = price{tariff: &tariff, amount: amount}
-				return nil
-			})
-			return err
-		})
-	return out
-}

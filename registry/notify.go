@@ -47,7 +47,6 @@ func (db *DB) QueueNotifications(ctx context.Context, batch []mobileid.NewNotifi
 type notifying struct {
 	now      time.Time
 	keys     map[keyOf]keyTaken
-	prices   map[string]price
 	existing map[mobileid.ID]*mobileid.LaneItem // nil: stored, nothing to publish
 }
 
@@ -56,18 +55,13 @@ type notifying struct {
 func loadNotifications(b *pgx.Batch, batch []mobileid.NewNotification, now time.Time) *notifying {
 	var reqs []request
 	var ids [][]byte
-	var operators []string
 	for i := range batch {
 		n := &batch[i]
 		reqs = append(reqs, request{n.Request.ID, n.Request.Client, n.Request.BodyHash})
 		ids = append(ids, raw(n.Request.ID))
-		if n.Message != nil {
-			operators = append(operators, n.Message.Operator)
-		}
 	}
 	q := &notifying{now: now, existing: map[mobileid.ID]*mobileid.LaneItem{}}
 	q.keys = queueClaim(b, reqs, now)
-	q.prices = queuePrices(b, operators, now)
 	b.Queue(`
 select m.id, m.state, m.operator, m.lane, m.person from unnest($1::bytea[]) k(id) join messages m on m.id = k.id`, ids).
 		Query(func(rows pgx.Rows) error {
@@ -102,9 +96,9 @@ func (q *notifying) add(b *pgx.Batch, n *mobileid.NewNotification) (mobileid.Lan
 		q.addEnded(b, n, state, reason)
 		return mobileid.LaneItem{}, false
 	}
-	queueMessage(b, q.now, n.Message, messageOrigin{
-		clientRef: n.Request.ClientRef, bodyHash: n.Request.BodyHash, source: n.Source, price: q.prices[n.Message.Operator],
-	})
+	b.Queue(insertMessageSQL, messageArgs(q.now, n.Message, messageOrigin{
+		clientRef: n.Request.ClientRef, bodyHash: n.Request.BodyHash, source: n.Source,
+	})...)
 	return laneItem(n.Message), true
 }
 

@@ -4,8 +4,6 @@ import (
 	"encoding/hex"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"mobileid/internal/mobileid"
 )
 
@@ -15,7 +13,6 @@ type messageOrigin struct {
 	clientRef string
 	bodyHash  string
 	source    mobileid.RecordRef
-	price     price
 }
 
 // laneItem is what goes on the lane for a Message.
@@ -23,25 +20,37 @@ func laneItem(m *mobileid.NewMessage) mobileid.LaneItem {
 	return mobileid.LaneItem{ID: m.ID, Operator: m.Operator, Lane: m.Lane, Person: m.Person}
 }
 
-const insertMessageSQL = `
-with changed as (
+// changedByQueueingSQL is the CTE changed that inserts a Message to be sent,
+// with the price in force now: a later tariff does not change it. An operator
+// without a tariff costs nothing. $1 is the time, $2 to $22 are messageArgs.
+const changedByQueueingSQL = `
+price as (
+	select id, amount from tariffs where operator = $6 and valid_from <= $1 order by valid_from desc limit 1
+), changed as (
 	insert into messages (id, client, person, lane, operator, text_id, challenge_id, fence_kind, fence_id, fence_version,
 		account_id, tariff_id, amount, deadline, dest, parts, sealed, seal_key, state, client_ref, body_hash, queued_at,
 		source_topic, source_partition, source_offset)
-	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 'queued', $20, $21, $1, $22, $23, $24)
-	returning id, challenge_id, client, state, reason, state_version)
+	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+		$12, (select id from price), coalesce((select amount from price), 0), $13, $14, $15, $16, $17, 'queued', $18, $19, $1,
+		$20, $21, $22)
+	returning id, challenge_id, client, state, reason, state_version
+)`
+
+const insertMessageSQL = `
+with ` + changedByQueueingSQL + `
 insert into outbox (subject, challenge, client, state, reason, version, at)
 select id, challenge_id, client, state, reason, state_version, $1 from changed`
 
-// queueMessage queues the insert of a Message that is to be sent, with the
-// price that is in force now: a later tariff does not change it.
-func queueMessage(b *pgx.Batch, now time.Time, m *mobileid.NewMessage, o messageOrigin) {
+// messageArgs are the parameters of changedByQueueingSQL.
+func messageArgs(now time.Time, m *mobileid.NewMessage, o messageOrigin) []any {
 	var account *int64
 	if m.Account != 0 {
 		account = &m.Account
 	}
-	b.Queue(insertMessageSQL, now, raw(m.ID), m.Client, m.Person[:], m.Lane, m.Operator, m.TextID, raw(o.challenge),
-		m.Fence.Kind, m.Fence.ID, m.Fence.Version, account, o.price.tariff, o.price.amount, m.Deadline, m.Dest[:], m.Parts,
+	return []any{
+		now, raw(m.ID), m.Client, m.Person[:], m.Lane, m.Operator, m.TextID, raw(o.challenge),
+		m.Fence.Kind, m.Fence.ID, m.Fence.Version, account, m.Deadline, m.Dest[:], m.Parts,
 		m.Sealed, hex.EncodeToString(m.SealKey[:]), o.clientRef, o.bodyHash,
-		o.source.Topic, o.source.Partition, o.source.Offset)
+		o.source.Topic, o.source.Partition, o.source.Offset,
+	}
 }

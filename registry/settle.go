@@ -54,8 +54,10 @@ select count(*) from changed`
 
 // storePartsSQL keeps what the operator answered, even for a Message that has
 // gone on without us: it is a fact, and a receipt may come for it. An answer
-// that came late fills the row that was stored without one.
+// that came late fills the row that was stored without one. It returns receipts
+// that came before the answer they belong to.
 const storePartsSQL = `
+with stored as (
 insert into message_parts (message_id, part, account, operator_id, dest, link, sequence, status, answered_at)
 select p.id, p.part, $1, p.operator_id, p.dest, p.link, p.sequence, p.status, p.answered_at
 from unnest($2::bytea[], $3::integer[], $4::text[], $5::bytea[], $6::text[], $7::bigint[], $8::bigint[], $9::timestamptz[])
@@ -64,11 +66,9 @@ join messages m on m.id = p.id
 order by p.id, p.part
 on conflict (message_id, part, link, sequence) do update
 set operator_id = excluded.operator_id, status = excluded.status, answered_at = excluded.answered_at
-where message_parts.operator_id = '' and message_parts.answered_at is null`
-
-// waitingReceiptsSQL finds receipts that came before the answer they belong to.
-const waitingReceiptsSQL = `
-select r.id from unnest($2::text[], $3::bytea[]) as p(operator_id, dest)
+where message_parts.operator_id = '' and message_parts.answered_at is null
+)
+select r.id from unnest($4::text[], $5::bytea[]) as p(operator_id, dest)
 join receipts_unmatched r on r.operator_id = p.operator_id and r.account = $1 and r.dest = p.dest
 where p.operator_id <> ''`
 
@@ -105,7 +105,6 @@ func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes
 	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt)
 	p := &s.parts
 	b.Queue(storePartsSQL, account, p.ids, p.numbers, p.operatorIDs, p.dests, p.links, p.sequences, p.statuses, p.answeredAt)
-	b.Queue(waitingReceiptsSQL, account, p.operatorIDs, p.dests)
 	var waiting []int64
 	err := db.send(ctx, "settle", b, func(r pgx.Rows) error {
 		var id int64

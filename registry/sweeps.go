@@ -280,9 +280,8 @@ func (s *Sweeper) publishAgain(ctx context.Context, items []mobileid.LaneItem, n
 		ids[i] = items[i].ID
 	}
 	b := &pgx.Batch{}
-	b.Queue(noteMessagesSQL, rawIDs(ids))
-	b.Queue(lockMessagesSQL, rawIDs(ids))
-	b.Queue(`update messages set published_at = $2 where id = any($1)`, rawIDs(ids), now)
+	b.Queue(`select from messages where id in (select unnest($1::bytea[])) order by id for no key update`, rawIDs(ids))
+	b.Queue(`update messages set published_at = $2 where id in (select unnest($1::bytea[]))`, rawIDs(ids), now)
 	return s.db.send(ctx, "published again", b, nil)
 }
 
