@@ -90,17 +90,26 @@ fuzz: go-version ## every fuzz target for FUZZTIME (default 10s)
 	done
 
 .PHONY: bench
-bench: bench-e2e ## every benchmark whose figures BENCH.md keeps
+bench: bench-e2e bench-lanes ## every benchmark whose figures BENCH.md keeps
 
 BENCH_BIN := .run/bench/bin
+# The time limit is for a bench that waits for the last word on its requests.
+BENCH_RUN = . .run/services.env; MOBILEID_TEST_ENGINES=real MOBILEID_BENCH_BIN=$(CURDIR)/$(BENCH_BIN) \
+	$(GO) test -run '^$$' -benchtime 1x -timeout 60m ./internal/bench -bench
 
 .PHONY: bench-e2e
-bench-e2e: go-version services-up ## accept to submit_sm on the real engines: latency beside its floor, ceiling (4 minutes)
+bench-e2e: bench-programs ## accept to submit_sm on the real engines: latency beside its floor, ceiling (5 minutes)
+	@$(BENCH_RUN) '^BenchmarkEndToEnd$$'
+
+.PHONY: bench-lanes
+bench-lanes: bench-programs ## codes behind a backlog of notices, beside codes alone: promise P8 (5 minutes)
+	@$(BENCH_RUN) '^BenchmarkLanes$$'
+
+.PHONY: bench-programs
+bench-programs: go-version services-up
 	@mkdir -p $(BENCH_BIN)
 	$(GO) build -trimpath -o $(BENCH_BIN)/ ./cmd/mobileid ./cmd/smscsim ./cmd/govsim ./internal/bench/load
 	@git describe --always --dirty --abbrev=12 >$(BENCH_BIN)/commit 2>/dev/null || echo unknown >$(BENCH_BIN)/commit
-	@. .run/services.env; MOBILEID_TEST_ENGINES=real MOBILEID_BENCH_BIN=$(CURDIR)/$(BENCH_BIN) \
-		$(GO) test -run '^$$' -bench '^BenchmarkEndToEnd$$' -benchtime 1x -timeout 20m ./internal/bench
 
 .PHONY: services-up
 services-up: ## start the real engines on private ports, data under .run/

@@ -276,6 +276,17 @@ func (a analysis) latency(lane string) (out sample) {
 	return out
 }
 
+// only returns the part of an analysis that belongs to one run of the load.
+func (a analysis) only(run string) analysis {
+	part := analysis{at: a.at, grace: a.grace, usage: a.usage}
+	for _, f := range a.fates {
+		if f.run == run {
+			part.fates = append(part.fates, f)
+		}
+	}
+	return part
+}
+
 func (a analysis) count(is func(*fate) bool) (n int) {
 	for i := range a.fates {
 		if is(&a.fates[i]) {

@@ -39,7 +39,7 @@ const (
 // BenchmarkEndToEnd is `make bench-e2e`. It prints to standard output what
 // BENCH.md keeps.
 func BenchmarkEndToEnd(b *testing.B) {
-	s := startSystem(b)
+	s := startSystem(b, setup{window: window})
 	lasts, floorLasts := s.shorter(b, "the load", paced), s.shorter(b, "the floor", floorFor)
 	withCeiling := os.Getenv("MOBILEID_BENCH_CEILING") != "0"
 	if !withCeiling {

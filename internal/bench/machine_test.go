@@ -35,7 +35,7 @@ func (s *system) describe(b *testing.B) string {
 	fmt.Fprintf(&w, "Kafka      %s, KRaft, one broker: replication 1, min.insync.replicas 1, acks=all, %d partitions, %s\n",
 		strings.TrimPrefix(filepath.Base(os.Getenv("MOBILEID_REAL_KAFKA_LIBS")), "libs-"), partitions, jvmFlags(s.kafkaPID))
 	fmt.Fprintf(&w, "system     gateway, consumers and bridge in a process each; one SMPP bind, window %d; receipts after %s; %d persons\n",
-		window, receiptDelay, persons)
+		s.window, receiptDelay, persons)
 	if len(s.unusual) > 0 {
 		fmt.Fprintf(&w, "NOT THE STANDARD BENCH, not for BENCH.md: %s\n", strings.Join(s.unusual, "; "))
 	}

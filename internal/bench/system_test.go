@@ -28,6 +28,7 @@ import (
 
 // system is the whole, each part in a process of its own.
 type system struct {
+	setup
 	env        *testenv.Env
 	dir        string
 	evidence   *evidence
@@ -50,9 +51,15 @@ type system struct {
 	genCPU  float64 // of the load generator, in the last run
 }
 
-func startSystem(b *testing.B) *system {
+// setup is what differs between the benchmarks.
+type setup struct {
+	window  int      // of the SMPP bind
+	environ []string // over the configuration of each process
+}
+
+func startSystem(b *testing.B, set setup) *system {
 	b.Helper()
-	s := &system{env: testenv.New(b), dir: b.TempDir(), evidence: newEvidence(time.Now()), loadBefore: loadAverage()}
+	s := &system{setup: set, env: testenv.New(b), dir: b.TempDir(), evidence: newEvidence(time.Now()), loadBefore: loadAverage()}
 	b.Cleanup(func() { // when all processes have ended
 		if !b.Failed() && !s.evidence.made {
 			return
@@ -85,10 +92,10 @@ func startSystem(b *testing.B) *system {
 	s.gateway = "http://" + listen
 	file, err := sandbox.WriteConfig(s.dir, sandbox.Addresses{
 		Listen: listen, Admin: freeAddr(b), DSN: s.env.Postgres(), Kafka: s.env.Kafka(), Redis: s.env.RedisAddr(),
-		RedisCluster: true, SMSC: smpp, Issuer: "http://" + gov, Window: window, Quota: 100_000,
+		RedisCluster: true, SMSC: smpp, Issuer: "http://" + gov, Window: s.window, Quota: 100_000,
 	})
 	must(b, err)
-	cfg, err := config.Load(file, os.Environ())
+	cfg, err := config.Load(file, append(os.Environ(), s.environ...))
 	must(b, err)
 	s.deadlines = cfg.Deadlines
 	runProgram(b, "mobileid", "migrate", "--config", file)
@@ -138,7 +145,7 @@ func (s *system) bind(b *testing.B) {
 	for n := range persons {
 		pinfl, err := mobileid.ParsePINFL(apptest.PINFL(n))
 		must(b, err)
-		msisdn, err := mobileid.ParseMSISDN(fmt.Sprintf("+99890%07d", n))
+		msisdn, err := mobileid.ParseMSISDN(number(n))
 		must(b, err)
 		fmt.Fprintln(&list, pinfl.Reveal())
 		free <- struct{}{}
@@ -161,6 +168,9 @@ func (s *system) bind(b *testing.B) {
 	s.exec(b, `analyze`)
 	must(b, os.WriteFile(s.personsFile(), list.Bytes(), 0o600))
 }
+
+// number is that of the n-th person.
+func number(n int) string { return fmt.Sprintf("+99890%07d", n) }
 
 func (s *system) personsFile() string { return filepath.Join(s.dir, "persons") }
 
@@ -203,13 +213,16 @@ func (s *system) token(b *testing.B) string {
 	return got.Token
 }
 
-// load runs the generator to its end; run is its name in what is printed.
-func (s *system) load(b *testing.B, run string, rate int, d time.Duration) {
+// load runs the generator to its end; run is its name in what is printed,
+// flags are further ones of the generator.
+func (s *system) load(b *testing.B, run string, rate int, d time.Duration, flags ...string) {
 	b.Helper()
 	s.runs++
 	out := filepath.Join(s.dir, "load-"+strconv.Itoa(s.runs))
-	cmd := exec.Command(binary(b, "load"), "--url", s.gateway, "--persons", s.personsFile(), "--rate", strconv.Itoa(rate),
-		"--for", d.String(), "--from", strconv.Itoa(s.asked), "--run", "bench", "--out", out)
+	cmd := exec.Command(binary(b, "load"), append([]string{
+		"--url", s.gateway, "--persons", s.personsFile(), "--rate", strconv.Itoa(rate),
+		"--for", d.String(), "--from", strconv.Itoa(s.asked), "--run", "bench", "--out", out,
+	}, flags...)...)
 	cmd.Env = append(os.Environ(), "LOAD_TOKEN="+s.token(b))
 	said, err := cmd.CombinedOutput()
 	if err != nil {
