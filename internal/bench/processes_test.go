@@ -24,12 +24,12 @@ type child struct {
 	log  string
 }
 
-// binaries is where `make bench-e2e` built the programs.
+// binary is where a bench target built a program.
 func binary(b *testing.B, name string) string {
 	b.Helper()
 	dir := os.Getenv("MOBILEID_BENCH_BIN")
 	if dir == "" {
-		b.Fatal("MOBILEID_BENCH_BIN is not set: run make bench-e2e")
+		b.Fatal("MOBILEID_BENCH_BIN is not set: run make bench-e2e or make bench-lanes")
 	}
 	return filepath.Join(dir, name)
 }

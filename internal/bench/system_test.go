@@ -70,7 +70,7 @@ func startSystem(b *testing.B, set setup) *system {
 		fmt.Printf("\nEvidence (what became of the requests that are not in order, the logs of the processes): %s\n", s.evidence)
 	})
 	if s.env.Set != testenv.Real {
-		b.Fatal("this bench is about the real engines: run make bench-e2e")
+		b.Fatal("this bench is about the real engines: run make bench-e2e or make bench-lanes")
 	}
 	must(b, sandbox.WriteSecrets(s.dir))
 	secret := func(name string) string {
@@ -108,7 +108,7 @@ func startSystem(b *testing.B, set setup) *system {
 	s.bind(b)
 	for _, role := range []string{"gateway", "consumers", "bridge"} {
 		admin := freeAddr(b)
-		c := start(b, s.dir, role, []string{"MOBILEID_HTTP__ADMIN=" + admin}, "mobileid", "serve", "--config", file, "--roles", role)
+		c := start(b, s.dir, role, append([]string{"MOBILEID_HTTP__ADMIN=" + admin}, s.environ...), "mobileid", "serve", "--config", file, "--roles", role)
 		awaitOK(b, "http://"+admin+"/metrics")
 		s.watched = append(s.watched, watched{name: "mobileid " + role, pid: c.cmd.Process.Pid})
 		if os.Getenv("MOBILEID_BENCH_VERBOSE") != "" {
