@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,9 @@ func TestPageInABrowser(t *testing.T) {
 		dark          bool
 	}{{"wide", 1280, 1000, false}, {"narrow", 390, 844, false}, {"wide-dark", 1280, 1000, true}} {
 		t.Run(size.name, func(t *testing.T) {
-			base := newFake(t, 12*time.Millisecond).serve(t)
+			f := newFake(t, 12*time.Millisecond)
+			f.waits = true
+			base := f.serve(t)
 			opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(binary), chromedp.NoSandbox,
 				chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 				chromedp.WindowSize(int(size.width), int(size.height)), chromedp.Flag("force-dark-mode", size.dark))
@@ -58,7 +61,15 @@ func TestPageInABrowser(t *testing.T) {
 				})
 			}
 			see := func(js string) chromedp.Action {
-				return chromedp.Poll(js, nil, chromedp.WithPollingTimeout(20*time.Second))
+				return chromedp.ActionFunc(func(ctx context.Context) error {
+					err := chromedp.Poll(js, nil, chromedp.WithPollingTimeout(20*time.Second)).Do(ctx)
+					if err == nil {
+						return nil
+					}
+					var text string
+					_ = chromedp.Evaluate(`document.body.innerText`, &text).Do(ctx) // for the report only
+					return fmt.Errorf("%s: %w; the page says\n%s", js, err, text)
+				})
 			}
 			var scroll, inner int64
 			var command string
