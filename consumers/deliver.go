@@ -17,7 +17,7 @@ const (
 	retryLongest = 2 * time.Second
 )
 
-// deliverer brings one partition's batches through the handler: again after a
+// deliverer brings one topic's batches through the handler: again after a
 // pause, halved, or parked, until every record is done or ctx ends.
 type deliverer struct {
 	group   string

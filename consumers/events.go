@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/segmentio/kafka-go"
 
@@ -37,27 +38,30 @@ func (p *Publisher) PublishLane(ctx context.Context, items []mobileid.LaneItem) 
 // missing or forbidden is logged and counted and is no error: that client does
 // without, the others do not wait for it.
 func (p *Publisher) PublishStatuses(ctx context.Context, changes []mobileid.StatusChanged) error {
-	messages, err := encodeAll(withCopies(changes, p.cfg.Clients), func(s statusCopy) (string, mobileid.Event, error) {
-		// One event a version of a subject: a reader that sees it twice knows.
-		e, err := NewEvent(mobileid.TypeStatusChanged, fmt.Sprintf("%s/%d", s.ID, s.Version), s.StatusChanged)
-		e.Key, e.Subject, e.Time = requestOf(s.StatusChanged).String(), s.ID.String(), s.At
-		return s.topic, e, err
-	})
+	statuses, err := encodeAll(changes, statusEvent)
 	if err != nil {
 		return err
 	}
-	var statuses, copies []kafka.Message
-	for _, m := range messages {
-		if m.Topic == mobileid.TopicMessageStatus {
-			statuses = append(statuses, m)
-		} else {
-			copies = append(copies, m)
+	var copies []kafka.Message
+	for i, s := range changes {
+		if c, ok := p.cfg.Clients[s.Client]; ok && c.Kafka && told(c, s) {
+			out := statuses[i] // the same record, on another topic
+			out.Topic = mobileid.TopicOut(c.ID)
+			copies = append(copies, out)
 		}
 	}
 	if err := p.write(ctx, statuses); err != nil {
 		return err
 	}
 	return p.writeReachable(ctx, copies)
+}
+
+// statusEvent makes one event a version of a subject: a reader that sees it
+// twice knows.
+func statusEvent(s mobileid.StatusChanged) (string, mobileid.Event, error) {
+	e, err := NewEvent(mobileid.TypeStatusChanged, s.ID.String()+"/"+strconv.FormatInt(s.Version, 10), s)
+	e.Key, e.Subject, e.Time = requestOf(s).String(), s.ID.String(), s.At
+	return mobileid.TopicMessageStatus, e, err
 }
 
 // writeReachable writes each topic's records, in their order, by a write of its
@@ -85,22 +89,6 @@ func (p *Publisher) writeReachable(ctx context.Context, messages []kafka.Message
 // this principal may not write it, which no waiting changes.
 func unreachable(err error) bool {
 	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.TopicAuthorizationFailed)
-}
-
-type statusCopy struct {
-	mobileid.StatusChanged
-	topic string
-}
-
-func withCopies(changes []mobileid.StatusChanged, clients map[string]mobileid.Client) []statusCopy {
-	out := make([]statusCopy, 0, 2*len(changes))
-	for _, s := range changes {
-		out = append(out, statusCopy{s, mobileid.TopicMessageStatus})
-		if c, ok := clients[s.Client]; ok && c.Kafka && told(c, s) {
-			out = append(out, statusCopy{s, mobileid.TopicOut(c.ID)})
-		}
-	}
-	return out
 }
 
 // told decides whether a client may hear of a change on out.<client>. A client

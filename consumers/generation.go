@@ -15,8 +15,14 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// generation is the work between two rebalances: a reader, a worker and a
-// watchdog for each assigned partition, and one committer.
+// generation is the work between two rebalances: a reader and a watchdog for
+// each assigned partition, a worker for each topic, and one committer.
+//
+// The partitions of a topic share a worker because a batch is what lowers the
+// cost of a record: with a worker each, four partitions make four batches of
+// one and four transactions that compete for the same processors, where one
+// worker makes a batch of four. What bounds a member is its batches then, not
+// its partitions; more members are more workers.
 type generation struct {
 	group   *Group
 	gen     *kafka.Generation
@@ -52,12 +58,10 @@ func (n *generation) run(ctx, genCtx context.Context) {
 	defer stopReading(nil)
 	defer stopWork(nil)
 
-	var partitions, helpers sync.WaitGroup
+	var parts, helpers sync.WaitGroup
 	for topic, assigned := range n.gen.Assignments {
 		n.group.metrics.owned.WithLabelValues(cfg.Group, topic).Set(float64(len(assigned)))
-		for _, a := range assigned {
-			n.startPartition(read, work, topic, a, &partitions, &helpers)
-		}
+		n.startTopic(read, work, topic, assigned, &parts, &helpers)
 	}
 	cfg.Log.Info("partitions assigned", "group", cfg.Group, "generation", n.gen.ID, "assigned", countAssigned(n.gen.Assignments))
 
@@ -79,7 +83,7 @@ func (n *generation) run(ctx, genCtx context.Context) {
 	}
 	stopReading(why)
 	grace := time.AfterFunc(cfg.Grace, func() { stopWork(why) })
-	partitions.Wait()
+	parts.Wait()
 	grace.Stop()
 	helpers.Wait()
 	close(committing)
@@ -97,47 +101,45 @@ func countAssigned(all map[string][]kafka.PartitionAssignment) string {
 	return strings.Join(parts, " ")
 }
 
-// startPartition starts the reader, the worker and the watchdog of one
-// partition.
-func (n *generation) startPartition(read, work context.Context, topic string, a kafka.PartitionAssignment, partitions, helpers *sync.WaitGroup) {
+// startTopic starts the worker of a topic, and the reader and the watchdog of
+// each of its assigned partitions.
+func (n *generation) startTopic(read, work context.Context, topic string, assigned []kafka.PartitionAssignment, parts, helpers *sync.WaitGroup) {
 	cfg, m := n.group.cfg, n.group.metrics
-	r := &partitionReader{
-		topic: topic, partition: a.ID, fetcher: n.fetcher,
-		out: make(chan kafka.Message, cfg.MaxBatch), log: cfg.Log, now: cfg.Now,
-		onLost:    func(lost int64) { m.lost.WithLabelValues(cfg.Group, topic).Add(float64(lost)) },
-		onRewound: func() { m.rewound.WithLabelValues(cfg.Group, topic).Inc() },
+	arrived := make(chan kafka.Message, cfg.MaxBatch)
+	var readers sync.WaitGroup
+	for _, a := range assigned {
+		r := &partitionReader{
+			topic: topic, partition: a.ID, fetcher: n.fetcher, out: arrived, log: cfg.Log, now: cfg.Now,
+			onLost:    func(lost int64) { m.lost.WithLabelValues(cfg.Group, topic).Add(float64(lost)) },
+			onRewound: func() { m.rewound.WithLabelValues(cfg.Group, topic).Inc() },
+		}
+		readers.Go(func() { r.run(read, a.Offset) })
+		helpers.Go(func() {
+			r.watch(read, cfg.StallAfter, func() { m.stalls.WithLabelValues(cfg.Group, topic).Inc() })
+		})
 	}
 	d := &deliverer{
 		group: cfg.Group, topic: topic, handler: cfg.Handler, dlq: cfg.DLQ,
 		timeout: cfg.HandlerTimeout, log: cfg.Log, metrics: m, commit: n.commitSoon,
 	}
-	partitions.Go(func() { r.run(read, a.Offset) })
-	partitions.Go(func() { n.work(read, work, r, d) })
-	helpers.Go(func() {
-		r.watch(read, cfg.StallAfter, func() { m.stalls.WithLabelValues(cfg.Group, topic).Inc() })
-	})
+	parts.Go(readers.Wait)
+	parts.Go(func() { n.work(read, work, arrived, d) })
 }
 
 // work takes what has arrived as one batch, again and again.
-func (n *generation) work(read, work context.Context, r *partitionReader, d *deliverer) {
+func (n *generation) work(read, work context.Context, arrived <-chan kafka.Message, d *deliverer) {
 	for {
-		var first kafka.Message
-		var ok bool
+		var batch []*Record
 		select {
 		case <-read.Done():
 			return // what was fetched and not begun comes again, to whoever has the partition then
-		case first, ok = <-r.out:
-			if !ok {
-				return
-			}
+		case m := <-arrived:
+			batch = append(batch, n.record(m))
 		}
-		batch := []*Record{n.record(first)}
 		for more := true; more && len(batch) < n.group.cfg.MaxBatch; {
 			select {
-			case m, open := <-r.out:
-				if more = open; open {
-					batch = append(batch, n.record(m))
-				}
+			case m := <-arrived:
+				batch = append(batch, n.record(m))
 			default:
 				more = false
 			}

@@ -55,7 +55,8 @@ type GroupConfig struct {
 }
 
 // Group is one member of a consumer group. One Group reads each partition that
-// it is given with one reader and one handler call at a time.
+// it is given with one reader, and gives what arrived on the partitions of a
+// topic to its handler, one call at a time.
 type Group struct {
 	cfg     GroupConfig
 	metrics groupMetrics

@@ -23,7 +23,7 @@ type partitionReader struct {
 	topic     string
 	partition int
 	fetcher   fetcher
-	out       chan kafka.Message
+	out       chan<- kafka.Message
 	log       *slog.Logger
 
 	onLost    func(n int64) // records that retention took
@@ -40,10 +40,9 @@ type abortFn struct{ cancel context.CancelCauseFunc }
 
 var errStalled = errors.New("nothing was fetched although there is lag")
 
-// run reads until ctx ends and then closes out. start may be kafka.FirstOffset
-// or kafka.LastOffset.
+// run reads until ctx ends. start may be kafka.FirstOffset or
+// kafka.LastOffset.
 func (r *partitionReader) run(ctx context.Context, start int64) {
-	defer close(r.out)
 	r.fetchAt.Store(r.now().UnixNano())
 	r.offset.Store(start)
 	wait := fetchBackoffFirst

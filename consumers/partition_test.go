@@ -58,27 +58,28 @@ func (h *hanging) rebuilds() int {
 	return h.rebuilt
 }
 
-func watched(t *testing.T, h *hanging) (r *partitionReader, stalls *atomic.Int32, stop func()) {
+func watched(t *testing.T, h *hanging) (arrived <-chan kafka.Message, stalls *atomic.Int32, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	stalls = &atomic.Int32{}
-	r = &partitionReader{
-		topic: topic, fetcher: h, out: make(chan kafka.Message, 2), log: testLog(t), now: time.Now,
+	out := make(chan kafka.Message, 2)
+	r := &partitionReader{
+		topic: topic, fetcher: h, out: out, log: testLog(t), now: time.Now,
 		onLost: func(int64) {}, onRewound: func() {},
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { r.run(ctx, 0) })
 	wg.Go(func() { r.watch(ctx, 10*time.Second, func() { stalls.Add(1) }) })
-	return r, stalls, func() { cancel(); wg.Wait() }
+	return out, stalls, func() { cancel(); wg.Wait() }
 }
 
 func TestAStalledReaderIsRebuilt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hanging{end: 1}
-		r, stalls, stop := watched(t, h)
+		arrived, stalls, stop := watched(t, h)
 		defer stop()
 		started := time.Now()
-		m := <-r.out
+		m := <-arrived
 		if m.Offset != 0 || stalls.Load() != 1 || h.rebuilds() != 1 {
 			t.Fatalf("offset %d, %d stalls, rebuilt %d times", m.Offset, stalls.Load(), h.rebuilds())
 		}
@@ -103,13 +104,13 @@ func TestSilenceWithoutLagIsNoStall(t *testing.T) {
 func TestASlowHandlerIsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hanging{end: 100, rebuilt: 1}
-		r, stalls, stop := watched(t, h)
+		arrived, stalls, stop := watched(t, h)
 		defer stop()
-		time.Sleep(5 * time.Minute) // nobody takes from r.out, which is full
+		time.Sleep(5 * time.Minute) // nobody takes what arrived
 		if stalls.Load() != 0 {
 			t.Fatalf("%d stalls", stalls.Load())
 		}
-		if m := <-r.out; m.Offset != 0 {
+		if m := <-arrived; m.Offset != 0 {
 			t.Fatalf("offset %d", m.Offset)
 		}
 	})

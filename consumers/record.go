@@ -40,7 +40,7 @@ func (r *Record) Done() {
 
 func (r *Record) isDone() bool { return r.tracker != nil && r.tracker.isDone(r.Raw.Offset) }
 
-// Handler handles records, all from one partition and in their order.
+// Handler handles records of one topic, those of a partition in their order.
 //
 // Returning nil completes all of them. With an error those that were not Done
 // come again: after a pause for KindUnavailable, KindUnknown, KindLimited and

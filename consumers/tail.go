@@ -80,18 +80,22 @@ func (t *tailer) start(ctx context.Context, partitions []int, from int64) bool {
 			at = end
 		}
 		t.reading[p] = true
+		arrived := make(chan kafka.Message, 256)
 		r := &partitionReader{
-			topic: t.topic, partition: p, fetcher: t.fetcher, out: make(chan kafka.Message, 256), log: t.log, now: time.Now,
+			topic: t.topic, partition: p, fetcher: t.fetcher, out: arrived, log: t.log, now: time.Now,
 			onLost: func(int64) {}, onRewound: func() {}, // both are logged; a tail owes nobody completeness
 		}
-		t.readers.Go(func() { r.run(ctx, at) })
-		t.readers.Go(func() { t.drain(r) })
+		t.readers.Go(func() {
+			defer close(arrived)
+			r.run(ctx, at)
+		})
+		t.readers.Go(func() { t.drain(arrived) })
 	}
 	return true
 }
 
-func (t *tailer) drain(r *partitionReader) {
-	for m := range r.out {
+func (t *tailer) drain(arrived <-chan kafka.Message) {
+	for m := range arrived {
 		rec := NewRecord(m)
 		if rec.Err != nil {
 			continue

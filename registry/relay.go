@@ -20,7 +20,7 @@ type Publisher interface {
 
 // RelayConfig is the pace of a Relay. The zero value is the default.
 type RelayConfig struct {
-	Busy  time.Duration // pause after a batch that was not empty; 50 ms: each batch is a produce request a partition
+	Busy  time.Duration // pause after a batch that was not empty; 100 ms: each batch is a produce request a partition
 	Idle  time.Duration // longest pause while there is nothing; 200 ms
 	Batch int           // rows at once; 500
 
@@ -28,7 +28,7 @@ type RelayConfig struct {
 }
 
 func (c RelayConfig) withDefaults() RelayConfig {
-	c.Busy = cmp.Or(c.Busy, 50*time.Millisecond)
+	c.Busy = cmp.Or(c.Busy, 100*time.Millisecond)
 	c.Idle = max(cmp.Or(c.Idle, 200*time.Millisecond), c.Busy)
 	c.Batch = cmp.Or(c.Batch, 500)
 	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)

@@ -14,10 +14,9 @@ import (
 // to come again when it is full.
 const receiptQueue = 2000
 
-// receiptEvery is from one batch of receipts to the next, unless one was full:
-// nobody waits for them, and on a busy machine a statement for each took two
-// thirds of the time of admission.
-const receiptEvery = 25 * time.Millisecond
+// receiptEvery is from one small batch of receipts to the next: nobody waits
+// for them, and a statement for each costs as much as admission.
+const receiptEvery = 50 * time.Millisecond
 
 // incoming is a receipt that waits to be stored and then acknowledged on the
 // session that it came from.
@@ -92,7 +91,7 @@ func (b *Bridge) storeReceipts(ctx context.Context) {
 			}
 		}
 		b.storeBatch(ctx, batch)
-		if len(batch) < maxBatch {
+		if len(batch) < smallBatch {
 			sleep(ctx, receiptEvery-b.now().Sub(began))
 		}
 	}

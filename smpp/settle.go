@@ -8,9 +8,15 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// settleEvery is from one batch of outcomes to the next, unless one was full.
-// It is short because what a dead bridge had not stored is in doubt.
-const settleEvery = 10 * time.Millisecond
+// settleEvery is from one small batch of outcomes to the next. It is short
+// because what a dead bridge had not stored is in doubt, and not shorter
+// because a statement for each outcome costs as much as admission.
+const settleEvery = 20 * time.Millisecond
+
+// smallBatch is where waiting for company ends: a larger batch is cheap a
+// Message, and an operator may have only as many receipts unanswered as it
+// likes, ten or so.
+const smallBatch = 8
 
 // settled is an outcome to be stored under the lease it belongs to.
 type settled struct {
@@ -73,7 +79,7 @@ func (b *Bridge) settleLoop(ctx context.Context) {
 			began := b.now()
 			b.storeOutcomes(ctx, batch)
 			b.letGo(batch)
-			if len(batch) < maxBatch {
+			if len(batch) < smallBatch {
 				sleep(ctx, settleEvery-b.now().Sub(began))
 			}
 		}
