@@ -40,7 +40,8 @@ type DB struct {
 // because what is planned while a month is young would walk the whole month
 // later, and so would the inner side of a hash or merge join (enable_hashjoin,
 // enable_mergejoin). Statements are written so that each table is reached
-// through an index; where there is none Postgres still walks the table.
+// through an index; where there is none Postgres still walks the table. What
+// that leaves to chance is in youngPlans.
 //
 // jit=off: a batch is a few hundred rows, compiling it costs more than running
 // it.
@@ -65,6 +66,13 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, mobileid.Invalid("postgres.dsn", "dsn_format", "the DSN of Postgres cannot be parsed")
 	}
+	db := &DB{log: cfg.Log, now: cfg.Now, metrics: newMetrics(cfg.Reg)}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	if db.now == nil {
+		db.now = time.Now
+	}
 	for k, v := range sessionParams {
 		if _, set := pc.ConnConfig.RuntimeParams[k]; !set {
 			pc.ConnConfig.RuntimeParams[k] = v
@@ -81,18 +89,11 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
 	}}).DialContext
 	pc.PingTimeout = time.Second
+	pc.AfterConnect, pc.PrepareConn = born, db.youngPlans
 	pc.MaxConnLifetime = time.Hour
 	pc.MaxConnLifetimeJitter = 10 * time.Minute
-	pool, err := pgxpool.NewWithConfig(ctx, pc)
-	if err != nil {
+	if db.pool, err = pgxpool.NewWithConfig(ctx, pc); err != nil {
 		return nil, clean("open", err)
-	}
-	db := &DB{pool: pool, log: cfg.Log, now: cfg.Now, metrics: newMetrics(cfg.Reg)}
-	if db.log == nil {
-		db.log = slog.New(slog.DiscardHandler)
-	}
-	if db.now == nil {
-		db.now = time.Now
 	}
 	return db, nil
 }

@@ -26,6 +26,10 @@ var partitioned = []struct {
 	{"charges", 50},
 }
 
+// youngMonth keeps a month from being vacuumed and analyzed every minute while
+// it is small: see migrations/0002_vacuum.sql.
+const youngMonth = `autovacuum_vacuum_threshold = 100000, autovacuum_vacuum_insert_threshold = 100000, autovacuum_analyze_threshold = 100000`
+
 // EnsurePartitions makes the partitions of the month before at, the month of
 // at and the two months after, where they are missing. Months are UTC, because
 // the time in an id is.
@@ -75,7 +79,7 @@ func addPartition(ctx context.Context, tx pgx.Tx, table string, fillfactor int, 
 	if err := tx.QueryRow(ctx, `select to_regclass($1) is not null`, name).Scan(&have); err != nil || have {
 		return err
 	}
-	_, err := tx.Exec(ctx, fmt.Sprintf(`create table %s (like %s including all) with (fillfactor = %d)`, name, table, fillfactor))
+	_, err := tx.Exec(ctx, fmt.Sprintf(`create table %s (like %s including all) with (fillfactor = %d, `+youngMonth+`)`, name, table, fillfactor))
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ const (
 	window       = 50
 	receiptDelay = time.Second
 	pacedRate    = 200
-	warmUp       = 10 * time.Second
+	warmUp       = 30 * time.Second
 	paced        = 60 * time.Second
 	floorRate    = pacedRate // before the load
 	floorFor     = 20 * time.Second
