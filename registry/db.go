@@ -40,8 +40,11 @@ type DB struct {
 // because what is planned while a month is young would walk the whole month
 // later, and so would the inner side of a hash or merge join (enable_hashjoin,
 // enable_mergejoin). Statements are written so that each table is reached
-// through an index; where there is none Postgres still walks the table. What
-// that leaves to chance is in youngPlans.
+// through an index; where there is none Postgres still walks the table. A table
+// that is often empty (outbox, live_challenges, retries) is planned for as
+// empty, and of an empty table the cheapest is all of it: those are always
+// asked with "= any(array)", which no plan leaves to a filter. The partitions
+// of months are the business of youngPlans.
 //
 // jit=off: a batch is a few hundred rows, compiling it costs more than running
 // it.

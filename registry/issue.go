@@ -136,7 +136,7 @@ select from challenges where id in (
 	select unnest($1::bytea[])
 	union
 	select l.challenge_id from unnest($2::text[], $3::bytea[], $4::text[]) as k(client, person, purpose)
-	join live_challenges l on l.person = k.person and l.purpose = k.purpose and l.client = k.client)
+	join live_challenges l on l.person = any($3) and l.person = k.person and l.purpose = k.purpose and l.client = k.client)
 order by id for no key update`, ids, clients, persons, purposes)
 	is.live = map[liveKey]mobileid.ID{}
 	is.existing = map[mobileid.ID]*mobileid.LaneItem{}
@@ -149,7 +149,7 @@ order by id for no key update`, ids, clients, persons, purposes)
 const lookSQL = `
 select false as stored, l.challenge_id, l.client, l.person, l.purpose, '' as state, null::bytea as message, '' as operator, '' as lane
 from unnest($2::text[], $3::bytea[], $4::text[]) as k(client, person, purpose)
-join live_challenges l on l.person = k.person and l.purpose = k.purpose and l.client = k.client
+join live_challenges l on l.person = any($3) and l.person = k.person and l.purpose = k.purpose and l.client = k.client
 union all
 select true, c.id, c.client, c.person, c.purpose, coalesce(m.state, ''), m.id, coalesce(m.operator, ''), coalesce(m.lane, '')
 from unnest($1::bytea[]) k(id) join challenges c on c.id = k.id left join messages m on m.id = c.message_id`

@@ -86,7 +86,7 @@ func (r *Relay) Once(ctx context.Context) (int, error) {
 	var last int64
 	err := r.db.inTx(ctx, "relay", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-delete from outbox where seq in (select seq from outbox where seq > $2 order by seq limit $1 for update skip locked)
+delete from outbox where seq = any(array(select seq from outbox where seq > $2 order by seq limit $1 for update skip locked))
 returning seq, subject, challenge, client, state, reason, version, at`, r.cfg.Batch, r.floor.at(time.Now()))
 		if err != nil {
 			return err

@@ -55,7 +55,7 @@ with seen as (
 	select id, operator, $1 from moves where next = 'in_doubt' and challenge_id is not null and resends = 0
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
-	delete from retries r using moves v where r.message_id = v.id and v.ends
+	delete from retries r using moves v where r.message_id = any($2) and r.message_id = v.id and v.ends
 ), ` + tailSQL + `
 select count(*) from changed`
 
@@ -316,8 +316,8 @@ func (s *Sweeper) oldReceipts(ctx context.Context) (int, error) {
 	n := 0
 	err := s.db.one(ctx, "old receipts", []any{&n}, `
 with old as (
-	delete from receipts_unmatched where id in (
-		select id from receipts_unmatched where received_at < $1 order by received_at limit $2 for update skip locked)
+	delete from receipts_unmatched where id = any(array(
+		select id from receipts_unmatched where received_at < $1 order by received_at limit $2 for update skip locked))
 	returning 1)
 select count(*) from old`, s.db.clock().Add(-receiptWindow), s.cfg.Batch)
 	return n, err
@@ -433,8 +433,8 @@ func (s *Sweeper) oldKeys(ctx context.Context) (int, error) {
 	n := 0
 	err := s.db.one(ctx, "old keys", []any{&n}, `
 with old as (
-	delete from idempotency where (client, key_part) in (
-		select client, key_part from idempotency where created_at < $1 order by created_at limit $2 for update skip locked)
+	delete from idempotency where ctid = any(array(
+		select ctid from idempotency where created_at < $1 order by created_at limit $2 for update skip locked))
 	returning 1)
 select count(*) from old`, s.db.clock().Add(-keyLife), s.cfg.Batch)
 	return n, err
@@ -455,8 +455,8 @@ func (s *Sweeper) oldTries(ctx context.Context) (int, error) {
 		n := 0
 		err := s.db.one(ctx, "old tries", []any{&n}, `
 with old as (
-	delete from wrong_tries where (person, day) in (
-		select person, day from wrong_tries where day < $1 limit $2 for update skip locked)
+	delete from wrong_tries where ctid = any(array(
+		select ctid from wrong_tries where day < $1 limit $2 for update skip locked))
 	returning 1)
 select count(*) from old`, dayOf(now).AddDate(0, 0, -triesLife), s.cfg.Batch)
 		total += n

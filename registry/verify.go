@@ -65,7 +65,7 @@ with held as (
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), gone as (
 	delete from live_challenges l using ended e
-	where l.person = e.person and l.purpose = e.purpose and l.client = e.client and l.challenge_id = e.id
+	where l.person = any(array(select person from ended)) and l.person = e.person and l.purpose = e.purpose and l.client = e.client and l.challenge_id = e.id
 ), announced as (
 	insert into outbox (subject, client, state, reason, version, at)
 	select id, client, state, reason, state_version, $1 from ended

@@ -16,6 +16,6 @@ alter table retries set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_t
     autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 100000);
 
 -- Updated with every Message, on the page (HOT).
-alter table accounts set (autovacuum_vacuum_threshold = 100000, autovacuum_analyze_threshold = 100000);
+alter table accounts set (autovacuum_vacuum_threshold = 100000);
 alter table idempotency set (autovacuum_vacuum_threshold = 100000, autovacuum_vacuum_insert_threshold = 100000,
     autovacuum_analyze_threshold = 100000);

@@ -1,0 +1,94 @@
+package registry_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"mobileid/internal/mobileid"
+	"mobileid/registry"
+)
+
+// Plans are made once a connection, here of tables that are empty and known to
+// be. What grows afterwards must still be reached by its key.
+func TestAPlanOfAnEmptyTableDoesNotWalkAFullOne(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(100 * cost)
+	bridge := e.bridge()
+	life := func(db *registry.DB, relay *registry.Relay, key string) {
+		t.Helper()
+		c := e.challenge(p, key)
+		_, err := db.IssueChallenges(e.ctx(), []mobileid.NewChallenge{c})
+		must(t, err)
+		e.clk.advance(time.Second)
+		again := e.challenge(p, key+"-newer") // supersedes: live_challenges is asked
+		_, err = db.IssueChallenges(e.ctx(), []mobileid.NewChallenge{again})
+		must(t, err)
+		got, err := db.Admit(e.ctx(), bridge, []mobileid.AdmitItem{{ID: again.Message.ID}})
+		must(t, err)
+		if len(got) != 1 || got[0].Verdict != mobileid.VerdictMine {
+			t.Fatalf("admitted %+v", got)
+		}
+		must(t, db.Settle(e.ctx(), bridge, account, []mobileid.Outcome{
+			e.outcome(again.Message.ID, mobileid.MessageSent, again.Message.Dest, key),
+		}))
+		_, err = db.StoreReceipts(e.ctx(), []mobileid.Receipt{e.receipt(again.Message.Dest, key, mobileid.MessageDelivered)})
+		must(t, err)
+		must(t, db.EndChallenge(e.ctx(), again.Request.ID, mobileid.ChallengeLost, "code_lost"))
+		_, err = relay.Once(e.ctx())
+		must(t, err)
+		e.clk.advance(time.Second)
+	}
+	silent := publisher(func([]mobileid.StatusChanged) error { return nil })
+	for i := range 3 {
+		life(e.DB, registry.NewRelay(e.DB, silent, registry.RelayConfig{}), fmt.Sprint("first-", i))
+	}
+	e.exec(`analyze`) // the pages are there, the rows are not
+	db, err := registry.Open(e.ctx(), registry.Config{DSN: databaseDSN(e.name), MaxConns: 1, Now: e.clk.now})
+	must(t, err)
+	closed := false
+	defer func() {
+		if !closed {
+			db.Close()
+		}
+	}()
+	relay := registry.NewRelay(db, silent, registry.RelayConfig{Batch: 100})
+	for i := range 3 {
+		life(db, relay, fmt.Sprint("empty-", i))
+	}
+	const rows = 20_000
+	e.exec(`insert into live_challenges select 'other', int4send(i), 'login', int8send(i), now() + interval '1 hour' from generate_series(1, $1) i`, rows)
+	e.exec(`insert into retries select int8send(i), 'other', now() + interval '1 hour' from generate_series(1, $1) i`, rows)
+	e.exec(`insert into outbox (subject, client, state, version, at) select int8send(i), 'other', 'sent', 1, now() from generate_series(1, $1) i`, rows)
+	before := query[int64](e, readsSQL)
+	const lives = 3
+	for i := range lives {
+		life(db, relay, fmt.Sprint("full-", i))
+	}
+	db.Close() // and with it the connection, which tells its counts as it ends
+	closed = true
+	var reads int64
+	await(t, func() bool {
+		last := reads
+		reads = query[int64](e, readsSQL) - before
+		return reads > 0 && reads == last
+	})
+	if reads > lives*500 {
+		t.Fatalf("%d lives read %d rows of tables with %d", lives, reads, rows)
+	}
+}
+
+const readsSQL = `
+select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables
+where relname in ('live_challenges', 'retries', 'outbox')`
+
+// await asks until the answer is yes.
+func await(t *testing.T, yes func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !yes(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited 10 s")
+		}
+	}
+}
