@@ -523,6 +523,46 @@ func TestCodesGoBeforeNotices(t *testing.T) {
 	r.stop()
 }
 
+// An operator answers nothing any more and notices wait: a code is admitted and
+// written all the same.
+func TestNoticesLeaveRoomAndSlotsForCodes(t *testing.T) {
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window, c.DrainTimeout = 10, 100*time.Millisecond })
+	first, code := r.message(mobileid.LaneOTP, nil), r.message(mobileid.LaneOTP, nil)
+	var notices []mobileid.ID
+	for range 50 {
+		notices = append(notices, r.message(mobileid.LaneBulk, nil))
+	}
+	r.start()
+	r.mustTake(mobileid.LaneOTP, first)
+	r.until(first, mobileid.MessageSent)
+	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer})
+	go func() { _ = r.take(mobileid.LaneBulk, notices...) }()
+	const inWindow, ahead = 10 - keptForCodes, 10
+	admitted := func(want int) func() bool {
+		return func() bool {
+			n := 0
+			for _, x := range r.store.rows {
+				if x.state == mobileid.MessageAdmitted {
+					n++
+				}
+			}
+			return n == want
+		}
+	}
+	r.store.until(t, "the room of notices is full", admitted(inWindow+ahead))
+	if err := r.smsc.Wait(t.Context(), 1+inWindow); err != nil {
+		t.Fatal(err)
+	}
+	r.mustTake(mobileid.LaneOTP, code)
+	if err := r.smsc.Wait(t.Context(), 1+inWindow+1); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.smsc.Count(); n != 1+inWindow+1 {
+		t.Errorf("%d submit_sm, so notices took the slots of codes", n)
+	}
+	r.stop()
+}
+
 func TestNoMoreIsAdmittedThanTheWindowWritesInASecond(t *testing.T) {
 	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 5 })
 	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer})

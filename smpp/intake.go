@@ -87,15 +87,19 @@ func (q *intake) again(id mobileid.ID, lane mobileid.Lane) {
 	signal(q.kick)
 }
 
-// next removes up to n items: codes, then retries, then notices.
-func (q *intake) next(n int) []*item {
+// next removes items: up to codes of the lane of codes, then, as long as no more
+// than all are taken, retries and notices.
+func (q *intake) next(codes, all int) []*item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var out []*item
 	for _, queue := range []*[]*item{&q.otp, &q.due, &q.bulk} {
-		used := 0
+		n, used := all, 0
+		if queue == &q.otp {
+			n = codes
+		}
 		for _, it := range *queue {
-			if len(out) == n {
+			if len(out) >= n {
 				break
 			}
 			used++

@@ -48,10 +48,11 @@ func (j *job) permit(now time.Time) (time.Time, bool) {
 // outgoing holds admitted jobs that wait for a slot: codes before notices.
 // Admission bounds it: see Bridge.room.
 type outgoing struct {
-	wake chan struct{}
+	wake chan struct{} // there is a new job
 
 	mu        sync.Mutex
 	otp, bulk []*job
+	lastCode  time.Time // when the last code was put
 }
 
 func newOutgoing() *outgoing { return &outgoing{wake: make(chan struct{}, 1)} }
@@ -61,7 +62,7 @@ func (q *outgoing) put(j *job) {
 	if j.admission.Lane == mobileid.LaneBulk {
 		q.bulk = append(q.bulk, j)
 	} else {
-		q.otp = append(q.otp, j)
+		q.otp, q.lastCode = append(q.otp, j), j.asked
 	}
 	q.mu.Unlock()
 	signal(q.wake)
@@ -83,9 +84,15 @@ func (q *outgoing) pop() *job {
 }
 
 func (q *outgoing) len() int {
+	codes, notices, _ := q.waiting()
+	return codes + notices
+}
+
+// waiting counts both lanes, and tells when the last code was put.
+func (q *outgoing) waiting() (codes, notices int, lastCode time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.otp) + len(q.bulk)
+	return len(q.otp), len(q.bulk), q.lastCode
 }
 
 // wait returns true when there is a job, false when ctx or stop ended first.

@@ -64,18 +64,21 @@ func (b *Bridge) admitLoop(ctx context.Context) {
 	}
 }
 
-// room is how many Messages may be admitted now: only as many as the window
-// will write within a second, going by how many were answered in the last one.
-func (b *Bridge) room() int {
-	waiting := b.outgoing.len()
+// room is how many codes, and how many Messages of any kind, may be admitted
+// now: only as many as the window will write within a second, going by how many
+// were answered in the last one. Notices that wait for the window do not count
+// for a code, which goes before them.
+func (b *Bridge) room() (codes, all int) {
+	codesWait, noticesWait, _ := b.outgoing.waiting()
 	now := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.draining || b.link == nil || b.lease == nil || !b.lease.writable(now) {
-		return 0
+		return 0, 0
 	}
 	ahead := min(max(b.rate.lastSecond(now), b.cfg.Window), maxAhead)
-	return min(ahead-waiting, maxBatch, maxHeld-len(b.held))
+	left := min(maxBatch, maxHeld-len(b.held))
+	return min(ahead-codesWait, left), min(ahead-codesWait-noticesWait, left)
 }
 
 // nextBatch takes what may be admitted now. Ids that this bridge holds already
@@ -85,11 +88,11 @@ func (b *Bridge) room() int {
 // would be given back by the outcome that is on its way for them.
 func (b *Bridge) nextBatch() []*item {
 	for {
-		n := b.room()
-		if n <= 0 {
+		codes, all := b.room()
+		if codes <= 0 {
 			return nil
 		}
-		found := b.intake.next(n)
+		found := b.intake.next(codes, all)
 		if len(found) == 0 {
 			return nil
 		}
@@ -245,7 +248,7 @@ func (b *Bridge) retryLoop(ctx context.Context) {
 			b.giveBack(mobileid.ReasonLinkDown, nil)
 			continue
 		}
-		n := b.room()
+		_, n := b.room()
 		if n <= 0 || !b.intake.noneDue() {
 			continue
 		}

@@ -88,6 +88,7 @@ type session struct {
 	cfg    sessionConfig
 
 	slots  chan struct{} // free slots of the window
+	freed  chan struct{} // a slot has come back
 	wake   chan struct{} // the writer has work
 	fewer  chan struct{} // something is no longer in flight
 	dead   chan struct{} // closed when the session is ending
@@ -114,6 +115,7 @@ func newSession(conn net.Conn, br *bufio.Reader, firstSeq uint32, cfg sessionCon
 	s := &session{
 		conn: conn, br: br, cfg: cfg,
 		slots:    make(chan struct{}, cfg.window),
+		freed:    make(chan struct{}, 1),
 		wake:     make(chan struct{}, 1),
 		fewer:    make(chan struct{}, 1),
 		dead:     make(chan struct{}),
@@ -207,7 +209,13 @@ func (s *session) reserve(ctx context.Context) error {
 }
 
 // release gives back a slot that was reserved and not used.
-func (s *session) release() { s.slots <- struct{}{} }
+func (s *session) release() {
+	s.slots <- struct{}{}
+	signal(s.freed)
+}
+
+// free returns how many slots are free; only reserve makes them fewer.
+func (s *session) free() int { return len(s.slots) }
 
 // submit asks for requests to be written together, each in a slot taken with
 // reserve; the slot comes back with the answer. done tells what became of each,

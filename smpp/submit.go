@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -28,6 +29,10 @@ func (b *Bridge) submit(j *job, next func(stale bool)) {
 // chosen then, so a code never waits behind a notice for a slot. As many are
 // taken as the job before needed: one of several parts that did not get its
 // slots in time finds them when it is back, whatever else waits.
+//
+// Behind a backlog of notices the window would be full whenever a code comes,
+// and the code would wait for an operator's answer: so notices leave a few
+// slots free (promise P8).
 func (b *Bridge) submitLoop(ctx context.Context) {
 	slots := 1
 	for {
@@ -35,7 +40,7 @@ func (b *Bridge) submitLoop(ctx context.Context) {
 		if !ok {
 			return
 		}
-		if !b.outgoing.wait(ctx, s.dead) || s.reserveAll(ctx, slots) != nil {
+		if !b.outgoing.wait(ctx, s.dead) || b.takeSlots(ctx, s, slots) != nil {
 			if ctx.Err() != nil {
 				return
 			}
@@ -58,6 +63,38 @@ func (b *Bridge) submitLoop(ctx context.Context) {
 			continue
 		}
 		slots = b.write(ctx, s, j, slots)
+	}
+}
+
+const (
+	// keptForCodes is how many slots notices leave free, at most a quarter of
+	// the window.
+	keptForCodes = 2
+	// codesExpected is how long after a code more of them are expected. An
+	// operator who carries no codes has his whole window for notices.
+	codesExpected = time.Minute
+)
+
+// takeSlots takes n slots of the window: for a code as soon as they are free,
+// for a notice when enough remain for codes.
+func (b *Bridge) takeSlots(ctx context.Context, s *session, n int) error {
+	for {
+		codes, _, lastCode := b.outgoing.waiting()
+		want := n
+		if codes == 0 && b.now().Sub(lastCode) < codesExpected {
+			want = min(n+min(keptForCodes, b.cfg.Window/4), b.cfg.Window)
+		}
+		if codes > 0 || s.free() >= want {
+			return s.reserveAll(ctx, n)
+		}
+		select {
+		case <-s.freed:
+		case <-b.outgoing.wake:
+		case <-s.dead:
+			return net.ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
