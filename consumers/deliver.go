@@ -66,7 +66,7 @@ func (d *deliverer) settle(ctx context.Context, recs []*Record) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		err := d.call(ctx, recs)
+		late, err := d.call(ctx, recs)
 		if err == nil {
 			for _, r := range recs {
 				r.Done()
@@ -80,7 +80,9 @@ func (d *deliverer) settle(ctx context.Context, recs []*Record) error {
 			return nil
 		}
 		d.commit()
-		if !mobileid.KindOf(err).Retryable() {
+		// A batch that did not get done in time would not the next time either:
+		// half of it may.
+		if !mobileid.KindOf(err).Retryable() || late && len(left) > 1 {
 			return d.split(ctx, left, err)
 		}
 		if len(left) < len(recs) {
@@ -168,9 +170,10 @@ func (d *deliverer) park(ctx context.Context, r *Record, reason string) error {
 	return nil
 }
 
-// call runs the handler once, bounded in time. A panic refuses the batch, so
-// that halving finds the record that causes it: crashing would meet it again.
-func (d *deliverer) call(ctx context.Context, recs []*Record) (err error) {
+// call runs the handler once, bounded in time, and tells whether it was cut off
+// by that bound. A panic refuses the batch, so that halving finds the record
+// that causes it: crashing would meet it again.
+func (d *deliverer) call(ctx context.Context, recs []*Record) (late bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, ErrHandlerDeadline)
 	defer cancel()
 	started := time.Now()
@@ -188,11 +191,12 @@ func (d *deliverer) call(ctx context.Context, recs []*Record) (err error) {
 		}
 	}()
 	err = d.handler.Handle(ctx, recs)
+	late = err != nil && errors.Is(context.Cause(ctx), ErrHandlerDeadline)
 	if err != nil && ctx.Err() != nil && mobileid.KindOf(err) == mobileid.KindInternal {
 		// A handler that was cut off did not refuse anything.
-		return mobileid.Unavailable("cut_off", 0, errors.Join(context.Cause(ctx), err))
+		return late, mobileid.Unavailable("cut_off", 0, errors.Join(context.Cause(ctx), err))
 	}
-	return err
+	return late, err
 }
 
 func undone(recs []*Record) []*Record {

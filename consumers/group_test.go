@@ -62,6 +62,38 @@ func TestEveryRecordIsHandledOnceAndCommitted(t *testing.T) {
 	}
 }
 
+// A batch that takes longer than a handler may would take as long the next
+// time: it is halved until it fits, and nothing of it is parked.
+func TestABatchThatIsTooSlowIsHalved(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	arrived := make(chan kafka.Message, 16)
+	for i := range cap(arrived) {
+		m, err := encode(topic, event(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Offset = int64(i)
+		arrived <- m
+	}
+	handled := 0
+	g := NewGroup(GroupConfig{Group: "g", Handler: HandlerFunc(func(ctx context.Context, recs []*Record) error {
+		if len(recs) > 2 {
+			<-ctx.Done()
+			return mobileid.Unavailable("slow", 0, ctx.Err())
+		}
+		if handled += len(recs); handled == cap(arrived) {
+			stop()
+		}
+		return nil
+	})})
+	newGeneration(g, nil, nil).work(ctx, t.Context(), arrived, &deliverer{
+		group: "g", topic: topic, handler: g.cfg.Handler, timeout: 20 * time.Millisecond, log: testLog(t), metrics: g.metrics, commit: func() {},
+	})
+	if handled != cap(arrived) {
+		t.Fatalf("%d records were handled", handled)
+	}
+}
+
 // What arrives on any partition while a call runs is the next call's batch.
 func TestThePartitionsOfATopicShareABatch(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())

@@ -14,9 +14,14 @@ import (
 // to come again when it is full.
 const receiptQueue = 2000
 
-// receiptEvery is from one small batch of receipts to the next: nobody waits
-// for them, and a statement for each costs as much as admission.
-const receiptEvery = 50 * time.Millisecond
+// A receipt waits for company as long as it comes: nobody waits for receipts,
+// and a statement for each costs as much as admission. When none comes for
+// receiptQuiet, either there are few, or the operator leaves no more of them
+// unanswered and waits for us; it may be one at a time.
+const (
+	receiptWait  = 50 * time.Millisecond
+	receiptQuiet = 10 * time.Millisecond
+)
 
 // incoming is a receipt that waits to be stored and then acknowledged on the
 // session that it came from.
@@ -67,34 +72,46 @@ func (b *Bridge) received(s *session, f wire.Frame, status wire.Status, result s
 	s.respond(wire.AppendCString(nil, f.Command.Response(), status, f.Sequence, ""))
 }
 
-// storeReceipts stores receipts in batches, the first one after a silence at
-// once, and acknowledges each when it is stored; what is not stored is refused
-// with 0x64, for the operator to send it again.
+// storeReceipts stores receipts in batches and acknowledges each when it is
+// stored; what is not stored is refused with 0x64, for the operator to send it
+// again.
 func (b *Bridge) storeReceipts(ctx context.Context) {
 	for {
-		var batch []incoming
-		var began time.Time
 		select {
 		case in := <-b.receipts:
-			began = b.now()
-			batch = append(batch, in)
+			b.storeBatch(ctx, b.company(ctx, in))
 		case <-ctx.Done():
 			return
 		}
-	fill:
-		for len(batch) < maxBatch {
-			select {
-			case in := <-b.receipts:
-				batch = append(batch, in)
-			default:
-				break fill
-			}
+	}
+}
+
+// company returns a receipt with what comes with it and after it.
+func (b *Bridge) company(ctx context.Context, first incoming) []incoming {
+	batch := []incoming{first}
+	end := time.After(receiptWait)
+	for len(batch) < maxBatch {
+		select {
+		case in := <-b.receipts:
+			batch = append(batch, in)
+			continue
+		default:
 		}
-		b.storeBatch(ctx, batch)
-		if len(batch) < smallBatch {
-			sleep(ctx, receiptEvery-b.now().Sub(began))
+		if len(batch) >= smallBatch {
+			break
+		}
+		select {
+		case in := <-b.receipts:
+			batch = append(batch, in)
+		case <-time.After(receiptQuiet):
+			return batch
+		case <-end:
+			return batch
+		case <-ctx.Done():
+			return batch
 		}
 	}
+	return batch
 }
 
 // storeBatch stores a batch. One that the registry refuses for good is halved
