@@ -1,15 +1,20 @@
 package config
 
 import (
+	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"mobileid/consumers/texts"
 	"mobileid/internal/mobileid"
+	"mobileid/registry"
 )
 
 // defaults are the values of everything that may be left out.
@@ -43,9 +48,7 @@ func (c *Config) check(wrong *Mistakes) {
 func (c *Config) checkEngines(wrong *Mistakes) {
 	checkAddr("http.listen", c.HTTP.Listen, wrong)
 	checkAddr("http.admin", c.HTTP.Admin, wrong)
-	if c.Postgres.DSN.IsZero() {
-		wrong.addf("postgres.dsn", "missing; give env:NAME or file:PATH")
-	}
+	c.checkDSN(wrong)
 	if c.Postgres.MaxConns < 8 {
 		wrong.addf("postgres.max_conns", "at least 8: each hot path holds a connection of its own")
 	}
@@ -63,6 +66,34 @@ func (c *Config) checkEngines(wrong *Mistakes) {
 	if (c.Kafka.SASLUser == "") != c.Kafka.SASLPass.IsZero() {
 		wrong.addf("kafka.sasl_password", "sasl_user and sasl_password come together")
 	}
+	if c.Kafka.CAFile != "" {
+		pem, err := os.ReadFile(c.Kafka.CAFile)
+		switch {
+		case err != nil:
+			wrong.addf("kafka.ca_file", "%v", err)
+		case !x509.NewCertPool().AppendCertsFromPEM(pem):
+			wrong.addf("kafka.ca_file", "no PEM certificate in it")
+		}
+	}
+}
+
+// checkDSN has the registry read it, because only that room knows what Postgres
+// takes. Its Open connects to nothing, and a context that has ended keeps even a
+// DSN that asks for ready connections from dialling.
+func (c *Config) checkDSN(wrong *Mistakes) {
+	if c.Postgres.DSN.IsZero() {
+		wrong.addf("postgres.dsn", "missing; give env:NAME or file:PATH")
+		return
+	}
+	ended, end := context.WithCancel(context.Background())
+	end()
+	db, err := registry.Open(ended, registry.Config{DSN: c.Postgres.DSN.Reveal()})
+	if err != nil {
+		// The parser's own words may repeat a part of the DSN.
+		wrong.addf("postgres.dsn", "cannot be parsed; want postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+		return
+	}
+	db.Close()
 }
 
 func (c *Config) checkKeys(wrong *Mistakes) {
@@ -96,6 +127,36 @@ func (c *Config) checkKeys(wrong *Mistakes) {
 			}
 		}
 	}
+	if !fits(c.Keys.BridgePublic, c.Keys.BridgePrivate) {
+		wrong.addf("keys.bridge_private", "none of them opens what keys.bridge_public seals; `mobileid keys new` makes a pair")
+	}
+}
+
+// fits tries whether a private key opens what the public one seals. Retired
+// keys may stand beside it. Where a key is missing or unreadable there is
+// nothing to try.
+func fits(public string, private []Secret) bool {
+	if len(private) == 0 {
+		return true
+	}
+	sealer, err := mobileid.NewSealer(public, nil)
+	if err != nil {
+		return true
+	}
+	halves := make([]string, len(private))
+	for i, p := range private {
+		halves[i] = p.Reveal()
+	}
+	opener, err := mobileid.NewOpener(halves...)
+	if err != nil {
+		return true
+	}
+	sealed, err := sealer.Seal(nil, nil)
+	if err != nil {
+		return true
+	}
+	_, err = opener.Open(nil, sealed)
+	return err == nil
 }
 
 func (c *Config) checkAuth(wrong *Mistakes) {
@@ -253,8 +314,13 @@ func checkID(path, id string, seen map[string]bool, wrong *Mistakes) {
 }
 
 func checkAddr(path, addr string, wrong *Mistakes) {
-	if _, _, err := net.SplitHostPort(addr); err != nil {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
 		wrong.addf(path, "want host:port")
+		return
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		wrong.addf(path, "want host:port, the port a number up to 65535")
 	}
 }
 

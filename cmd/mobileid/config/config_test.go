@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"mobileid/internal/mobileid"
 )
 
 func sample(t *testing.T) []byte {
@@ -80,6 +83,64 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Error("a mistake repeats the secret that was written into the file")
+	}
+}
+
+func TestAMistakeThatServeWouldMeetIsFoundInTheFile(t *testing.T) {
+	withSecrets(t)
+	public, private, err := mobileid.NewSealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := mobileid.NewSealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OUR_KEY", private)
+	t.Setenv("OTHER_KEY", other)
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := string(sample(t))
+	withPair := regexp.MustCompile(`bridge_public: \S+`).ReplaceAllString(text, `bridge_public: "`+public+`"`)
+	withPair = regexp.MustCompile(`bridge_private: \S+`).ReplaceAllString(withPair, "bridge_private: [PRIVATE]")
+	for name, c := range map[string]struct {
+		text string
+		dsn  string
+		env  []string
+		path string // "" = nothing is wrong
+	}{
+		"a port of the DSN":    {text: text, dsn: "postgres://user:hunter2@db:54x32/x", path: "postgres.dsn:"},
+		"words of the DSN":     {text: text, dsn: "hunter2", path: "postgres.dsn:"},
+		"a mode of the DSN":    {text: text, dsn: "postgres://user:hunter2@db/x?sslmode=hunter2", path: "postgres.dsn:"},
+		"a DSN of words":       {text: text, dsn: "host=db user=mobileid password=hunter2 pool_min_conns=3"},
+		"a missing authority":  {text: text, env: []string{"MOBILEID_KAFKA__CA_FILE=/nonexistent/ca.pem"}, path: "kafka.ca_file:"},
+		"no authority in it":   {text: text, env: []string{"MOBILEID_KAFKA__CA_FILE=" + empty}, path: "kafka.ca_file:"},
+		"a port in words":      {text: text, env: []string{"MOBILEID_HTTP__LISTEN=127.0.0.1:web"}, path: "http.listen:"},
+		"a port too high":      {text: text, env: []string{"MOBILEID_HTTP__ADMIN=127.0.0.1:65536"}, path: "http.admin:"},
+		"a broker's port":      {text: text, env: []string{"MOBILEID_KAFKA__BROKERS=a:1,b:99999"}, path: "kafka.brokers[1]:"},
+		"a key of another":     {text: strings.Replace(withPair, "PRIVATE", "env:OTHER_KEY", 1), path: "keys.bridge_private:"},
+		"the key and an older": {text: strings.Replace(withPair, "PRIVATE", "env:OTHER_KEY, env:OUR_KEY", 1)},
+	} {
+		if c.dsn == "" {
+			c.dsn = "postgres://127.0.0.1/x"
+		}
+		t.Setenv("MOBILEID_POSTGRES_DSN", c.dsn)
+		_, err := parse([]byte(c.text), c.env)
+		if c.path == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		var wrong Mistakes
+		if !errors.As(err, &wrong) || len(wrong) != 1 || !strings.HasPrefix(wrong[0], c.path) {
+			t.Errorf("%s: %v, want one mistake at %s", name, err, c.path)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the mistake repeats a part of the DSN", name)
+		}
 	}
 }
 
