@@ -55,7 +55,7 @@ func main() {
 func run(ctx context.Context, args []string, password string, out, errOut io.Writer) int {
 	fs := flag.NewFlagSet("smscsim", flag.ContinueOnError)
 	fs.SetOutput(errOut)
-	fs.Usage = func() { _, _ = io.WriteString(errOut, usage+smsc.Help) }
+	fs.Usage = func() {} // said below, where it is known whether it was asked for
 	listen := fs.String("listen", "127.0.0.1:2775", "")
 	control := fs.String("control", "127.0.0.1:8775", "")
 	systemID := fs.String("system-id", "mobileid", "")
@@ -66,8 +66,10 @@ func run(ctx context.Context, args []string, password string, out, errOut io.Wri
 	quiet := fs.Bool("quiet", false, "")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
+			_, _ = io.WriteString(out, usage+smsc.Help)
 			return 0
 		}
+		_, _ = io.WriteString(errOut, "smscsim --help says more\n")
 		return 2
 	}
 	if fs.NArg() > 0 {

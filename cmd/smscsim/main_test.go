@@ -20,8 +20,13 @@ func TestHelpAndWrongCommandLines(t *testing.T) {
 		{[]string{"--listen", "127.0.0.1:99999"}, 1, "listen"},
 	} {
 		var out, errOut bytes.Buffer
-		if code := run(t.Context(), c.args, "", &out, &errOut); code != c.code || !strings.Contains(errOut.String(), c.says) {
-			t.Errorf("%v: exit %d, %s", c.args, code, &errOut)
+		code := run(t.Context(), c.args, "", &out, &errOut)
+		said, silent := &errOut, &out
+		if c.code == 0 { // help that was asked for is the answer, not an error
+			said, silent = &out, &errOut
+		}
+		if code != c.code || !strings.Contains(said.String(), c.says) || silent.Len() > 0 {
+			t.Errorf("%v: exit %d, said %q and where nothing belongs %q", c.args, code, said, silent)
 		}
 	}
 }
