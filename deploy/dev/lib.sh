@@ -14,10 +14,16 @@ fail() {
   exit 1
 }
 
-# install_packages CONSEQUENCE PACKAGE...: prints the command and asks before it
-# runs it; CI=true or YES=1 answers yes.
+# run_printed COMMAND...: no command that changes the machine runs unseen.
+run_printed() {
+  printf '+ %s\n' "$*"
+  "$@"
+}
+
+# install_packages CONSEQUENCE PACKAGE...: prints the commands and asks before it
+# runs them; CI=true or YES=1 answers yes. Each is printed again as it runs.
 install_packages() {
-  local command answer consequence=$1
+  local command refresh answer consequence=$1
   shift
   command -v apt-get >/dev/null || fail "missing: $*; this machine has no apt-get, install them in its own way"
   command="apt-get install -y --no-install-recommends $*"
@@ -25,7 +31,8 @@ install_packages() {
     command -v sudo >/dev/null || fail "missing packages; as root run: $command"
     command="sudo $command"
   fi
-  printf '%s\n' "services: these packages are missing: $*" "  $command"
+  refresh="${command%% install*} update"
+  printf '%s\n' "services: these packages are missing: $*" "  $command" "  and if that fails first: $refresh"
   if [ "${CI:-}" != true ] && [ "${YES:-}" != 1 ]; then
     [ -t 0 ] || fail "nobody to ask; run the command above, or set YES=1"
     read -r -p "Run it? [y/N] " answer
@@ -34,7 +41,7 @@ install_packages() {
   export DEBIAN_FRONTEND=noninteractive
   # The package lists of a fresh machine are empty or old: refresh, try again.
   # shellcheck disable=SC2086 # words on purpose
-  $command || { ${command%% install*} update && $command; } || fail "the packages could not be installed"
+  run_printed $command || { run_printed $refresh && run_printed $command; } || fail "the packages could not be installed"
 }
 
 # alive PIDFILE WORD: the process of the pid file lives and its command line
