@@ -13,7 +13,7 @@ func TestTheFloorOfTheOutboxDelaysAndNeverHides(t *testing.T) {
 	if at := f.at(now); at != 0 {
 		t.Fatalf("the first look begins at %d", at)
 	}
-	f.relayed(100, now)
+	f.relayed(100, false, now)
 	lastFull := now
 	for seq := int64(101); seq < 1000; seq++ {
 		now = now.Add(50 * time.Millisecond)
@@ -27,13 +27,34 @@ func TestTheFloorOfTheOutboxDelaysAndNeverHides(t *testing.T) {
 		if young := seq - int64(floorAge/(50*time.Millisecond)); at > young {
 			t.Fatalf("at seq %d a look begins at %d, above what is younger than %s", seq, at, floorAge)
 		}
-		f.relayed(seq, now)
+		f.relayed(seq, false, now)
 	}
 	if f.floor < 900 {
 		t.Fatalf("the floor stays at %d", f.floor)
 	}
-	f.relayed(0, now.Add(time.Hour)) // nothing was relayed
+	f.relayed(0, false, now.Add(time.Hour)) // nothing was relayed
 	if f.next < 900 {
 		t.Fatalf("an empty look takes the floor back to %d", f.next)
+	}
+}
+
+// Thousands of rows of one long transaction lie below the floor: a batch every
+// fullLook would carry them for minutes.
+func TestWhatLiesBelowTheFloorLeavesBatchAfterBatch(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	f := outboxFloor{floor: 10_000, next: 20_000, nextAt: now, fullLook: now.Add(-fullLook)}
+	for last := int64(500); last < 10_000; last += 500 {
+		if at := f.at(now); at != 0 {
+			t.Fatalf("after a full batch that ended below the floor, at %d, a look begins at %d", last-500, at)
+		}
+		f.relayed(last, true, now)
+		now = now.Add(time.Millisecond)
+	}
+	if at := f.at(now); at != 0 {
+		t.Fatalf("the last look begins at %d", at)
+	}
+	f.relayed(10_500, true, now) // full, and nothing below the floor is left
+	if at := f.at(now); at != 10_000 {
+		t.Fatalf("the walk over what was deleted is not spared: a look begins at %d", at)
 	}
 }

@@ -99,7 +99,7 @@ returning seq, subject, challenge, client, state, reason, version, at`, r.cfg.Ba
 	if err != nil {
 		return 0, err
 	}
-	r.floor.relayed(last, time.Now())
+	r.floor.relayed(last, len(changes) == r.cfg.Batch, time.Now())
 	r.db.metrics.relayed.Add(float64(len(changes)))
 	return len(changes), nil
 }
@@ -107,12 +107,15 @@ returning seq, subject, challenge, client, state, reason, version, at`, r.cfg.Ba
 // outboxFloor spares a relay the walk over the rows that were deleted since
 // the last vacuum: most looks begin at the last seq that was relayed a while
 // ago. A transaction may commit a seq below that after it, so one look in
-// every fullLook begins at the start; a floor delays, it never hides.
+// every fullLook begins at the start; a floor delays, it never hides. When
+// there is more below the floor than a batch, the looks begin at the start
+// until that has left.
 type outboxFloor struct {
 	floor    int64
 	next     int64     // becomes floor
 	nextAt   time.Time // when next was relayed
 	fullLook time.Time // the last one
+	more     bool      // below floor: the last look was full before it came there
 }
 
 const (
@@ -122,15 +125,17 @@ const (
 
 // at returns the seq above which to look now.
 func (f *outboxFloor) at(now time.Time) int64 {
-	if now.Sub(f.fullLook) >= fullLook {
+	if f.more || now.Sub(f.fullLook) >= fullLook {
 		f.fullLook = now
 		return 0
 	}
 	return f.floor
 }
 
-// relayed notes the highest seq of a batch; 0 is none.
-func (f *outboxFloor) relayed(last int64, now time.Time) {
+// relayed notes the highest seq of a batch, 0 is none, and whether the batch
+// was full.
+func (f *outboxFloor) relayed(last int64, full bool, now time.Time) {
+	f.more = full && last < f.floor
 	if now.Sub(f.nextAt) >= floorAge {
 		f.floor, f.next, f.nextAt = f.next, max(last, f.next), now
 	}
