@@ -8,11 +8,19 @@ env_file=$run/services.env
 
 say() { printf '%s\n' "services: $*"; }
 
-# One loud line, then the end.
+# One loud line, then the end. INSTEAD is what the caller has to add to it.
+loud() { printf '%s\n' "!!! services: $*${INSTEAD:+; $INSTEAD}" >&2; }
+failed=3
 fail() {
-  printf '%s\n' "!!! services: $*" >&2
-  exit 1
+  loud "$*"
+  exit $failed
 }
+# An end that nobody wrote a line for is loud too.
+last_word() {
+  local status=$?
+  [ $status -eq 0 ] || [ $status -eq $failed ] || loud "ended unfinished, status $status"
+}
+trap last_word EXIT
 
 # run_printed COMMAND...: no command that changes the machine runs unseen.
 run_printed() {
