@@ -52,12 +52,12 @@ func (d *deliverer) deliver(ctx context.Context, recs []*Record) error {
 func (d *deliverer) settle(ctx context.Context, recs []*Record) error {
 	wait := retryFirst
 	blocked := d.metrics.blocked.WithLabelValues(d.group, d.topic)
-	inBlock := false
-	defer func() {
-		if inBlock {
-			blocked.Dec()
-		}
-	}()
+	waiting := 0 // partitions that the gauge has from us
+	free := func() {
+		blocked.Sub(float64(waiting))
+		waiting = 0
+	}
+	defer free()
 	for {
 		recs = undone(recs)
 		if len(recs) == 0 {
@@ -83,15 +83,15 @@ func (d *deliverer) settle(ctx context.Context, recs []*Record) error {
 		// A batch that did not get done in time would not the next time either:
 		// half of it may.
 		if !mobileid.KindOf(err).Retryable() || late && len(left) > 1 {
+			free()
 			return d.split(ctx, left, err)
 		}
 		if len(left) < len(recs) {
 			wait = retryFirst // it comes on
 		}
-		if !inBlock {
-			inBlock = true
-			blocked.Inc()
-		}
+		free()
+		waiting = partitionsIn(left)
+		blocked.Add(float64(waiting))
 		if err := d.again(ctx, left[0], len(left), err, &wait); err != nil {
 			return err
 		}
@@ -197,6 +197,15 @@ func (d *deliverer) call(ctx context.Context, recs []*Record) (late bool, err er
 		return late, mobileid.Unavailable("cut_off", 0, errors.Join(context.Cause(ctx), err))
 	}
 	return late, err
+}
+
+// partitionsIn counts the partitions of records.
+func partitionsIn(recs []*Record) int {
+	of := map[int]bool{}
+	for _, r := range recs {
+		of[r.Ref.Partition] = true
+	}
+	return len(of)
 }
 
 func undone(recs []*Record) []*Record {

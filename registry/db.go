@@ -182,6 +182,20 @@ func (db *DB) query(ctx context.Context, op, sql string, args []any, read func(p
 	return db.send(ctx, op, b, read)
 }
 
+// look is one for a statement that changes nothing. A connection that breaks
+// under it leaves no doubt: the statement is tried once more on another, and
+// then the database counts as away.
+func (db *DB) look(ctx context.Context, op string, dst []any, sql string, args ...any) error {
+	err := db.one(ctx, op, dst, sql, args...)
+	if mobileid.KindOf(err) == mobileid.KindUnknown && ctx.Err() == nil {
+		err = db.one(ctx, op, dst, sql, args...)
+	}
+	if mobileid.KindOf(err) == mobileid.KindUnknown && ctx.Err() == nil {
+		err = mobileid.Unavailable("database_away", comeBack, err)
+	}
+	return err
+}
+
 // one runs one statement and scans its row into dst; KindNotFound if there is
 // none.
 func (db *DB) one(ctx context.Context, op string, dst []any, sql string, args ...any) error {

@@ -13,7 +13,7 @@ import (
 func (db *DB) LiveChallenge(ctx context.Context, client string, id mobileid.ID) (mobileid.LiveChallenge, error) {
 	v := mobileid.LiveChallenge{ID: id, Client: client}
 	var person []byte
-	err := db.one(ctx, "live challenge",
+	err := db.look(ctx, "live challenge",
 		[]any{&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt}, `
 select person, state, purpose, nonce, context_hash, tries, expires_at
 from challenges where id = $1 and client = $2`, raw(id), client)

@@ -14,7 +14,7 @@ func (db *DB) Challenge(ctx context.Context, client string, id mobileid.ID) (mob
 	v := mobileid.ChallengeView{ID: id, Client: client}
 	var msisdn string
 	var confirmed *time.Time
-	err := db.one(ctx, "challenge", []any{
+	err := db.look(ctx, "challenge", []any{
 		&v.State, &v.Reason, &v.Version, &v.Purpose, &v.ExpiresAt, &v.MessageState, &msisdn, &v.TriesLeft, &confirmed,
 	}, `
 select c.state, c.reason, c.state_version + coalesce(m.state_version, 0), c.purpose, c.expires_at,
@@ -38,7 +38,7 @@ where c.id = $1 and c.client = $2`, raw(id), client)
 func (db *DB) Message(ctx context.Context, client string, id mobileid.ID) (mobileid.MessageView, error) {
 	v := mobileid.MessageView{ID: id, Client: client}
 	var ended *time.Time
-	err := db.one(ctx, "message", []any{&v.State, &v.Reason, &v.Version, &v.TextID, &v.Parts, &v.Deadline, &ended}, `
+	err := db.look(ctx, "message", []any{&v.State, &v.Reason, &v.Version, &v.TextID, &v.Parts, &v.Deadline, &ended}, `
 select state, reason, state_version, text_id, parts, deadline, ended_at
 from messages where id = $1 and client = $2`, raw(id), client)
 	if ended != nil {
