@@ -29,18 +29,22 @@ func (p *Publisher) PublishLane(ctx context.Context, items []mobileid.LaneItem) 
 	if err != nil {
 		return err
 	}
-	return p.writeReachable(ctx, messages)
+	for _, err := range p.writeReachable(ctx, messages) {
+		return err
+	}
+	return nil
 }
 
 // PublishStatuses tells states on message.status and, as far as the client may
-// learn them (see told), on out.<client>. Its errors are Publish's. All of
-// message.status is written before anything else. An out.<client> that is
-// missing or forbidden is logged and counted and is no error: that client does
-// without, the others do not wait for it.
-func (p *Publisher) PublishStatuses(ctx context.Context, changes []mobileid.StatusChanged) error {
+// learn them (see told), on out.<client>. All of message.status is written
+// before anything else; its errors are Publish's. The clients in left are those
+// whose out.<client> fails for now: theirs must be given again, and the others
+// do not wait for it. An out.<client> that is missing or forbidden is logged
+// and counted, and that client does without.
+func (p *Publisher) PublishStatuses(ctx context.Context, changes []mobileid.StatusChanged) (left map[string]bool, err error) {
 	statuses, err := encodeAll(changes, statusEvent)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var copies []kafka.Message
 	for i, s := range changes {
@@ -51,9 +55,16 @@ func (p *Publisher) PublishStatuses(ctx context.Context, changes []mobileid.Stat
 		}
 	}
 	if err := p.write(ctx, statuses); err != nil {
-		return err
+		return nil, err
 	}
-	return p.writeReachable(ctx, copies)
+	failed := p.writeReachable(ctx, copies)
+	left = map[string]bool{}
+	for _, s := range changes {
+		if failed[mobileid.TopicOut(s.Client)] != nil {
+			left[s.Client] = true
+		}
+	}
+	return left, nil
 }
 
 // statusEvent makes one event a version of a subject: a reader that sees it
@@ -65,24 +76,31 @@ func statusEvent(s mobileid.StatusChanged) (string, mobileid.Event, error) {
 }
 
 // writeReachable writes each topic's records, in their order, by a write of its
-// own, and leaves out the topics that are not there for us.
-func (p *Publisher) writeReachable(ctx context.Context, messages []kafka.Message) error {
+// own, and leaves out the topics that are not there for us. It returns the
+// errors of the others by topic.
+func (p *Publisher) writeReachable(ctx context.Context, messages []kafka.Message) map[string]error {
 	byTopic := map[string][]kafka.Message{}
 	for _, m := range messages {
 		byTopic[m.Topic] = append(byTopic[m.Topic], m)
 	}
 	topics := slices.Sorted(maps.Keys(byTopic))
-	return each(len(topics), func(i int) error {
-		topic := topics[i]
-		err := p.write(ctx, byTopic[topic])
-		if !unreachable(err) {
-			return err
-		}
-		p.metrics.skipped.WithLabelValues(topic).Add(float64(len(byTopic[topic])))
-		p.cfg.Log.Error("records not published: the topic is missing or forbidden; see `mobileid topics`",
-			"topic", topic, "records", len(byTopic[topic]))
+	errs := make([]error, len(topics))
+	_ = each(len(topics), func(i int) error {
+		errs[i] = p.write(ctx, byTopic[topics[i]])
 		return nil
 	})
+	failed := map[string]error{}
+	for i, topic := range topics {
+		switch {
+		case unreachable(errs[i]):
+			p.metrics.skipped.WithLabelValues(topic).Add(float64(len(byTopic[topic])))
+			p.cfg.Log.Error("records not published: the topic is missing or forbidden; see `mobileid topics`",
+				"topic", topic, "records", len(byTopic[topic]))
+		case errs[i] != nil:
+			failed[topic] = errs[i]
+		}
+	}
+	return failed
 }
 
 // unreachable reports whether a write failed because its topic is missing or

@@ -29,8 +29,8 @@ func TestAMissingOutTopicStopsNobodysStatuses(t *testing.T) {
 		return mobileid.StatusChanged{ID: id, Client: client, State: string(mobileid.ChallengePending), Version: 1, At: time.Now()}
 	}
 	changes := []mobileid.StatusChanged{change("gone"), change("forbidden"), change("there")}
-	if err := p.PublishStatuses(t.Context(), changes); err != nil {
-		t.Fatal(err)
+	if left, err := p.PublishStatuses(t.Context(), changes); err != nil || len(left) > 0 {
+		t.Fatal(left, err)
 	}
 	if all, out := len(logOf(t, kc, mobileid.TopicMessageStatus)), len(logOf(t, kc, there)); all != 3 || out != 1 {
 		t.Errorf("%d statuses and %d copies, want 3 and 1", all, out)
@@ -40,10 +40,36 @@ func TestAMissingOutTopicStopsNobodysStatuses(t *testing.T) {
 			t.Errorf("%v skipped for %s", n, client)
 		}
 	}
-	// What passes by itself is waited for.
-	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: there, Err: kerr.NotEnoughReplicas, Count: -1})
-	if err := p.PublishStatuses(t.Context(), changes[2:]); mobileid.KindOf(err) != mobileid.KindUnavailable {
-		t.Errorf("too few replicas: %v", err)
+}
+
+// What passes by itself is waited for, by the client that it concerns.
+func TestAnOutTopicThatFailsForNowLeavesTheOthersAlone(t *testing.T) {
+	fails, fine := mobileid.TopicOut("fails"), mobileid.TopicOut("fine")
+	c, kc := startKafka(t, kfake.SeedTopics(1, mobileid.TopicMessageStatus, fails, fine))
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: fails, Err: kerr.NotEnoughReplicas, Count: -1})
+	clients := map[string]mobileid.Client{}
+	var changes []mobileid.StatusChanged
+	for _, id := range []string{"fails", "fine"} {
+		clients[id] = mobileid.Client{ID: id, Kafka: true, Disclosure: mobileid.DisclosureFull}
+		changes = append(changes, mobileid.StatusChanged{
+			ID: testIDKey(t).Make(mobileid.KindChallenge, id, "k", time.Now()), Client: id,
+			State: string(mobileid.ChallengePending), Version: 1, At: time.Now(),
+		})
+	}
+	p := newTestPublisher(t, kc, PublisherConfig{Clients: clients})
+	left, err := p.PublishStatuses(t.Context(), changes)
+	if err != nil || len(left) != 1 || !left["fails"] {
+		t.Errorf("left %v, err %v", left, err)
+	}
+	if all, out := len(logOf(t, kc, mobileid.TopicMessageStatus)), len(logOf(t, kc, fine)); all != 2 || out != 1 {
+		t.Errorf("%d statuses and %d copies, want 2 and 1", all, out)
+	}
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: mobileid.TopicMessageStatus, Err: kerr.NotEnoughReplicas, Count: -1})
+	if _, err := p.PublishStatuses(t.Context(), changes[1:]); mobileid.KindOf(err) != mobileid.KindUnavailable {
+		t.Errorf("message.status has too few replicas: %v", err)
+	}
+	if out := len(logOf(t, kc, fine)); out != 1 {
+		t.Errorf("%d copies: one was written before its status", out)
 	}
 }
 
@@ -51,7 +77,7 @@ func TestStatusesFailWithoutTheirTopic(t *testing.T) {
 	_, kc := startKafka(t)
 	p := newTestPublisher(t, kc, PublisherConfig{})
 	id := testIDKey(t).Make(mobileid.KindChallenge, "c", "k", time.Now())
-	err := p.PublishStatuses(t.Context(), []mobileid.StatusChanged{{ID: id, Client: "c", State: "pending", Version: 1, At: time.Now()}})
+	_, err := p.PublishStatuses(t.Context(), []mobileid.StatusChanged{{ID: id, Client: "c", State: "pending", Version: 1, At: time.Now()}})
 	if mobileid.KindOf(err) != mobileid.KindUnavailable {
 		t.Errorf("have %v", err)
 	}

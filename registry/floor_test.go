@@ -1,8 +1,11 @@
 package registry
 
 import (
+	"slices"
 	"testing"
 	"time"
+
+	"mobileid/internal/mobileid"
 )
 
 // A transaction that took its seq long before it committed is found by the
@@ -56,5 +59,31 @@ func TestWhatLiesBelowTheFloorLeavesBatchAfterBatch(t *testing.T) {
 	f.relayed(10_500, true, now) // full, and nothing below the floor is left
 	if at := f.at(now); at != 10_000 {
 		t.Fatalf("the walk over what was deleted is not spared: a look begins at %d", at)
+	}
+}
+
+func TestAClientWhoseTopicFailsIsTriedAfterAGrowingPause(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	h := heldClients{}
+	batch := []mobileid.StatusChanged{{Client: "fine"}, {Client: "fails"}}
+	for _, seconds := range []int{2, 4, 8, 16, 30, 30} {
+		pause := time.Duration(seconds) * time.Second
+		if begins := h.published(batch, map[string]bool{"fails": true}, now); !slices.Equal(begins, []string{"fails"}) {
+			t.Fatalf("the pause begins of %v", begins)
+		}
+		if skip, over := h.at(now.Add(pause - 1)); over || !slices.Equal(skip, []string{"fails"}) {
+			t.Fatalf("within %s: %v is left out, over = %v", pause, skip, over)
+		}
+		now = now.Add(pause)
+		if skip, over := h.at(now); !over || skip == nil || len(skip) > 0 {
+			t.Fatalf("after %s: %v is left out, over = %v", pause, skip, over)
+		}
+		if _, over := h.at(now); over {
+			t.Fatal("the end of a pause is told twice")
+		}
+	}
+	h.published(batch, nil, now)
+	if len(h) != 0 {
+		t.Fatalf("%v is remembered of a client whose topic is back", h)
 	}
 }

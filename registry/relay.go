@@ -14,8 +14,10 @@ import (
 
 // Publisher is where statuses go: Kafka.
 type Publisher interface {
-	// PublishStatuses returns nil only when all of them are durable.
-	PublishStatuses(ctx context.Context, changes []mobileid.StatusChanged) error
+	// PublishStatuses returns nil only when all of them are durable, except
+	// those of the clients in left: their own topic fails for now, and theirs
+	// must be given again. What is given again may have been published.
+	PublishStatuses(ctx context.Context, changes []mobileid.StatusChanged) (left map[string]bool, err error)
 }
 
 // RelayConfig is the pace of a Relay. The zero value is the default.
@@ -38,7 +40,8 @@ func (c RelayConfig) withDefaults() RelayConfig {
 // Relay publishes the outbox. Its promise: every status that a committed
 // transaction wrote is published at least once. A row is deleted in the
 // transaction that waits for the publisher, so a crash in between publishes it
-// again, never not at all. Any number of relays may run: they skip each
+// again, never not at all. A client whose own topic fails for a while keeps its
+// rows, all of them, and delays nobody else. Any number of relays may run: they skip each
 // other's rows. Then two statuses of one subject may come in the wrong order,
 // which is why each carries its version and readers ignore lower ones.
 type Relay struct {
@@ -46,11 +49,12 @@ type Relay struct {
 	pub   Publisher
 	cfg   RelayConfig
 	floor outboxFloor
+	held  heldClients
 }
 
 // NewRelay makes a relay; Run runs it.
 func NewRelay(db *DB, pub Publisher, cfg RelayConfig) *Relay {
-	return &Relay{db: db, pub: pub, cfg: cfg.withDefaults()}
+	return &Relay{db: db, pub: pub, cfg: cfg.withDefaults(), held: heldClients{}}
 }
 
 // Run relays until ctx ends, and then returns nil. Postgres or the publisher
@@ -82,26 +86,102 @@ func (r *Relay) Run(ctx context.Context) error {
 func (r *Relay) Once(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
+	skip, over := r.held.at(time.Now())
+	if over {
+		r.floor.more = true // its rows lie below the floor
+	}
 	var changes []mobileid.StatusChanged
-	var last int64
+	var seqs []int64
+	var left map[string]bool
+	gone := 0
 	err := r.db.inTx(ctx, "relay", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-delete from outbox where seq = any(array(select seq from outbox where seq > $2 order by seq limit $1 for update skip locked))
-returning seq, subject, challenge, client, state, reason, version, at`, r.cfg.Batch, r.floor.at(time.Now()))
+select seq, subject, challenge, client, state, reason, version, at
+from outbox where seq > $2 and client <> all($3) order by seq limit $1 for update skip locked`, r.cfg.Batch, r.floor.at(time.Now()), skip)
 		if err != nil {
 			return err
 		}
-		if changes, last, err = scanStatuses(rows); err != nil || len(changes) == 0 {
+		if changes, seqs, err = scanStatuses(rows); err != nil || len(changes) == 0 {
 			return err
 		}
-		return r.pub.PublishStatuses(ctx, changes)
+		if left, err = r.pub.PublishStatuses(ctx, changes); err != nil {
+			return err
+		}
+		var published []int64
+		for i, c := range changes {
+			if !left[c.Client] {
+				published = append(published, seqs[i])
+			}
+		}
+		gone = len(published)
+		_, err = tx.Exec(ctx, `delete from outbox where seq = any($1)`, published)
+		return err
 	})
 	if err != nil {
 		return 0, err
 	}
+	last := int64(0)
+	if len(seqs) > 0 {
+		last = seqs[len(seqs)-1]
+	}
 	r.floor.relayed(last, len(changes) == r.cfg.Batch, time.Now())
-	r.db.metrics.relayed.Add(float64(len(changes)))
+	for _, c := range r.held.published(changes, left, time.Now()) {
+		r.db.log.LogAttrs(ctx, slog.LevelWarn, "statuses of a client wait in the outbox: its topic fails", slog.String("client", c))
+	}
+	r.db.metrics.relayed.Add(float64(gone))
 	return len(changes), nil
+}
+
+// heldClients are the clients whose own topic failed: the looks leave their
+// rows out for a while, or rows that stay would fill every batch. It is memory
+// only, because the rows themselves are in the outbox.
+type heldClients map[string]held
+
+type held struct {
+	until time.Time
+	pause time.Duration
+	over  bool // until has passed and a look has been told
+}
+
+const (
+	heldAtFirst = 2 * time.Second // doubles
+	heldAtMost  = 30 * time.Second
+)
+
+// at returns the clients to leave out now, never nil, and whether the pause of
+// one has ended since the last call.
+func (h heldClients) at(now time.Time) (skip []string, over bool) {
+	skip = []string{}
+	for client, c := range h {
+		switch {
+		case now.Before(c.until):
+			skip = append(skip, client)
+		case !c.over:
+			c.over, over = true, true
+			h[client] = c
+		}
+	}
+	return skip, over
+}
+
+// published notes what became of a batch and returns the clients whose pause
+// begins.
+func (h heldClients) published(changes []mobileid.StatusChanged, left map[string]bool, now time.Time) []string {
+	var begins []string
+	for _, c := range changes {
+		switch {
+		case !left[c.Client]:
+			delete(h, c.Client)
+		case !slices.Contains(begins, c.Client):
+			begins = append(begins, c.Client)
+		}
+	}
+	for _, client := range begins {
+		pause := min(max(2*h[client].pause, heldAtFirst), heldAtMost)
+		h[client] = held{until: now.Add(pause), pause: pause}
+	}
+	slices.Sort(begins)
+	return begins
 }
 
 // outboxFloor spares a relay the walk over the rows that were deleted since
@@ -141,9 +221,9 @@ func (f *outboxFloor) relayed(last int64, full bool, now time.Time) {
 	}
 }
 
-// scanStatuses reads outbox rows in the order they were written, and the seq
-// of the last.
-func scanStatuses(rows pgx.Rows) ([]mobileid.StatusChanged, int64, error) {
+// scanStatuses reads outbox rows in the order they were written, and their
+// seqs.
+func scanStatuses(rows pgx.Rows) ([]mobileid.StatusChanged, []int64, error) {
 	var events []mobileid.StatusEvent
 	var e mobileid.StatusEvent
 	var subject, challenge []byte
@@ -155,14 +235,11 @@ func scanStatuses(rows pgx.Rows) ([]mobileid.StatusChanged, int64, error) {
 		return nil
 	})
 	slices.SortFunc(events, func(a, b mobileid.StatusEvent) int { return cmp.Compare(a.Seq, b.Seq) })
-	changes := make([]mobileid.StatusChanged, len(events))
+	changes, seqs := make([]mobileid.StatusChanged, len(events)), make([]int64, len(events))
 	for i := range events {
-		changes[i] = events[i].Change
+		changes[i], seqs[i] = events[i].Change, events[i].Seq
 	}
-	if err != nil || len(events) == 0 {
-		return nil, 0, err
-	}
-	return changes, events[len(events)-1].Seq, nil
+	return changes, seqs, err
 }
 
 // terminal asks the vocabulary, by the kind that the id has.

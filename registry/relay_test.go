@@ -12,8 +12,15 @@ import (
 
 type publisher func([]mobileid.StatusChanged) error
 
-func (p publisher) PublishStatuses(_ context.Context, changes []mobileid.StatusChanged) error {
-	return p(changes)
+func (p publisher) PublishStatuses(_ context.Context, changes []mobileid.StatusChanged) (map[string]bool, error) {
+	return nil, p(changes)
+}
+
+// partly is a Publisher that cannot reach the topics of some clients.
+type partly func([]mobileid.StatusChanged) map[string]bool
+
+func (p partly) PublishStatuses(_ context.Context, changes []mobileid.StatusChanged) (map[string]bool, error) {
+	return p(changes), nil
 }
 
 func TestStatusesLeaveAtLeastOnceInTheirOrder(t *testing.T) {
@@ -59,5 +66,41 @@ func TestStatusesLeaveAtLeastOnceInTheirOrder(t *testing.T) {
 	}
 	if len(versions) != 2 {
 		t.Fatalf("%d subjects", len(versions))
+	}
+}
+
+// More rows than a batch, all older than those of the others: kept without a
+// pause they would be every batch.
+func TestAClientWhoseTopicFailsKeepsItsRowsAndDelaysNobody(t *testing.T) {
+	e := newEnv(t)
+	const batch = 10
+	add := func(client string, rows int) {
+		e.exec(`insert into outbox (subject, client, state, version, at) select int8send(i), $2::text, 'sent', 1, now() from generate_series(1, $1) i`, rows, client)
+	}
+	add("fails", 3*batch)
+	add("fine", 2*batch)
+	told := map[string]int{}
+	r := registry.NewRelay(e.DB, partly(func(changes []mobileid.StatusChanged) map[string]bool {
+		left := map[string]bool{}
+		for _, c := range changes {
+			told[c.Client]++
+			left[c.Client] = c.Client == "fails"
+		}
+		return left
+	}), registry.RelayConfig{Batch: batch})
+	for range 3 {
+		_, err := r.Once(e.ctx())
+		must(t, err)
+	}
+	if told["fine"] != 2*batch || told["fails"] != batch {
+		t.Errorf("given to the publisher: %v", told)
+	}
+	if kept, others := query[int](e, `select count(*) from outbox where client = 'fails'`), query[int](e, `select count(*) from outbox where client <> 'fails'`); kept != 3*batch || others != 0 {
+		t.Errorf("%d rows of the client whose topic fails are kept, want %d; %d of others, want 0", kept, 3*batch, others)
+	}
+	// A new relay knows of no pause, and the topic is back.
+	r = registry.NewRelay(e.DB, partly(func([]mobileid.StatusChanged) map[string]bool { return nil }), registry.RelayConfig{})
+	if n, err := r.Once(e.ctx()); err != nil || n != 3*batch || query[int](e, `select count(*) from outbox`) != 0 {
+		t.Errorf("relayed %d: %v", n, err)
 	}
 }
