@@ -21,7 +21,8 @@ for a one-time code and the SMS appears on a simulated handset.
 
 PostgreSQL's programs come from --postgres, PATH, the distribution's folders,
 or a pinned artifact of Maven Central that is downloaded once. Ctrl-C stops
-everything; without --data nothing is left behind.
+everything; without --data nothing is left behind, except the tables in a
+database that --postgres names.
 
 While it runs, its configuration file serves the other commands:
   mobileid explain ID --config DIR/mobileid.yaml`,

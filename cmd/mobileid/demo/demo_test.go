@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mobileid/internal/engines"
 )
 
 // running is a demo in this process.
@@ -85,6 +87,28 @@ func TestTheTourPassesAndNothingIsLeftBehind(t *testing.T) {
 	left, err := os.ReadDir(temp)
 	if err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestADatabaseThatWasGivenServesAnotherRunAndTheTablesAreOwnedUpTo(t *testing.T) {
+	given, err := engines.StartPostgres(t.Context(), engines.PostgresConfig{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := given.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 2 { // each with keys of its own
+		var out strings.Builder
+		err := Run(t.Context(), Options{
+			Listen: "127.0.0.1:0", Postgres: given.DSN(), Tour: true, Out: &out, Log: slog.New(slog.DiscardHandler),
+		})
+		if err != nil || !strings.Contains(out.String(), "tour 17/17  ok") ||
+			strings.Contains(out.String(), "nothing is left behind") || !strings.Contains(out.String(), "the tables stay in the database") {
+			t.Fatalf("%v\n%s", err, out.String())
+		}
 	}
 }
 
