@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,55 +22,95 @@ type GroupTopics struct {
 	Topics []string
 }
 
-// lag returns how many records of each topic the group has not committed. A
-// partition without a commit counts from the start of its log. kafka-go's own
-// Reader.Lag says nothing about groups.
-func lag(ctx context.Context, client *kafka.Client, g GroupTopics) (map[string]int64, error) {
-	ask := map[string][]kafka.OffsetRequest{}
-	committed := map[string][]int{}
-	for _, topic := range g.Topics {
-		partitions, err := partitionsOf(ctx, client, topic)
-		if err != nil {
-			return nil, fmt.Errorf("lag of %s: %w", g.Group, err)
+// lag returns how many records of each topic the group has not committed, and
+// why it is not known of the others. A partition without a commit counts from
+// the start of its log. kafka-go's own Reader.Lag says nothing about groups.
+func lag(ctx context.Context, client *kafka.Client, g GroupTopics) (behind map[string]int64, unknown map[string]error) {
+	behind, unknown = map[string]int64{}, map[string]error{}
+	asked := make([][]kafka.PartitionOffsets, len(g.Topics))
+	errs := make([]error, len(g.Topics))
+	_ = each(len(g.Topics), func(i int) error {
+		ctx, cancel := context.WithTimeout(ctx, lagEvery/4) // a leader that is silent leaves time for the commits
+		defer cancel()
+		asked[i], errs[i] = boundsOf(ctx, client, g.Topics[i])
+		return nil
+	})
+	bounds := map[string][]kafka.PartitionOffsets{}
+	partitions := map[string][]int{}
+	for i, topic := range g.Topics {
+		if errs[i] != nil {
+			unknown[topic] = errs[i]
+			continue
 		}
-		for _, p := range partitions {
-			ask[topic] = append(ask[topic], kafka.FirstOffsetOf(p), kafka.LastOffsetOf(p))
+		bounds[topic] = asked[i]
+		for _, b := range asked[i] {
+			partitions[topic] = append(partitions[topic], b.Partition)
 		}
-		committed[topic] = partitions
 	}
-	bounds, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: ask})
-	if err != nil {
-		return nil, fmt.Errorf("lag of %s: %w", g.Group, err)
+	if len(partitions) == 0 {
+		return behind, unknown
 	}
-	offsets, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: g.Group, Topics: committed})
+	offsets, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: g.Group, Topics: partitions})
 	if err == nil && !errors.Is(offsets.Error, kafka.GroupIdNotFound) { // a group that never was has committed nothing
 		err = offsets.Error
 	}
+	for topic := range partitions {
+		if err != nil {
+			unknown[topic] = err
+			continue
+		}
+		n, err := behindOf(bounds[topic], offsets.Topics[topic])
+		if err != nil {
+			unknown[topic] = err
+			continue
+		}
+		behind[topic] = n
+	}
+	return behind, unknown
+}
+
+// boundsOf asks where the log of each partition begins and ends. It asks for
+// one topic, because kafka-go answers for all that are asked together or for
+// none.
+func boundsOf(ctx context.Context, client *kafka.Client, topic string) ([]kafka.PartitionOffsets, error) {
+	partitions, err := partitionsOf(ctx, client, topic)
 	if err != nil {
-		return nil, fmt.Errorf("lag of %s: %w", g.Group, err)
+		return nil, err
 	}
-	out := map[string]int64{}
-	for _, topic := range g.Topics {
-		at := map[int]int64{}
-		for _, o := range offsets.Topics[topic] {
-			if o.Error != nil {
-				return nil, fmt.Errorf("lag of %s: %w", g.Group, o.Error)
-			}
-			at[o.Partition] = o.CommittedOffset
-		}
-		out[topic] = 0
-		for _, b := range bounds.Topics[topic] {
-			if b.Error != nil {
-				return nil, fmt.Errorf("lag of %s: %w", g.Group, b.Error)
-			}
-			from, known := at[b.Partition]
-			if !known || from < b.FirstOffset {
-				from = b.FirstOffset
-			}
-			out[topic] += max(0, b.LastOffset-from)
+	var ask []kafka.OffsetRequest
+	for _, p := range partitions {
+		ask = append(ask, kafka.FirstOffsetOf(p), kafka.LastOffsetOf(p))
+	}
+	res, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
+	if err != nil {
+		return nil, fmt.Errorf("offsets of %s: %w", topic, err)
+	}
+	for _, b := range res.Topics[topic] {
+		if b.Error != nil {
+			return nil, fmt.Errorf("offsets of %s: %w", topic, b.Error)
 		}
 	}
-	return out, nil
+	return res.Topics[topic], nil
+}
+
+// behindOf sums what lies between a group's commits and the ends of the logs.
+func behindOf(bounds []kafka.PartitionOffsets, commits []kafka.OffsetFetchPartition) (int64, error) {
+	at := map[int]int64{}
+	for _, o := range commits {
+		if o.Error != nil {
+			return 0, o.Error
+		}
+		at[o.Partition] = o.CommittedOffset
+	}
+	n := int64(0)
+	for _, b := range bounds {
+		from, known := at[b.Partition]
+		if !known || from < b.FirstOffset {
+			from = b.FirstOffset
+		}
+		n += max(0, b.LastOffset-from)
+	}
+	return n, nil
 }
 
 // LagExporter publishes mobileid_consumer_lag_records{group,topic}.
@@ -91,7 +133,8 @@ func NewLagExporter(kc KafkaConfig, groups []GroupTopics, log *slog.Logger, reg 
 }
 
 // Run looks every lagEvery until ctx ends and returns nil. While the cluster
-// is away the last figures stay; mobileid_publish_* and readiness tell that.
+// is away the last figures stay; mobileid_publish_* and readiness tell that. A
+// topic that is gone or forbidden has no figure.
 func (x *LagExporter) Run(ctx context.Context) error {
 	client, release := x.kafka.client()
 	defer release()
@@ -110,16 +153,19 @@ func (x *LagExporter) Run(ctx context.Context) error {
 func (x *LagExporter) look(ctx context.Context, client *kafka.Client) {
 	for _, g := range x.groups {
 		ctx, cancel := context.WithTimeout(ctx, lagEvery/2)
-		behind, err := lag(ctx, client, g)
+		behind, unknown := lag(ctx, client, g)
+		over := ctx.Err()
 		cancel()
-		if err != nil {
-			if ctx.Err() == nil {
-				x.log.Warn("lag unknown", "group", g.Group, "err", explain(err))
-			}
-			continue
-		}
 		for topic, n := range behind {
 			x.gauge.WithLabelValues(g.Group, topic).Set(float64(n))
+		}
+		for topic, err := range unknown {
+			if unreachable(err) {
+				x.gauge.DeleteLabelValues(g.Group, topic)
+			}
+		}
+		if topics := slices.Sorted(maps.Keys(unknown)); len(topics) > 0 && !errors.Is(over, context.Canceled) {
+			x.log.Warn("lag unknown", "group", g.Group, "topics", topics, "err", explain(unknown[topics[0]]))
 		}
 	}
 }
