@@ -47,7 +47,7 @@ type DB struct {
 // of months are the business of youngPlans.
 //
 // jit=off: a batch is a few hundred rows, compiling it costs more than running
-// it.
+// it. random_page_cost=1.1: what a Message touches is in memory.
 var sessionParams = map[string]string{
 	"application_name":                    "mobileid",
 	"timezone":                            "UTC",
