@@ -109,38 +109,47 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		polls: newWaiterCount(cfg.MaxPolls), log: deps.Log, now: deps.Now, mux: http.NewServeMux(),
 		drain: make(chan struct{}),
 	}
-	g.routes()
+	for _, r := range g.routes() {
+		g.mux.Handle(r.pattern, r.handler)
+	}
 	return g, nil
 }
 
-// routes is the table of what the edge serves; openapi.yaml describes the same.
-func (g *Gateway) routes() {
-	challenges := []mobileid.Scope{mobileid.ScopeChallenges}
-	notifications := []mobileid.Scope{mobileid.ScopeNotifications}
-	g.mux.Handle("POST /v1/challenges", g.authed(challenges, g.createChallenge))
-	g.mux.Handle("GET /v1/challenges/{id}", g.authed(challenges, g.get(mobileid.KindChallenge, g.readChallenge)))
-	g.mux.Handle("POST /v1/challenges/{id}/verify", g.authed(challenges, g.verifyChallenge))
-	g.mux.Handle("POST /v1/notifications", g.authed(notifications, g.createNotification))
-	// A code's Message is a Message too.
-	g.mux.Handle("GET /v1/messages/{id}",
-		g.authed(append(notifications, challenges...), g.get(mobileid.KindMessage, g.readMessage)))
-
-	g.mux.HandleFunc("GET /livez", g.livez)
-	g.mux.HandleFunc("GET /readyz", g.readyz)
-	if g.deps.Metrics != nil {
-		g.mux.Handle("GET /metrics", g.deps.Metrics)
-	}
-	g.mux.HandleFunc("GET /openapi.yaml", g.pages.openAPI)
-	g.mux.HandleFunc("GET /docs", g.pages.docs)
-	g.mux.HandleFunc("GET /problems/{code}", g.problemPage)
-	g.mux.HandleFunc("GET /problems", g.pages.problems)
-	if g.deps.Root == nil {
-		g.mux.HandleFunc("GET /{$}", g.pages.index)
-	}
+// route is one line of what the edge serves.
+type route struct {
+	pattern string
+	handler http.Handler
 }
 
-// Accepter returns the part that the ingress of Kafka producers shares.
-func (g *Gateway) Accepter() *Accepter { return g.accepter }
+// routes is the table of what the edge serves; openapi.yaml describes the same,
+// and a test walks both.
+func (g *Gateway) routes() []route {
+	challenges := []mobileid.Scope{mobileid.ScopeChallenges}
+	notifications := []mobileid.Scope{mobileid.ScopeNotifications}
+	// A code's Message is a Message too.
+	either := []mobileid.Scope{mobileid.ScopeNotifications, mobileid.ScopeChallenges}
+	table := []route{
+		{"POST /v1/challenges", g.authed(challenges, g.createChallenge)},
+		{"GET /v1/challenges/{id}", g.authed(challenges, g.get(mobileid.KindChallenge, g.readChallenge))},
+		{"POST /v1/challenges/{id}/verify", g.authed(challenges, g.verifyChallenge)},
+		{"POST /v1/notifications", g.authed(notifications, g.createNotification)},
+		{"GET /v1/messages/{id}", g.authed(either, g.get(mobileid.KindMessage, g.readMessage))},
+
+		{"GET /livez", http.HandlerFunc(g.livez)},
+		{"GET /readyz", http.HandlerFunc(g.readyz)},
+		{"GET /openapi.yaml", http.HandlerFunc(g.pages.openAPI)},
+		{"GET /docs", http.HandlerFunc(g.pages.docs)},
+		{"GET /problems/{code}", http.HandlerFunc(g.problemPage)},
+		{"GET /problems", http.HandlerFunc(g.pages.problems)},
+	}
+	if g.deps.Metrics != nil {
+		table = append(table, route{"GET /metrics", g.deps.Metrics})
+	}
+	if g.deps.Root == nil {
+		table = append(table, route{"GET /{$}", http.HandlerFunc(g.pages.index)})
+	}
+	return table
+}
 
 // Drain ends every long poll with its present answer, now and from now on, so
 // that http.Server.Shutdown need not wait for them. Give it to
@@ -150,9 +159,9 @@ func (g *Gateway) Drain() { g.drainOnce.Do(func() { close(g.drain) }) }
 // NewServer is the one place where the timeouts of an HTTP server are set.
 // ReadTimeout is for head and body of a request and does not end a long poll
 // that was read in time; WriteTimeout does, so it is longer than the longest.
-func NewServer(addr string, handler http.Handler) *http.Server {
+func NewServer(handler http.Handler) *http.Server {
 	return &http.Server{
-		Addr: addr, Handler: handler,
+		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      maxPoll + 15*time.Second,
