@@ -189,7 +189,7 @@ func admissible(client mobileid.Client, scope mobileid.Scope, key string, body [
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	if len(body) > MaxBody {
+	if len(body) > maxBody {
 		return tooLarge()
 	}
 	return nil
@@ -198,7 +198,7 @@ func admissible(client mobileid.Client, scope mobileid.Scope, key string, body [
 func tooLarge() error {
 	return &mobileid.Error{
 		Kind: mobileid.KindTooLarge, Code: "body_too_large",
-		Message: fmt.Sprintf("a body has at most %d bytes", MaxBody),
+		Message: fmt.Sprintf("a body has at most %d bytes", maxBody),
 	}
 }
 

@@ -162,7 +162,7 @@ func TestClientThatHangsUpDoesNotCutTheWrite(t *testing.T) {
 	client := testClients[0]
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := e.g.Accepter().AcceptChallenge(ctx, client, "k", []byte(challengeOf(goodPINFL))); err != nil {
+	if _, err := e.g.accepter.AcceptChallenge(ctx, client, "k", []byte(challengeOf(goodPINFL))); err != nil {
 		t.Fatal(err)
 	}
 	if len(e.kafka.all()) != 1 {

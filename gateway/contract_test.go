@@ -29,7 +29,7 @@ const contractURL = "https://mobileid.example/openapi.json"
 
 func newContract(t testing.TB) *contract {
 	t.Helper()
-	raw, err := yaml.YAMLToJSON(OpenAPI())
+	raw, err := yaml.YAMLToJSON(openAPIYAML)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -160,7 +160,7 @@ func (e *edge) live(t *testing.T, change func(*http.Server)) (base string, clien
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(l.Addr().String(), e.h)
+	s := NewServer(e.h)
 	s.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.RegisterOnShutdown(e.g.Drain)
 	if change != nil {
@@ -182,7 +182,7 @@ func (e *edge) live(t *testing.T, change func(*http.Server)) (base string, clien
 }
 
 func TestServerTimeoutsLeaveRoomForTheLongestPoll(t *testing.T) {
-	s := NewServer("127.0.0.1:0", nil)
+	s := NewServer(nil)
 	if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= 0 || s.IdleTimeout <= 0 || s.MaxHeaderBytes <= 0 {
 		t.Error("a timeout is not set")
 	}

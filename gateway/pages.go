@@ -14,9 +14,6 @@ var openAPIYAML []byte
 //go:embed pages.tmpl
 var pagesTemplate string
 
-// OpenAPI returns the description of the edge, OpenAPI 3.1 in YAML.
-func OpenAPI() []byte { return bytes.Clone(openAPIYAML) }
-
 // pages are the pages that the edge shows about itself. They are made once:
 // nothing on them depends on a request.
 type pages struct {

@@ -9,11 +9,9 @@ import (
 
 // Limits of single values.
 const (
-	// MaxBody is the longest request body, in bytes.
-	MaxBody = 16 << 10
-	// maxKey is the longest Idempotency-Key, in characters.
-	maxKey       = 128
-	maxValue     = 128 // longest short value, in bytes
+	maxBody      = 16 << 10 // longest request body, in bytes
+	maxKey       = 128      // longest Idempotency-Key, in characters
+	maxValue     = 128      // longest short value, in bytes
 	maxClientRef = 64
 	maxSlots     = 32
 	maxSlotValue = 256

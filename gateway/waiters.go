@@ -59,13 +59,6 @@ func (w *Waiters) Notify(e mobileid.StatusChanged) {
 	}
 }
 
-// Len is how many ids are waited for.
-func (w *Waiters) Len() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.byID)
-}
-
 // waiterCount bounds the long polls of each client.
 type waiterCount struct {
 	max int

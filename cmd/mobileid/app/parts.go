@@ -198,7 +198,7 @@ func (a *App) serveHTTP(ctx context.Context) error {
 			return fmt.Errorf("http.listen: %w", err)
 		}
 	}
-	return serve(ctx, gateway.NewServer("", a.gateway.Handler()), l, a.gateway.Drain)
+	return serve(ctx, gateway.NewServer(a.gateway.Handler()), l, a.gateway.Drain)
 }
 
 func (a *App) metricsHandler() http.Handler {
@@ -217,7 +217,7 @@ func (a *App) serveAdmin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("http.admin: %w", err)
 	}
-	server := gateway.NewServer("", mux)
+	server := gateway.NewServer(mux)
 	server.WriteTimeout = 2 * time.Minute // a profile takes as long as it was asked to
 	return serve(ctx, server, l, func() {})
 }
