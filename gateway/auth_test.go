@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -53,11 +54,8 @@ func TestUnknownKeysMakeFewFetches(t *testing.T) {
 	e := newEdge(t, nil)
 	e.status(e.token("oneid"))
 	known := e.issuer.count()
-	other := newIssuer(t)
 	for i := range 50 {
-		other.rotate(t, fmt.Sprint("made-up-", i), false)
-		at := e.clock.now()
-		bad := other.sign(t, map[string]any{"iss": issuerURL, "aud": audience, "client_id": "oneid", "exp": at.Add(time.Hour).Unix()})
+		bad := e.madeUp(fmt.Sprint("made-up-", i))
 		if s := e.status(bad); s != 401 {
 			t.Fatalf("%d", s)
 		}
@@ -89,6 +87,82 @@ func TestLastGoodKeysStayWhileTheIssuerIsAway(t *testing.T) {
 	if s := e.status(e.token("oneid")); s != 404 {
 		t.Errorf("issuer back: %d", s)
 	}
+}
+
+// madeUp is a token of nobody, signed with a key that the issuer never had.
+func (e *edge) madeUp(kid string) string {
+	e.t.Helper()
+	nobody := newIssuer(e.t)
+	nobody.rotate(e.t, kid, false)
+	return nobody.sign(e.t, map[string]any{
+		"iss": issuerURL, "aud": audience, "client_id": "oneid", "exp": e.g.now().Add(time.Hour).Unix(),
+	})
+}
+
+// Only a good answer of the issuer shows that a key is not there. Until then a
+// token that names one is answered "later", which costs one fetch a pause and
+// nothing to those whose keys are known.
+func TestAnUnknownKeyIsRefusedOnlyAfterAGoodAnswer(t *testing.T) {
+	e := newEdge(t, nil)
+	known, kid := e.token("oneid"), 0
+	// Made-up keys through a whole pause, and good tokens between them.
+	pause := func(what string, want, fetches int) {
+		t.Helper()
+		before := e.issuer.count()
+		for range 10 {
+			kid++
+			if s := e.status(e.madeUp(fmt.Sprint("made-up-", kid))); s != want {
+				t.Errorf("%s: unknown key %d, want %d", what, s, want)
+			}
+			if s := e.status(known); s != 404 {
+				t.Errorf("%s: known key %d", what, s)
+			}
+			e.clock.add(jwksMinPause / 10)
+		}
+		if n := e.issuer.count() - before; n != fetches {
+			t.Errorf("%s: %d fetches, want %d", what, n, fetches)
+		}
+	}
+	pause("nothing asked yet", 401, 1)
+	e.issuer.setAway(true)
+	pause("the issuer has gone", 503, 1)
+	pause("it stays away", 503, 1)
+	e.clock.add(2 * jwksMaxAge)
+	pause("the known keys are old", 503, 1)
+	e.issuer.setAway(false)
+	pause("the issuer is back", 401, 1)
+	pause("it has answered", 401, 1)
+}
+
+// A fetch that hangs holds up those whose keys are unknown, nobody else.
+func TestAFetchThatHangsDoesNotHoldUpKnownKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t, time.Now)
+		known := e.token("oneid")
+		if s := e.status(known); s != 404 {
+			t.Fatalf("%d", s)
+		}
+		made := []string{e.madeUp("a"), e.madeUp("b"), e.madeUp("c")}
+		time.Sleep(jwksMaxAge) // the bubble's clock; the known key is old from now on
+		e.issuer.setHangs(true)
+		start := time.Now()
+		answers := make(chan int, len(made))
+		for _, token := range made {
+			go func() { answers <- e.status(token) }()
+		}
+		synctest.Wait()
+		if s := e.status(known); s != 404 || time.Since(start) != 0 {
+			t.Errorf("known key: %d after %s", s, time.Since(start))
+		}
+		for range made {
+			if s := <-answers; s != 503 {
+				t.Errorf("unknown key: %d", s)
+			}
+		}
+		if took := time.Since(start); took != jwksFetchLimit || e.issuer.count() != 2 {
+			t.Errorf("%s and %d fetches, want one of %s", took, e.issuer.count()-1, jwksFetchLimit)
+		}
+	})
 }
 
 func TestNoKeysYetIsUnavailable(t *testing.T) {

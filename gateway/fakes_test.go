@@ -40,6 +40,7 @@ type issuer struct {
 	key     *ecdsa.PrivateKey
 	public  []jose.JSONWebKey
 	away    bool
+	hangs   bool // until the asker gives up
 	fetches int
 }
 
@@ -71,16 +72,29 @@ func (i *issuer) setAway(away bool) {
 	i.away = away
 }
 
+func (i *issuer) setHangs(hangs bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.hangs = hangs
+}
+
 func (i *issuer) count() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.fetches
 }
 
-func (i *issuer) RoundTrip(*http.Request) (*http.Response, error) {
+func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
+	i.mu.Lock()
+	i.fetches++
+	hangs := i.hangs
+	i.mu.Unlock()
+	if hangs {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.fetches++
 	if i.away {
 		return nil, errors.New("connection refused")
 	}
