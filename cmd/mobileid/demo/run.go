@@ -29,7 +29,7 @@ import (
 type Options struct {
 	Listen   string
 	Data     string // "" = a temporary folder, removed at the end
-	Postgres string // DSN; "" = a private cluster
+	Postgres string // DSN of a database to have a schema in; "" = a private cluster
 	Tour     bool
 	Out      io.Writer    // what the person sees
 	Log      *slog.Logger // the program's own log
@@ -81,6 +81,8 @@ type demo struct {
 	pdus       *pduLog
 	watched    <-chan struct{} // closed when pdus follows nothing any more
 
+	dsn             string       // of the tables
+	schema          *givenSchema // nil on a private cluster
 	postgresVersion string
 
 	outMu sync.Mutex
@@ -139,7 +141,11 @@ func (d *demo) startEngines(ctx context.Context) error {
 	if !d.temp {
 		pg.Dir, kafkaDir = filepath.Join(d.dir, "postgres"), filepath.Join(d.dir, "kafka")
 	}
-	wg.Go(func() { d.postgres, errs[0] = engines.StartPostgres(ctx, pg) })
+	wg.Go(func() {
+		if d.postgres, errs[0] = engines.StartPostgres(ctx, pg); errs[0] == nil {
+			errs[0] = d.settleIn(ctx)
+		}
+	})
 	wg.Go(func() {
 		d.kafka, errs[1] = engines.StartKafka(kafkaDir)
 		if errs[1] == nil {
@@ -206,7 +212,7 @@ func (d *demo) configure(ctx context.Context) (*config.Config, error) {
 		return nil, err
 	}
 	path, err := sandbox.WriteConfig(d.dir, sandbox.Addresses{
-		DSN: d.postgres.DSN(), Listen: d.listener.Addr().String(), Admin: admin, Redis: d.redis.Addr(), Kafka: d.kafka.Brokers(),
+		DSN: d.dsn, Listen: d.listener.Addr().String(), Admin: admin, Redis: d.redis.Addr(), Kafka: d.kafka.Brokers(),
 		SMSC: d.smsc.Addr(), Issuer: d.world.URL(),
 	})
 	if err != nil {
@@ -327,6 +333,9 @@ func (d *demo) stop() error {
 	}
 	if d.redis != nil {
 		d.redis.Stop()
+	}
+	if d.schema != nil {
+		errs = append(errs, d.schema.leave())
 	}
 	if d.postgres != nil {
 		errs = append(errs, d.postgres.Stop())
