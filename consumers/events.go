@@ -15,24 +15,43 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// PublishLane puts ids of Messages on their lanes. Its errors are Publish's;
-// after one, any part may have been written, and a second time is harmless. An
-// item whose lane is missing or forbidden (a binding may name an operator that
-// this installation does not serve) is logged and counted and is no error: it
-// must not hold up the others, and the sweeper comes back to it.
-func (p *Publisher) PublishLane(ctx context.Context, items []mobileid.LaneItem) error {
+// PublishLane puts ids of Messages on their lanes. Those in left are not known
+// to stand there, because their lane or one partition of it fails for now: they
+// must be given again, which is harmless, and the others do not wait for them.
+// An item whose lane is missing or forbidden (a binding may name an operator
+// that this installation does not serve) is logged and counted, and is not
+// left: no second try in a moment would help it.
+//
+// An error concerns all items: ctx ended with some of them left, or an event
+// cannot be encoded (KindInternal).
+func (p *Publisher) PublishLane(ctx context.Context, items []mobileid.LaneItem) (left map[mobileid.ID]bool, err error) {
 	messages, err := encodeAll(items, func(i mobileid.LaneItem) (string, mobileid.Event, error) {
 		e, err := NewEvent(mobileid.TypeMessageQueued, i.ID.String(), mobileid.LaneRecord{ID: i.ID})
 		e.Key, e.Time = i.Person.String(), p.cfg.Now()
 		return mobileid.TopicSMS(i.Operator, i.Lane), e, err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, err := range p.writeReachable(ctx, messages) {
-		return err
+	failed := p.writeReachable(ctx, messages)
+	if len(failed) > 0 && ctx.Err() != nil {
+		return nil, &mobileid.Error{
+			Kind: mobileid.KindUnknown, Code: "lane_cut_off",
+			Message: "the ids are perhaps not on their lanes", Err: context.Cause(ctx),
+		}
 	}
-	return nil
+	left = map[mobileid.ID]bool{}
+	for _, m := range failed {
+		left[idOf(m)] = true
+	}
+	return left, nil
+}
+
+// idOf is the id that a record of a lane carries.
+func idOf(m kafka.Message) mobileid.ID {
+	e, _ := decode(m) // encoded a moment ago
+	id, _ := mobileid.ParseID(e.ID)
+	return id
 }
 
 // PublishStatuses tells states on message.status and, as far as the client may
@@ -57,10 +76,13 @@ func (p *Publisher) PublishStatuses(ctx context.Context, changes []mobileid.Stat
 	if err := p.write(ctx, statuses); err != nil {
 		return nil, err
 	}
-	failed := p.writeReachable(ctx, copies)
+	failed := map[string]bool{}
+	for _, m := range p.writeReachable(ctx, copies) {
+		failed[m.Topic] = true
+	}
 	left = map[string]bool{}
 	for _, s := range changes {
-		if failed[mobileid.TopicOut(s.Client)] != nil {
+		if failed[mobileid.TopicOut(s.Client)] {
 			left[s.Client] = true
 		}
 	}
@@ -76,31 +98,28 @@ func statusEvent(s mobileid.StatusChanged) (string, mobileid.Event, error) {
 }
 
 // writeReachable writes each topic's records, in their order, by a write of its
-// own, and leaves out the topics that are not there for us. It returns the
-// errors of the others by topic.
-func (p *Publisher) writeReachable(ctx context.Context, messages []kafka.Message) map[string]error {
+// own, and leaves out the topics that are not there for us. It returns what is
+// not known to be written to the others.
+func (p *Publisher) writeReachable(ctx context.Context, messages []kafka.Message) []kafka.Message {
 	byTopic := map[string][]kafka.Message{}
 	for _, m := range messages {
 		byTopic[m.Topic] = append(byTopic[m.Topic], m)
 	}
 	topics := slices.Sorted(maps.Keys(byTopic))
-	errs := make([]error, len(topics))
+	left, errs := make([][]kafka.Message, len(topics)), make([]error, len(topics))
 	_ = each(len(topics), func(i int) error {
-		errs[i] = p.write(ctx, byTopic[topics[i]])
+		left[i], errs[i] = p.writeSome(ctx, byTopic[topics[i]])
 		return nil
 	})
-	failed := map[string]error{}
 	for i, topic := range topics {
-		switch {
-		case unreachable(errs[i]):
-			p.metrics.skipped.WithLabelValues(topic).Add(float64(len(byTopic[topic])))
+		if unreachable(errs[i]) {
+			p.metrics.skipped.WithLabelValues(topic).Add(float64(len(left[i])))
 			p.cfg.Log.Error("records not published: the topic is missing or forbidden; see `mobileid topics`",
-				"topic", topic, "records", len(byTopic[topic]))
-		case errs[i] != nil:
-			failed[topic] = errs[i]
+				"topic", topic, "records", len(left[i]))
+			left[i] = nil
 		}
 	}
-	return failed
+	return slices.Concat(left...)
 }
 
 // unreachable reports whether a write failed because its topic is missing or

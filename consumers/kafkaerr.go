@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 
 	"mobileid/internal/mobileid"
 )
@@ -60,6 +61,9 @@ func perhapsWritten(err error) bool {
 	var dns *net.DNSError
 	if errors.As(err, &dns) || errors.Is(err, syscall.ECONNREFUSED) {
 		return false
+	}
+	if errors.Is(err, protocol.ErrNoLeader) {
+		return false // there was nobody to send it to
 	}
 	return true
 }

@@ -131,11 +131,12 @@ func personsOf[T any](list []request[T]) []mobileid.Pseudonym {
 }
 
 // publishThenFinish puts the stored Messages on their lanes and completes the
-// records. In this order a crash in between costs a repetition, never a lost
-// Message (and the sweeper would find that one, too).
+// records. In this order a crash in between costs a repetition, and no Message
+// waits for the sweeper. What a lane does not take does: one partition without
+// a leader would hold up everybody's codes otherwise.
 func publishThenFinish[T any](ctx context.Context, lanes Lanes, items []mobileid.LaneItem, list []request[T]) error {
 	if len(items) > 0 {
-		if err := lanes.PublishLane(ctx, items); err != nil {
+		if _, err := lanes.PublishLane(ctx, items); err != nil {
 			return err
 		}
 	}

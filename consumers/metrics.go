@@ -36,7 +36,7 @@ func newPublisherMetrics(reg prometheus.Registerer) publisherMetrics {
 	return publisherMetrics{
 		records: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mobileid_publish_records_total",
-			Help: "Records given to Kafka, by outcome (written, unavailable, unknown_outcome, too_large).",
+			Help: "Records given to Kafka, by outcome (written, unavailable, unknown_outcome, too_large). Of a lane, the sweeper tries what is not written again.",
 		}, []string{"topic", "outcome"})),
 		skipped: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mobileid_publish_skipped_total",
@@ -50,12 +50,13 @@ func newPublisherMetrics(reg prometheus.Registerer) publisherMetrics {
 	}
 }
 
-func (m publisherMetrics) observe(topic string, err error, took time.Duration, n int) {
+func (m publisherMetrics) observe(topic string, err error, took time.Duration, written, left int) {
 	outcome := "written"
+	m.records.WithLabelValues(topic, outcome).Add(float64(written))
 	if err != nil {
 		outcome = string(mobileid.KindOf(err))
+		m.records.WithLabelValues(topic, outcome).Add(float64(left))
 	}
-	m.records.WithLabelValues(topic, outcome).Add(float64(n))
 	m.seconds.WithLabelValues(outcome).Observe(took.Seconds())
 }
 

@@ -39,9 +39,11 @@ type Texts interface {
 	Render(textID string, locale mobileid.Locale, slots map[string]string) (mobileid.Text, error)
 }
 
-// Lanes puts ids of Messages on their lanes; *Publisher does.
+// Lanes puts ids of Messages on their lanes; *Publisher does. What is left does
+// not hold its record: the row of the Message is stored, and the sweeper puts
+// queued ones on their lane again.
 type Lanes interface {
-	PublishLane(ctx context.Context, items []mobileid.LaneItem) error
+	PublishLane(ctx context.Context, items []mobileid.LaneItem) (left map[mobileid.ID]bool, err error)
 }
 
 // EventPublisher writes events; *Publisher does.

@@ -110,23 +110,30 @@ func (p *Publisher) Publish(ctx context.Context, topic string, events ...mobilei
 
 // write is Publish for finished records; each names its topic.
 func (p *Publisher) write(ctx context.Context, messages []kafka.Message) error {
+	_, err := p.writeSome(ctx, messages)
+	return err
+}
+
+// writeSome is write that tells, with an error, which records are not known to
+// be written: of a topic with one partition that fails, those of the others are.
+func (p *Publisher) writeSome(ctx context.Context, messages []kafka.Message) (left []kafka.Message, err error) {
 	if len(messages) == 0 {
-		return nil
+		return nil, nil
 	}
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	err := p.attempts(ctx, messages)
-	p.metrics.observe(messages[0].Topic, err, time.Since(started), len(messages))
-	return err
+	left, err = p.attempts(ctx, messages)
+	p.metrics.observe(messages[0].Topic, err, time.Since(started), len(messages)-len(left), len(left))
+	return left, err
 }
 
-func (p *Publisher) attempts(ctx context.Context, left []kafka.Message) error {
+func (p *Publisher) attempts(ctx context.Context, left []kafka.Message) ([]kafka.Message, error) {
 	maybe := false // something may stand in the log already
 	for attempt := 0; ; attempt++ {
 		failed, unsure, cause := p.attempt(ctx, left)
 		if cause == nil {
-			return nil
+			return nil, nil
 		}
 		// A part that was acknowledged makes the whole perhaps written.
 		maybe = maybe || unsure || len(failed) < len(left)
@@ -135,7 +142,7 @@ func (p *Publisher) attempts(ctx context.Context, left []kafka.Message) error {
 		// An attempt that would be cut off while connecting turns a sure
 		// "not written" into "perhaps"; better to say what is known.
 		if attempt+1 >= publishAttempts || !worthRetrying(cause) || !pause(ctx, delay, publishDialTimeout/2) {
-			return p.fail(left[0].Topic, maybe, cause)
+			return left, p.fail(left[0].Topic, len(left), maybe, cause)
 		}
 	}
 }
@@ -177,9 +184,9 @@ func (p *Publisher) attempt(ctx context.Context, messages []kafka.Message) (fail
 
 var errBacklog = errors.New("too many records wait for the broker's answer")
 
-func (p *Publisher) fail(topic string, maybe bool, cause error) error {
+func (p *Publisher) fail(topic string, records int, maybe bool, cause error) error {
 	cause = explain(cause)
-	p.cfg.Log.Warn("publish failed", "topic", topic, "perhaps_written", maybe, "err", cause)
+	p.cfg.Log.Warn("publish failed", "topic", topic, "records", records, "perhaps_written", maybe, "err", cause)
 	var large kafka.MessageTooLargeError
 	switch {
 	case errors.As(cause, &large), errors.Is(cause, kafka.MessageSizeTooLarge), errors.Is(cause, kafka.RecordListTooLarge):

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -269,6 +270,7 @@ func TestPerhapsWritten(t *testing.T) {
 		io.ErrUnexpectedEOF:                                       true,
 		context.DeadlineExceeded:                                  true,
 		kafka.NotLeaderForPartition:                               false,
+		protocol.NewErrNoLeader(topic, 1):                         false,
 		kafka.NotEnoughReplicas:                                   false,
 		kafka.NotEnoughReplicasAfterAppend:                        true,
 		kafka.RequestTimedOut:                                     true,

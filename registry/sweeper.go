@@ -12,7 +12,9 @@ import (
 
 // Lanes is where ids are published again: Kafka.
 type Lanes interface {
-	PublishLane(ctx context.Context, items []mobileid.LaneItem) error
+	// PublishLane puts ids on their lanes. Those in left could not be put there
+	// for now; an error concerns all.
+	PublishLane(ctx context.Context, items []mobileid.LaneItem) (left map[mobileid.ID]bool, err error)
 }
 
 // Codes is where the live codes are: Redis.
@@ -34,6 +36,8 @@ type SweepConfig struct {
 	StepTimeout    time.Duration // for one step of a pass; 10 s
 	Batch          int           // rows at once; 500
 	Batches        int           // batches of one step in one pass; 10
+
+	Loop *mobileid.Loop // nil is told nothing
 }
 
 func (c SweepConfig) withDefaults() SweepConfig {
@@ -150,7 +154,9 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"idempotency_key", s.oldKeys},
 		{"wrong_tries", s.oldTries},
 	}
+	defer s.cfg.Loop.Rest()
 	for _, step := range steps {
+		s.cfg.Loop.Step()
 		// A connection that says nothing must not hold up the steps behind it.
 		bounded, cancel := context.WithTimeout(ctx, s.cfg.StepTimeout)
 		n, err := step.run(bounded)

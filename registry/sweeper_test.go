@@ -17,16 +17,19 @@ import (
 type lanes struct {
 	mu    sync.Mutex
 	items []mobileid.LaneItem
+	left  map[mobileid.ID]bool // what cannot be published for now
 	err   error
 }
 
-func (l *lanes) PublishLane(_ context.Context, items []mobileid.LaneItem) error {
+func (l *lanes) PublishLane(_ context.Context, items []mobileid.LaneItem) (map[mobileid.ID]bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err == nil {
-		l.items = append(l.items, items...)
+	for _, i := range items {
+		if l.err == nil && !l.left[i.ID] {
+			l.items = append(l.items, i)
+		}
 	}
-	return l.err
+	return l.left, l.err
 }
 
 // codes is a store of codes that can lose them.
@@ -214,6 +217,30 @@ func TestAFailedPublishIsTriedInTheNextPass(t *testing.T) {
 	e.sweep(s)
 	if len(out.items) != 1 {
 		t.Fatalf("%d published", len(out.items))
+	}
+}
+
+// What a lane did not take is due at once; what another one took is not given
+// to it in every pass.
+func TestOnlyWhatItsLaneTookCountsAsPublishedAgain(t *testing.T) {
+	e := newEnv(t)
+	out := &lanes{}
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, out, nil)
+	p := e.bind(0)
+	c, n := e.challenge(p, "c"), e.notice(p, "n")
+	e.issue(c)
+	e.queue(n)
+	e.clk.advance(5 * time.Second)
+	out.left = map[mobileid.ID]bool{c.Message.ID: true}
+	e.sweep(s)
+	e.sweep(s)
+	if len(out.items) != 1 || out.items[0].ID != n.Message.ID {
+		t.Fatalf("published %+v, want the notice, once", out.items)
+	}
+	out.left = nil
+	e.sweep(s)
+	if len(out.items) != 2 || out.items[1].ID != c.Message.ID {
+		t.Fatalf("published %+v, want the code, too", out.items)
 	}
 }
 

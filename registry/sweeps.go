@@ -262,7 +262,7 @@ func (s *Sweeper) republish(ctx context.Context) (int, error) {
 			}
 		}
 		if len(items) > 0 {
-			return len(items), s.publishAgain(ctx, items, now)
+			return s.publishAgain(ctx, items, now)
 		}
 		if len(page) < s.cfg.Batch {
 			return 0, nil
@@ -271,18 +271,23 @@ func (s *Sweeper) republish(ctx context.Context) (int, error) {
 	return 0, nil
 }
 
-func (s *Sweeper) publishAgain(ctx context.Context, items []mobileid.LaneItem, now time.Time) error {
-	if err := s.lanes.PublishLane(ctx, items); err != nil {
-		return err
+// publishAgain notes when it published what its lane took; the rest is due in
+// the next pass as it was in this one.
+func (s *Sweeper) publishAgain(ctx context.Context, items []mobileid.LaneItem, now time.Time) (int, error) {
+	left, err := s.lanes.PublishLane(ctx, items)
+	if err != nil {
+		return 0, err
 	}
-	ids := make([]mobileid.ID, len(items))
+	var ids []mobileid.ID
 	for i := range items {
-		ids[i] = items[i].ID
+		if id := items[i].ID; !left[id] {
+			ids = append(ids, id)
+		}
 	}
 	b := &pgx.Batch{}
 	b.Queue(`select from messages where id in (select unnest($1::bytea[])) order by id for no key update`, rawIDs(ids))
 	b.Queue(`update messages set published_at = $2 where id in (select unnest($1::bytea[]))`, rawIDs(ids), now)
-	return s.db.send(ctx, "published again", b, nil)
+	return len(ids), s.db.send(ctx, "published again", b, nil)
 }
 
 // rematchWindow is how long the sweeper looks for the part of a receipt that
