@@ -17,10 +17,12 @@ const receiptQueue = 2000
 // A receipt waits for company as long as it comes: nobody waits for receipts,
 // and a statement for each costs as much as admission. When none comes for
 // receiptQuiet, either there are few, or the operator leaves no more of them
-// unanswered and waits for us; it may be one at a time.
+// unanswered and waits for us; it may be one at a time. So for receiptTrust as
+// many are enough, or such an operator would send one in each receiptQuiet.
 const (
 	receiptWait  = 50 * time.Millisecond
 	receiptQuiet = 10 * time.Millisecond
+	receiptTrust = 30 * time.Millisecond
 )
 
 // incoming is a receipt that waits to be stored and then acknowledged on the
@@ -76,19 +78,32 @@ func (b *Bridge) received(s *session, f wire.Frame, status wire.Status, result s
 // stored; what is not stored is refused with 0x64, for the operator to send it
 // again.
 func (b *Bridge) storeReceipts(ctx context.Context) {
+	var last vain
 	for {
 		select {
 		case in := <-b.receipts:
-			b.storeBatch(ctx, b.company(ctx, in))
+			b.storeBatch(ctx, b.company(ctx, in, &last))
+			if len(b.receipts) > 0 {
+				last = vain{} // more came while those were unanswered
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
+// vain is a wait in which nobody came to the receipts that there were.
+type vain struct {
+	receipts int
+	until    time.Time // that many are enough
+}
+
 // company returns a receipt with what comes with it and after it.
-func (b *Bridge) company(ctx context.Context, first incoming) []incoming {
-	batch := []incoming{first}
+func (b *Bridge) company(ctx context.Context, first incoming, last *vain) []incoming {
+	batch, enough := []incoming{first}, smallBatch
+	if b.now().Before(last.until) {
+		enough = min(enough, last.receipts)
+	}
 	end := time.After(receiptWait)
 	for len(batch) < maxBatch {
 		select {
@@ -97,13 +112,14 @@ func (b *Bridge) company(ctx context.Context, first incoming) []incoming {
 			continue
 		default:
 		}
-		if len(batch) >= smallBatch {
+		if len(batch) >= enough {
 			break
 		}
 		select {
 		case in := <-b.receipts:
 			batch = append(batch, in)
 		case <-time.After(receiptQuiet):
+			*last = vain{len(batch), b.now().Add(receiptTrust)}
 			return batch
 		case <-end:
 			return batch
