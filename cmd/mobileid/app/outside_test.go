@@ -134,6 +134,7 @@ func kafkaDistribution(t *testing.T) string {
 	for script, class := range map[string]string{
 		"kafka-console-producer.sh": "org.apache.kafka.tools.ConsoleProducer",
 		"kafka-console-consumer.sh": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+		"kafka-acls.sh":             "org.apache.kafka.tools.AclCommand",
 	} {
 		text := "#!/bin/sh\nexec java -cp '" + jars + "/*' " + class + " \"$@\"\n"
 		check(t, os.WriteFile(filepath.Join(dir, "bin", script), []byte(text), 0o700))

@@ -23,8 +23,8 @@ var program struct {
 	err  error
 }
 
-// build makes the program and returns its path.
-func build(t testing.TB) string {
+// Program builds mobileid and returns its path.
+func Program(t testing.TB) string {
 	t.Helper()
 	program.once.Do(func() {
 		var dir string
@@ -66,7 +66,7 @@ func (s *System) Child(roles ...string) *Child {
 // StartChild starts mobileid with arguments and further variables.
 func StartChild(t testing.TB, env []string, args ...string) *Child {
 	t.Helper()
-	c := &Child{t: t, cmd: exec.Command(build(t), args...), done: make(chan struct{})}
+	c := &Child{t: t, cmd: exec.Command(Program(t), args...), done: make(chan struct{})}
 	out, err := os.CreateTemp(t.TempDir(), "child-*.log")
 	must(t, err)
 	defer func() { _ = out.Close() }()
@@ -78,14 +78,29 @@ func StartChild(t testing.TB, env []string, args ...string) *Child {
 	t.Cleanup(func() {
 		c.Kill()
 		if t.Failed() {
-			t.Logf("output of %v:\n%s", args, c.output())
+			t.Logf("output of %v:\n%s", args, c.Output())
 		}
 	})
 	return c
 }
 
-// output is what the child has written so far.
-func (c *Child) output() string {
+// Command runs mobileid to its end and returns its exit code and what it
+// printed.
+func Command(t testing.TB, env []string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), Program(t), args...)
+	cmd.Env = append(os.Environ(), env...)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
+}
+
+// Output is what the child has written so far.
+func (c *Child) Output() string {
 	text, err := os.ReadFile(c.out)
 	must(c.t, err)
 	return string(text)
@@ -94,10 +109,12 @@ func (c *Child) output() string {
 // AwaitOutput waits until the child has written that, for at most 30 seconds.
 func (c *Child) AwaitOutput(what string) {
 	c.t.Helper()
-	for limit := time.Now().Add(30 * time.Second); !strings.Contains(c.output(), what); {
+	for limit := time.Now().Add(30 * time.Second); !strings.Contains(c.Output(), what); {
 		select {
 		case <-c.done:
-			c.t.Fatalf("the child ended: %v", c.err)
+			if !strings.Contains(c.Output(), what) {
+				c.t.Fatalf("the child ended: %v", c.err)
+			}
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(limit) {
