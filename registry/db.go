@@ -29,6 +29,7 @@ type DB struct {
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *metrics
+	plans   *plans
 }
 
 // sessionParams are set on every connection.
@@ -44,7 +45,7 @@ type DB struct {
 // that is often empty (outbox, live_challenges, retries) is planned for as
 // empty, and of an empty table the cheapest is all of it: those are always
 // asked with "= any(array)", which no plan leaves to a filter. The partitions
-// of months are the business of youngPlans.
+// of months are the business of plans.
 //
 // jit=off: a batch is a few hundred rows, compiling it costs more than running
 // it. random_page_cost=1.1: what a Message touches is in memory.
@@ -92,7 +93,8 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
 	}}).DialContext
 	pc.PingTimeout = time.Second
-	pc.AfterConnect, pc.PrepareConn = born, db.youngPlans
+	db.plans = &plans{now: db.now}
+	pc.AfterConnect, pc.PrepareConn = db.plans.born, db.plans.young
 	pc.MaxConnLifetime = time.Hour
 	pc.MaxConnLifetimeJitter = 10 * time.Minute
 	if db.pool, err = pgxpool.NewWithConfig(ctx, pc); err != nil {

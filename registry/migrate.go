@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -92,7 +93,8 @@ func (db *DB) apply(ctx context.Context, m migration) error {
 
 // CheckSchema refuses a schema older than this program (KindInvalid, code
 // "schema_old"). A newer one is accepted: migrations only add, so that a
-// version can be rolled out process by process.
+// version can be rolled out process by process. It also notes when the schema
+// was made, which plans go by.
 func (db *DB) CheckSchema(ctx context.Context) error {
 	all, err := migrations()
 	if err != nil {
@@ -104,9 +106,13 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	}
 	version := 0
 	if have {
-		if err := db.pool.QueryRow(ctx, `select coalesce(max(version), 0) from schema_migrations`).Scan(&version); err != nil {
+		var age time.Duration // by the database's clock, which applied_at is of
+		err := db.pool.QueryRow(ctx, `
+select coalesce(max(version), 0), coalesce(clock_timestamp() - min(applied_at), '0') from schema_migrations`).Scan(&version, &age)
+		if err != nil {
 			return clean("check schema", err)
 		}
+		db.plans.installed.Store(db.now().Add(-age).UnixNano())
 	}
 	if want := all[len(all)-1].version; version < want {
 		return mobileid.Invalid("", "schema_old",
