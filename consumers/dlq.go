@@ -21,9 +21,12 @@ const (
 	dlqPartition = "dlq_partition"
 	dlqOffset    = "dlq_offset"
 	dlqTime      = "dlq_time"
-	dlqCut       = "dlq_cut"           // present when the original is not whole: why
-	dlqBytes     = "dlq_bytes"         // of the original's value, when it is not whole
-	dlqReplay    = "dlq_replayed_from" // on a record written back: where it stood in the dead-letter topic
+	dlqCut       = "dlq_cut"   // present when the original is not whole: why
+	dlqBytes     = "dlq_bytes" // of the original's value, when it is not whole
+	// On a record written back: where it stood in the dead-letter topic, and
+	// when the first of its line was written.
+	dlqReplay  = "dlq_replayed_from"
+	dlqWritten = "dlq_first_written"
 )
 
 // Sealer seals bytes to a public key; *mobileid.Sealer is one.
@@ -72,6 +75,22 @@ var keptParts = []int{64 << 10, 0}
 type originalHeader struct {
 	Key   string `json:"key"`
 	Value []byte `json:"value"`
+}
+
+// firstWritten is when a record was written first: its own time, or before a
+// replay, which the broker stamps anew. Whoever writes a topic can write the
+// header too, so it makes a record older and never younger.
+func firstWritten(m kafka.Message) time.Time {
+	at := m.Time
+	for _, h := range m.Headers {
+		if h.Key != dlqWritten {
+			continue
+		}
+		if before, err := time.Parse(time.RFC3339Nano, string(h.Value)); err == nil && before.Before(at) {
+			at = before
+		}
+	}
+	return at
 }
 
 // dlqAAD binds the sealed bytes to the place they came from.

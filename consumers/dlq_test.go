@@ -139,6 +139,66 @@ func TestReplayWritesOnlyToTheTopicOfItsDeadLetters(t *testing.T) {
 	}
 }
 
+// The broker stamps a replay anew; its age decides all the same, also when it
+// was parked and replayed more than once.
+func TestAReplayIsAsOldAsItsFirstRecord(t *testing.T) {
+	for eventType, age := range map[string]time.Duration{
+		mobileid.TypeChallengeCommand:    maxChallengeAge + time.Minute,
+		mobileid.TypeNotificationCommand: maxNotificationAge + time.Minute,
+	} {
+		t.Run(eventType, func(t *testing.T) {
+			in := mobileid.TopicIn("oneid")
+			_, kc := startKafka(t, kfake.SeedTopics(1, in, mobileid.TopicDLQ(in)))
+			p := newTestPublisher(t, kc, PublisherConfig{})
+			sealer, opener := sealPair(t)
+			first := command("oneid", 0, `{}`, "ce_id", "k", "ce_type", eventType)
+			first.Time = time.Now().Add(-age).Truncate(time.Millisecond)
+			if err := p.write(t.Context(), []kafka.Message{first}); err != nil {
+				t.Fatal(err)
+			}
+			for round := range 2 {
+				log := logOf(t, kc, in)
+				if err := NewDLQ(p, sealer, nil).Park(t.Context(), NewRecord(log[round]), "client_unknown"); err != nil {
+					t.Fatal(err)
+				}
+				at := mobileid.RecordRef{Topic: mobileid.TopicDLQ(in), Offset: int64(round)}
+				if _, err := ReplayDLQ(t.Context(), kc, p, at, opener); err != nil {
+					t.Fatal(err)
+				}
+				again := logOf(t, kc, in)[round+1]
+				if !again.Time.After(first.Time) || !firstWritten(again).Equal(first.Time) {
+					t.Fatalf("replay %d is of %v, first written %v, want %v", round+1, again.Time, firstWritten(again), first.Time)
+				}
+				e := &edge{key: testIDKey(t)}
+				h := NewIngress(IngressDeps{Accepter: e, Out: e, Clients: map[string]mobileid.Client{"oneid": {ID: "oneid", Kafka: true}}})
+				if err := h.Handle(t.Context(), []*Record{ingressRecord(again)}); err != nil {
+					t.Fatal(err)
+				}
+				told := e.told[mobileid.TopicOut("oneid")+" k"]
+				if r, err := DecodeValue[mobileid.RequestRefused](told, mobileid.TypeRequestRefused); err != nil || r.Code != "too_late" || len(e.asked) > 0 {
+					t.Fatalf("replay %d: told %+v %v, asked %v", round+1, r, err, e.asked)
+				}
+			}
+		})
+	}
+}
+
+// A client can write the header of a replay: it makes his record older at
+// most.
+func TestNobodyWritesARecordYounger(t *testing.T) {
+	for header, want := range map[string]time.Time{
+		"":                                       noon,
+		"yesterday":                              noon,
+		noon.Add(time.Hour).Format(time.RFC3339): noon,
+		noon.Add(-1).Format(time.RFC3339Nano):    noon.Add(-1),
+	} {
+		m := kafka.Message{Time: noon, Headers: headers(dlqWritten, header)}
+		if got := firstWritten(m); !got.Equal(want) {
+			t.Errorf("%q: %v, want %v", header, got, want)
+		}
+	}
+}
+
 // A record that its dead-letter topic refuses as too large is parked in part:
 // otherwise its partition would stand still for ever.
 func TestARecordTooLargeToParkIsParkedCut(t *testing.T) {

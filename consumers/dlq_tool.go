@@ -131,9 +131,9 @@ func openParked(p ParkedRecord, opener Opener) (OpenedRecord, error) {
 }
 
 // ReplayDLQ writes the original of a parked record back to its topic, with its
-// key, so that it meets its partition, and returns what was written. The
-// parked record stays where it is; a second replay is a duplicate that the
-// handlers know by its id.
+// key, so that it meets its partition, and returns what was written. It is as
+// old as it was: see firstWritten. The parked record stays where it is; a
+// second replay is a duplicate that the handlers know by its id.
 func ReplayDLQ(ctx context.Context, kc KafkaConfig, p *Publisher, at mobileid.RecordRef, opener Opener) (OpenedRecord, error) {
 	r, err := ShowDLQ(ctx, kc, at, opener)
 	if err != nil {
@@ -145,13 +145,19 @@ func ReplayDLQ(ctx context.Context, kc KafkaConfig, p *Publisher, at mobileid.Re
 	if r.Cut != "" {
 		return OpenedRecord{}, fmt.Errorf("dead letter %s/%d/%d is not whole (%s): it cannot be written back", at.Topic, at.Partition, at.Offset, r.Cut)
 	}
-	m := kafka.Message{Topic: r.From.Topic, Key: r.Key, Value: r.Value}
+	was := kafka.Message{Time: r.Time}
 	for _, h := range r.raw.Headers {
-		if h.Key != dlqReplay {
-			m.Headers = append(m.Headers, kafka.Header{Key: h.Key, Value: h.Value})
+		was.Headers = append(was.Headers, kafka.Header{Key: h.Key, Value: h.Value})
+	}
+	m := kafka.Message{Topic: r.From.Topic, Key: r.Key, Value: r.Value}
+	for _, h := range was.Headers {
+		if h.Key != dlqReplay && h.Key != dlqWritten {
+			m.Headers = append(m.Headers, h)
 		}
 	}
-	m.Headers = append(m.Headers, kafka.Header{Key: dlqReplay, Value: fmt.Appendf(nil, "%d/%d", at.Partition, at.Offset)})
+	m.Headers = append(m.Headers,
+		kafka.Header{Key: dlqReplay, Value: fmt.Appendf(nil, "%d/%d", at.Partition, at.Offset)},
+		kafka.Header{Key: dlqWritten, Value: firstWritten(was).UTC().AppendFormat(nil, time.RFC3339Nano)})
 	if err := p.write(ctx, []kafka.Message{m}); err != nil {
 		return OpenedRecord{}, err
 	}

@@ -9,10 +9,17 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// maxChallengeAge is how old a command for a code may be, by the broker's time
-// of the record (in topics have LogAppendTime). After an outage nobody waits
-// for those codes any more, and texting them would cost and alarm people.
-const maxChallengeAge = 2 * time.Minute
+// How old a command may be, by the broker's time of the record (in topics have
+// LogAppendTime) and over replays by that of the first one.
+const (
+	// maxChallengeAge: after an outage nobody waits for those codes any more,
+	// and texting them would cost and alarm people.
+	maxChallengeAge = 2 * time.Minute
+	// maxNotificationAge is as long as a ce_id is one request (otp/limits). The
+	// registry remembers it twice as long; after that a group that is set back,
+	// or a replay, would text a notice again.
+	maxNotificationAge = 24 * time.Hour
+)
 
 // IngressDeps are the ports of the handler of in.<client>. Now and Log may be
 // missing.
@@ -39,7 +46,7 @@ type ingress struct{ IngressDeps }
 // answer is "unavailable" or "unknown" the record waits here and is tried
 // again: Kafka is the queue, the producer need not repeat. Records that came
 // again may be answered again, the same; of two answers that differ (a crash,
-// then more than two minutes) an acceptance is the one that holds.
+// then too_late) an acceptance is the one that holds.
 func NewIngress(d IngressDeps) Handler {
 	d.Now = clock(d.Now)
 	if d.Log == nil {
@@ -116,19 +123,21 @@ func (h *ingress) accept(ctx context.Context, client mobileid.Client, rec *Recor
 			Message: "ce_source is not the client that this topic belongs to",
 		}
 	}
+	accept, oldest := h.Accepter.AcceptChallenge, maxChallengeAge
 	switch e.Type {
 	case mobileid.TypeChallengeCommand:
-		if at := rec.Raw.Time; !at.IsZero() && h.Now().Sub(at) > maxChallengeAge {
-			return mobileid.Accepted{}, &mobileid.Error{
-				Kind: mobileid.KindConflict, Code: "too_late",
-				Message: "the record waited too long to be of use; ask again with a new ce_id",
-			}
-		}
-		return h.Accepter.AcceptChallenge(ctx, client, e.ID, e.Value)
 	case mobileid.TypeNotificationCommand:
-		return h.Accepter.AcceptNotification(ctx, client, e.ID, e.Value)
+		accept, oldest = h.Accepter.AcceptNotification, maxNotificationAge
+	default:
+		return mobileid.Accepted{}, mobileid.Invalid(headerType, "type_unknown", "this ce_type is not a command")
 	}
-	return mobileid.Accepted{}, mobileid.Invalid(headerType, "type_unknown", "this ce_type is not a command")
+	if at := firstWritten(rec.Raw); !at.IsZero() && h.Now().Sub(at) > oldest {
+		return mobileid.Accepted{}, &mobileid.Error{
+			Kind: mobileid.KindConflict, Code: "too_late",
+			Message: "the record waited too long to be of use; ask again with a new ce_id",
+		}
+	}
+	return accept(ctx, client, e.ID, e.Value)
 }
 
 func (h *ingress) refuse(ctx context.Context, client mobileid.Client, rec *Record, cause error) error {

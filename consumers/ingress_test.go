@@ -92,7 +92,7 @@ func TestIngressAsksTheEdgeAndTellsTheAnswer(t *testing.T) {
 			t.Fatalf("source %q: told %+v %v", source, a, err)
 		}
 	}
-	rec := ingressRecord(command("tax", time.Hour, `{}`, "ce_id", "n", "ce_type", mobileid.TypeNotificationCommand))
+	rec := ingressRecord(command("tax", maxNotificationAge, `{}`, "ce_id", "n", "ce_type", mobileid.TypeNotificationCommand))
 	if err := h.Handle(t.Context(), []*Record{rec}); err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +132,11 @@ func TestIngressRefusesAndSaysWhy(t *testing.T) {
 		},
 		{
 			"too old", command("oneid", maxChallengeAge+time.Second, `{}`, "ce_id", "k", "ce_type", mobileid.TypeChallengeCommand), nil,
+			mobileid.RequestRefused{Status: 409, Code: "too_late"},
+			false,
+		},
+		{
+			"a notice that its ce_id outlived", command("oneid", maxNotificationAge+time.Second, `{}`, "ce_id", "k", "ce_type", mobileid.TypeNotificationCommand), nil,
 			mobileid.RequestRefused{Status: 409, Code: "too_late"},
 			false,
 		},

@@ -103,7 +103,12 @@ func dlqReplayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay TOPIC PARTITION OFFSET",
 		Short: "Write one parked record back to its topic; doing it twice is harmless where ids are once",
-		Args:  placeArgs,
+		Long: `Write one parked record back to its topic, after the cause is gone. It stays
+parked, too. It makes no request younger: on in.<client>, a request for a code
+first written more than two minutes ago, and one for a notice more than 24 hours
+ago, is refused with too_late on out.<client>; inside, a request past its
+deadline ends expired, unsent, and one that was handled already changes nothing.`,
+		Args: placeArgs,
 	}
 	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		topic, err := app.ReplayParked(cmd.Context(), cfg, place(args))
