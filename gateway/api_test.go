@@ -296,6 +296,8 @@ func everythingThatWorks(t *testing.T, c *contract) {
 	e.ready = errors.New("no broker")
 	e.clock.add(readyLife)
 	want(503, call{method: "GET", path: "/readyz"})
+	e.g.deps.Stuck = func() []string { return []string{"sweeper"} }
+	want(503, call{method: "GET", path: "/livez"})
 	want(202, ask(e))
 	want(202, with(tell, func(_ *edge, c *call) { c.key = "other" })(e))
 	id := e.stored("oneid", mobileid.ChallengePending)

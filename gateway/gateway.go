@@ -33,6 +33,7 @@ type Deps struct {
 
 	HTTPClient *http.Client          // fetches the issuer's keys; nil = http.DefaultClient
 	Ready      []Check               // conditions of /readyz
+	Stuck      func() []string       // what /livez fails for, by name; nil = nothing
 	Metrics    http.Handler          // /metrics; nil = not there
 	Root       http.Handler          // everything outside our paths; nil = a small index at /
 	Log        *slog.Logger          // nil = slog.Default()

@@ -15,10 +15,22 @@ const (
 	readyLife = time.Second
 )
 
-// livez says that the process answers: it looks at no dependency, so that an
+// livez says that the process comes on: it looks at no dependency, so that an
 // outage of one does not get every process restarted.
 func (g *Gateway) livez(w http.ResponseWriter, _ *http.Request) {
-	_ = writeJSON(w, http.StatusOK, readiness{Status: "ok"})
+	out, status := liveness{Status: "ok"}, http.StatusOK
+	if g.deps.Stuck != nil {
+		out.Stuck = g.deps.Stuck()
+	}
+	if len(out.Stuck) > 0 {
+		out.Status, status = "stuck", http.StatusServiceUnavailable
+	}
+	_ = writeJSON(w, status, out)
+}
+
+type liveness struct {
+	Status string   `json:"status"`
+	Stuck  []string `json:"stuck,omitempty"`
 }
 
 type readiness struct {

@@ -37,3 +37,24 @@ func TestAFloodOfReadinessProbesIsOneRoundASecond(t *testing.T) {
 		}
 	})
 }
+
+func TestLivezNamesWhatIsStuckAndAsksNoEngine(t *testing.T) {
+	var stuck []string
+	e := newEdge(t, nil, func(_ *Config, d *Deps) { d.Stuck = func() []string { return stuck } })
+	e.ready = errors.New("away")
+	look := func() (int, string) {
+		w := e.do(call{method: "GET", path: "/livez"})
+		return w.Code, w.Body.String()
+	}
+	if code, body := look(); code != 200 || body != "{\"status\":\"ok\"}\n" {
+		t.Errorf("%d %s", code, body)
+	}
+	stuck = []string{"relay", "sweeper"}
+	if code, body := look(); code != 503 || body != "{\"status\":\"stuck\",\"stuck\":[\"relay\",\"sweeper\"]}\n" {
+		t.Errorf("%d %s", code, body)
+	}
+	stuck = nil
+	if code, _ := look(); code != 200 {
+		t.Errorf("healed: %d", code)
+	}
+}
