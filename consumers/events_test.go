@@ -72,8 +72,9 @@ func TestStatusesReachTheTopicAndTheClientsThatMayKnow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if e.Key != requestOf(s).String() {
-				t.Errorf("key %s of %+v", e.Key, s)
+			// Long polls are woken by these two alone.
+			if e.Key != requestOf(s).String() || e.Subject != s.ID.String() {
+				t.Errorf("key %s, subject %s of %+v", e.Key, e.Subject, s)
 			}
 			if topic == blind && s.State != string(mobileid.ChallengeConfirmed) {
 				t.Errorf("a blind client was told %s", s.State)

@@ -103,7 +103,7 @@ func (e *edge) setState(id mobileid.ID, state mobileid.ChallengeState, version i
 	e.registry.views[id] = v
 	e.registry.mu.Unlock()
 	// By the Message of the challenge, as most events come.
-	e.waiters.Notify(mobileid.StatusChanged{ID: mobileid.ID{1}, Challenge: id, State: string(state), Version: version})
+	e.waiters.Notify(mobileid.Event{Subject: mobileid.ID{1}.String(), Key: id.String()})
 }
 
 // waiting is how many ids long polls wait for.

@@ -8,15 +8,15 @@ import (
 
 // Waiters wakes the long polls of this process. It is fed with every status
 // event of the topic message.status, and holds nothing but who waits: an event
-// for which nobody waits costs a look into a map.
+// for which nobody waits costs two looks into a map.
 type Waiters struct {
 	mu   sync.Mutex
-	byID map[mobileid.ID]map[chan struct{}]struct{}
+	byID map[string]map[chan struct{}]struct{} // ids as they are printed
 }
 
 // NewWaiters makes an empty set.
 func NewWaiters() *Waiters {
-	return &Waiters{byID: map[mobileid.ID]map[chan struct{}]struct{}{}}
+	return &Waiters{byID: map[string]map[chan struct{}]struct{}{}}
 }
 
 // Wait registers for changes of id. The channel gets a value after each change
@@ -24,37 +24,42 @@ func NewWaiters() *Waiters {
 // read the state after: then no change falls between the two.
 func (w *Waiters) Wait(id mobileid.ID) (changed <-chan struct{}, cancel func()) {
 	// Room for one value: Notify never waits for a reader.
-	c := make(chan struct{}, 1)
+	c, printed := make(chan struct{}, 1), id.String()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.byID[id] == nil {
-		w.byID[id] = map[chan struct{}]struct{}{}
+	if w.byID[printed] == nil {
+		w.byID[printed] = map[chan struct{}]struct{}{}
 	}
-	w.byID[id][c] = struct{}{}
+	w.byID[printed][c] = struct{}{}
 	return c, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		delete(w.byID[id], c)
-		if len(w.byID[id]) == 0 {
-			delete(w.byID, id)
+		delete(w.byID[printed], c)
+		if len(w.byID[printed]) == 0 {
+			delete(w.byID, printed)
 		}
 	}
 }
 
-// Notify wakes who waits for the subject of the event, or for the challenge
-// that the subject carries the code of. It never blocks.
-func (w *Waiters) Notify(e mobileid.StatusChanged) {
+// Notify wakes who waits for the subject of a status event, and for the request
+// that is its key: the challenge, when the subject is the Message that carries
+// its code. It never blocks, and does not read the value: most events are of
+// requests for which another process waits, or nobody.
+func (w *Waiters) Notify(e mobileid.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, id := range [...]mobileid.ID{e.ID, e.Challenge} {
-		if id.IsZero() {
-			continue
-		}
-		for c := range w.byID[id] {
-			select {
-			case c <- struct{}{}:
-			default:
-			}
+	w.wake(e.Subject)
+	if e.Key != e.Subject {
+		w.wake(e.Key)
+	}
+}
+
+// wake tells who waits for an id. The caller holds mu.
+func (w *Waiters) wake(id string) {
+	for c := range w.byID[id] {
+		select {
+		case c <- struct{}{}:
+		default:
 		}
 	}
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -179,14 +178,7 @@ func (a *App) watchLag(ctx context.Context) error {
 
 // tailStatuses wakes long polls: every gateway reads every partition.
 func (a *App) tailStatuses(ctx context.Context) error {
-	return consumers.Tail(ctx, a.kafka, mobileid.TopicMessageStatus, func(e mobileid.Event) {
-		var change mobileid.StatusChanged
-		if err := json.Unmarshal(e.Value, &change); err != nil {
-			a.log.Warn("a status that is no JSON", "ce_id", e.ID)
-			return
-		}
-		a.waiters.Notify(change)
-	})
+	return consumers.Tail(ctx, a.kafka, mobileid.TopicMessageStatus, a.waiters.Notify)
 }
 
 func (a *App) serveHTTP(ctx context.Context) error {
