@@ -27,6 +27,8 @@ type RelayConfig struct {
 	Batch int           // rows at once; 500
 
 	Timeout time.Duration // for one batch, publishing included; 10 s
+
+	Loop *mobileid.Loop // nil is told nothing
 }
 
 func (c RelayConfig) withDefaults() RelayConfig {
@@ -62,7 +64,9 @@ func NewRelay(db *DB, pub Publisher, cfg RelayConfig) *Relay {
 func (r *Relay) Run(ctx context.Context) error {
 	pause := r.cfg.Busy
 	for {
+		r.cfg.Loop.Step()
 		n, err := r.Once(ctx)
+		r.cfg.Loop.Rest()
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the end that was asked for

@@ -36,6 +36,8 @@ type SweepConfig struct {
 	StepTimeout    time.Duration // for one step of a pass; 10 s
 	Batch          int           // rows at once; 500
 	Batches        int           // batches of one step in one pass; 10
+
+	Loop *mobileid.Loop // nil is told nothing
 }
 
 func (c SweepConfig) withDefaults() SweepConfig {
@@ -152,7 +154,9 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"idempotency_key", s.oldKeys},
 		{"wrong_tries", s.oldTries},
 	}
+	defer s.cfg.Loop.Rest()
 	for _, step := range steps {
+		s.cfg.Loop.Step()
 		// A connection that says nothing must not hold up the steps behind it.
 		bounded, cancel := context.WithTimeout(ctx, s.cfg.StepTimeout)
 		n, err := step.run(bounded)

@@ -23,6 +23,8 @@ type Bridge struct {
 	dial    dialer
 	metrics *metrics
 
+	progress progress
+
 	intake   *intake       // what was taken from lanes or is due, not admitted yet
 	outgoing *outgoing     // admitted, not in the window yet
 	settling *settling     // outcomes not stored yet
@@ -50,7 +52,7 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 	cfg = cfg.withDefaults()
 	b := &Bridge{
 		cfg: cfg, store: deps.Store, opener: deps.Opener, numbers: deps.Numbers,
-		log: deps.Log, now: deps.Now, dial: deps.Dial,
+		log: deps.Log, now: deps.Now, dial: deps.Dial, progress: newProgress(deps.Watch, cfg.Operator),
 		outgoing: newOutgoing(),
 		settling: newSettling(),
 		receipts: make(chan incoming, receiptQueue),
@@ -159,6 +161,17 @@ func begin(ctx context.Context, f func(context.Context)) loop {
 func (l loop) end() {
 	l.cancel()
 	<-l.done
+}
+
+// progress is what the loops of a bridge tell of themselves.
+type progress struct{ lease, link, receipts, settle, admit, submit, retry *mobileid.Loop }
+
+func newProgress(watch mobileid.Watch, operator string) progress {
+	loop := func(does string) *mobileid.Loop { return watch.Loop("bridge " + operator + " " + does) }
+	return progress{
+		lease: loop("keeps its lease"), link: loop("binds"), receipts: loop("stores receipts"), settle: loop("settles"),
+		admit: loop("admits"), submit: loop("submits"), retry: loop("looks for retries"),
+	}
 }
 
 // awaitNothingHeld waits until every Message that this bridge owns is settled.

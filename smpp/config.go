@@ -112,6 +112,7 @@ type Deps struct {
 	Log     *slog.Logger
 	Reg     prometheus.Registerer // nil: no metrics
 	Now     func() time.Time      // nil: time.Now; its times must carry the monotonic clock
+	Watch   mobileid.Watch        // of the loops
 	// Dial opens the connection; nil: TCP to Config.Addr.
 	Dial func(ctx context.Context) (net.Conn, error)
 }

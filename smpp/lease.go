@@ -30,15 +30,19 @@ func (b *Bridge) extend(l *lease, asked time.Time) {
 // keepLease opens a lease, renews it, opens another when it is lost, and closes
 // it when ctx ends.
 func (b *Bridge) keepLease(ctx context.Context) {
+	loop := b.progress.lease
+	defer loop.Rest()
 	var l *lease
 	for ctx.Err() == nil {
 		if l == nil {
+			loop.Step()
 			l = b.openLease(ctx)
 			if l == nil && !sleep(ctx, jitter(b.cfg.Lease/10)) {
 				break
 			}
 			continue
 		}
+		loop.Rest()
 		select {
 		case <-ctx.Done():
 			continue
@@ -53,6 +57,7 @@ func (b *Bridge) keepLease(ctx context.Context) {
 	if l == nil {
 		return
 	}
+	loop.Step()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.StoreTimeout)
 	defer cancel()
 	if err := b.store.CloseBridge(end, l.id); err != nil {
@@ -85,6 +90,7 @@ func (b *Bridge) openLease(ctx context.Context) *lease {
 // the time in which it may be used ran out while the registry was away.
 func (b *Bridge) renewLease(ctx context.Context, l *lease) bool {
 	for {
+		b.progress.lease.Step()
 		asked := b.now()
 		call, cancel := context.WithTimeout(ctx, b.cfg.StoreTimeout)
 		err := b.store.RenewBridge(call, l.id, b.cfg.Lease)

@@ -16,7 +16,9 @@ const steadyAfter = 10 * time.Second
 func (b *Bridge) keepLink(ctx context.Context) {
 	wait := b.cfg.ReconnectMin
 	for ctx.Err() == nil {
+		b.progress.link.Step()
 		s, err := b.bind(ctx)
+		b.progress.link.Rest() // a link lasts as long as it likes
 		if err == nil {
 			b.metrics.binds.WithLabelValues("ok").Inc()
 			began := b.now()

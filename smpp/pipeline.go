@@ -43,12 +43,14 @@ func (b *Bridge) pipeline(ctx context.Context, batch []*item) error {
 func (b *Bridge) admitLoop(ctx context.Context) {
 	pause := 100 * time.Millisecond
 	for {
+		b.progress.admit.Rest()
 		select {
 		case <-b.kick:
 		case <-ctx.Done():
 			return
 		}
 		for ctx.Err() == nil {
+			b.progress.admit.Step()
 			batch := b.nextBatch()
 			if len(batch) == 0 {
 				break
@@ -240,7 +242,8 @@ func (b *Bridge) returnJob(j *job, reason string) {
 // retryLoop brings what is due again, and gives back what waits for a link
 // that does not come.
 func (b *Bridge) retryLoop(ctx context.Context) {
-	for sleep(ctx, b.cfg.RetryEvery) {
+	for ; sleep(ctx, b.cfg.RetryEvery); b.progress.retry.Rest() {
+		b.progress.retry.Step()
 		b.mu.Lock()
 		stuck := b.link == nil && b.now().Sub(b.down) >= b.cfg.GiveBack
 		b.mu.Unlock()

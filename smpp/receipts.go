@@ -83,6 +83,7 @@ func (b *Bridge) storeReceipts(ctx context.Context) {
 		select {
 		case in := <-b.receipts:
 			b.storeBatch(ctx, b.company(ctx, in, &last))
+			b.progress.receipts.Rest()
 			if len(b.receipts) > 0 {
 				last = vain{} // more came while those were unanswered
 			}
@@ -134,6 +135,7 @@ func (b *Bridge) company(ctx context.Context, first incoming, last *vain) []inco
 // until the bad receipt stands alone: that one is acknowledged and counted, or
 // it would come again for ever.
 func (b *Bridge) storeBatch(ctx context.Context, batch []incoming) {
+	b.progress.receipts.Step()
 	records := make([]mobileid.Receipt, len(batch))
 	for i, in := range batch {
 		records[i] = in.record

@@ -66,6 +66,7 @@ func (b *Bridge) settle(j *job) {
 // once, one statement in flight.
 func (b *Bridge) settleLoop(ctx context.Context) {
 	for {
+		b.progress.settle.Rest()
 		select {
 		case <-b.settling.wake:
 		case <-ctx.Done():
@@ -114,6 +115,7 @@ func (b *Bridge) storeOutcomes(ctx context.Context, batch []settled) {
 		outcomes[i] = s.outcome
 	}
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		b.progress.settle.Step()
 		began := b.now()
 		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.StoreTimeout)
 		err := b.store.Settle(call, batch[0].bridge, b.cfg.account(), outcomes)

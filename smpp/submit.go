@@ -35,7 +35,9 @@ func (b *Bridge) submit(j *job, next func(stale bool)) {
 // slots free (promise P8).
 func (b *Bridge) submitLoop(ctx context.Context) {
 	slots := 1
+	defer b.progress.submit.Rest()
 	for {
+		b.progress.submit.Rest()
 		s, ok := b.boundSession(ctx)
 		if !ok {
 			return
@@ -44,6 +46,7 @@ func (b *Bridge) submitLoop(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
+			b.progress.submit.Step()
 			select { // the session is ending; its requests learn their fates first
 			case <-s.gone:
 			case <-ctx.Done():
@@ -51,6 +54,7 @@ func (b *Bridge) submitLoop(ctx context.Context) {
 			}
 			continue
 		}
+		b.progress.submit.Step()
 		j := b.outgoing.pop()
 		if j == nil {
 			s.releaseAll(slots) // given back meanwhile
