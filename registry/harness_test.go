@@ -182,6 +182,7 @@ const (
 // person is somebody with a binding and an account.
 type person struct {
 	binding mobileid.Binding
+	asked   mobileid.NewBinding // what it was made from
 }
 
 // bind makes a person with that much money.
@@ -207,7 +208,7 @@ func (e *env) bind(funds mobileid.Money) person {
 	if funds > 0 {
 		must(e.t, e.Credit(e.ctx(), b.Account, "test", fmt.Sprint("seed-", n), funds))
 	}
-	return person{b}
+	return person{b, nb}
 }
 
 // pinfl makes a valid PINFL with a serial.
