@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -53,7 +56,18 @@ While it runs, its configuration file serves the other commands:
 			}
 			o.Data = abs
 		}
-		return demo.Run(cmd.Context(), o)
+		return demo.Run(heedTerminal(cmd.Context()), o)
 	}
 	return cmd
+}
+
+// heedTerminal makes the end of the terminal an end like Ctrl-C, unless nohup
+// said otherwise, and lets the program outlive the reader of its output: what
+// dies of either leaves its folders behind.
+func heedTerminal(ctx context.Context) context.Context {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	if !signal.Ignored(syscall.SIGHUP) {
+		ctx, _ = signal.NotifyContext(ctx, syscall.SIGHUP)
+	}
+	return ctx
 }

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"mobileid/registry"
@@ -14,17 +15,23 @@ func (d *demo) counts() (registry.Totals, error) {
 	return d.app.Registry().Totals(ctx)
 }
 
-// summary is the one line at the end.
-func (d *demo) summary(now registry.Totals) {
-	left := "nothing is left behind"
+// did is what the last line says of a run.
+func (d *demo) did() string {
+	now, err := d.counts()
+	if err != nil {
+		return "stopped: what was done in this run could not be read"
+	}
+	return fmt.Sprintf("stopped: in this run %d requests stored, %d messages delivered, %d codes confirmed, %s soum charged",
+		now.Requests-d.before.Requests, now.Delivered-d.before.Delivered, now.Confirmed-d.before.Confirmed, now.Charged-d.before.Charged)
+}
+
+// left is what the last line says is still there.
+func (d *demo) left() string {
 	switch {
 	case d.temp:
+		return "nothing is left behind"
 	case d.schema != nil:
-		left = "the data stay in " + d.dir + " and in schema " + d.schema.name + " of the database of --postgres"
-	default:
-		left = "the data stay in " + d.dir
+		return "the data stay in " + d.dir + " and in schema " + d.schema.name + " of the database of --postgres"
 	}
-	d.sayf("stopped: in this run %d requests stored, %d messages delivered, %d codes confirmed, %s soum charged; %s",
-		now.Requests-d.before.Requests, now.Delivered-d.before.Delivered, now.Confirmed-d.before.Confirmed,
-		now.Charged-d.before.Charged, left)
+	return "the data stay in " + d.dir
 }

@@ -6,8 +6,11 @@ import (
 	"net"
 )
 
-// listenNear listens on addr, or on the next free port above it.
-func listenNear(ctx context.Context, addr string) (net.Listener, error) {
+const portsTried = 50
+
+// listenNear listens on addr, or on the next free port above it, which it says.
+// Port 0 is any free one.
+func listenNear(ctx context.Context, addr string, sayf func(string, ...any)) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
@@ -17,13 +20,17 @@ func listenNear(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	var l net.Listener
-	for p := first; p < first+50; p++ {
+	for p := first; p < first+portsTried; p++ {
 		l, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, fmt.Sprint(p)))
-		if err == nil || first == 0 {
+		switch {
+		case err == nil && p != first:
+			sayf("%s is taken: the page will be at %s", addr, l.Addr())
+			return l, nil
+		case err == nil || first == 0:
 			return l, err
 		}
 	}
-	return nil, fmt.Errorf("--listen: no free port from %d to %d: %w", first, first+49, err)
+	return nil, fmt.Errorf("--listen: no free port from %d to %d: %w", first, first+portsTried-1, err)
 }
 
 func freePort(ctx context.Context) (string, error) {

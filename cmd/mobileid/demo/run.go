@@ -30,27 +30,51 @@ type Options struct {
 }
 
 // Run starts the demo, serves until ctx ends (or the tour is over), stops
-// everything and says in one line what happened.
-func Run(ctx context.Context, o Options) (err error) {
+// everything and says in one line what happened. A start that ctx cuts short is
+// no failure; a tour that it cuts short has not passed.
+func Run(ctx context.Context, o Options) error {
 	d := &demo{opts: o, began: time.Now()}
-	defer func() { err = errors.Join(err, d.stop()) }()
+	did, err := d.run(ctx)
+	stopErr := d.stop()
+	switch {
+	case did == "": // the error says why nothing began
+	case stopErr != nil: // and the error says what is left
+		d.sayf("%s", did)
+	default:
+		d.sayf("%s; %s", did, d.left())
+	}
+	return errors.Join(err, stopErr)
+}
+
+// run returns the last line's words for what was done, "" when nothing began.
+func (d *demo) run(ctx context.Context) (did string, err error) {
 	err = d.start(ctx)
-	if err != nil {
-		return errors.Join(err, ctx.Err())
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return "stopped while it was starting", d.cut(err)
+	case err != nil:
+		return "", err
 	}
 	running, stopApp := context.WithCancel(ctx)
+	defer stopApp()
 	done := make(chan error, 1)
 	go func() { done <- d.app.Run(running) }()
 	err = d.serve(ctx, done)
-	counts, countErr := d.counts()
+	did = d.did() // while the app has its connections
 	stopApp()
 	if !d.ended {
 		err = errors.Join(err, <-done)
 	}
-	if countErr == nil {
-		d.summary(counts)
+	return did, err
+}
+
+// cut is how a run ends that was stopped before it had got anywhere.
+func (d *demo) cut(cause error) error {
+	d.opts.Log.Info("stopped early", "cause", cause)
+	if d.opts.Tour {
+		return errors.New("the tour was stopped before its end")
 	}
-	return err
+	return nil
 }
 
 // demo is one run.
@@ -91,7 +115,11 @@ func (d *demo) sayf(format string, args ...any) {
 
 // serve waits until everything is ready, then for the end.
 func (d *demo) serve(ctx context.Context, done chan error) error {
-	if err := d.awaitReady(ctx, done); err != nil || ctx.Err() != nil {
+	err := d.awaitReady(ctx, done)
+	switch {
+	case ctx.Err() != nil:
+		return d.cut(err)
+	case err != nil:
 		return err
 	}
 	url := "http://" + d.listener.Addr().String()

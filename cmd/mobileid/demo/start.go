@@ -126,12 +126,9 @@ func (d *demo) startWorld() (err error) {
 // configure writes the configuration file and reads it back.
 func (d *demo) configure(ctx context.Context) (*config.Config, error) {
 	var err error
-	d.listener, err = listenNear(ctx, d.opts.Listen)
+	d.listener, err = listenNear(ctx, d.opts.Listen, d.sayf)
 	if err != nil {
 		return nil, err
-	}
-	if at := d.listener.Addr().String(); at != d.opts.Listen {
-		d.sayf("%s is taken: the page will be at %s", d.opts.Listen, at)
 	}
 	admin, err := freePort(ctx)
 	if err != nil {

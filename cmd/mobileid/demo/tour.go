@@ -10,7 +10,7 @@ import (
 // tour does what a person would do on the page, over HTTP alone: the public
 // API, and the handset's feed for reading the SMS.
 func (d *demo) tour(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	walk, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	t := &tourist{url: url, client: &http.Client{Timeout: 35 * time.Second}}
 	people, poor := persons(), poorPerson(d.began)
@@ -41,8 +41,11 @@ func (d *demo) tour(ctx context.Context, url string) error {
 	}
 	for i, s := range steps {
 		began := time.Now()
-		err := s.do(ctx)
-		if err != nil {
+		err := s.do(walk)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return d.cut(err)
+		case err != nil:
 			d.sayf("tour %2d/%d  FAILED  %s: %v", i+1, len(steps), s.name, err)
 			return fmt.Errorf("tour step %d (%s): %w", i+1, s.name, err)
 		}

@@ -92,18 +92,25 @@ var codeInText = regexp.MustCompile(`\b\d{6}\b`)
 // readCode reads the handset's feed, as a person reads the screen.
 func (t *tourist) readCode(ctx context.Context) error {
 	return t.until(ctx, func(ctx context.Context) (bool, error) {
-		var got struct {
-			Messages []struct {
-				Text string `json:"text"`
-			} `json:"messages"`
-		}
-		err := t.call(ctx, http.MethodGet, "/demo/messages?id="+t.id, "", "", http.StatusOK, &got)
-		if err != nil || len(got.Messages) == 0 {
-			return false, err
-		}
-		t.code = codeInText.FindString(got.Messages[len(got.Messages)-1].Text)
-		return t.code != "", nil
+		var err error
+		t.code, err = t.codeOf(ctx, t.id)
+		return t.code != "", err
 	})
+}
+
+// codeOf returns the code in what a challenge put on the handset so far, "" if
+// there is none.
+func (t *tourist) codeOf(ctx context.Context, id string) (string, error) {
+	var got struct {
+		Messages []struct {
+			Text string `json:"text"`
+		} `json:"messages"`
+	}
+	err := t.call(ctx, http.MethodGet, "/demo/messages?id="+id, "", "", http.StatusOK, &got)
+	if err != nil || len(got.Messages) == 0 {
+		return "", err
+	}
+	return codeInText.FindString(got.Messages[len(got.Messages)-1].Text), nil
 }
 
 // until repeats a look every 20 ms: a handset has no long poll.
@@ -224,11 +231,17 @@ func (t *tourist) problem(ctx context.Context, path, key, body string, status in
 	return err
 }
 
-func (t *tourist) notice(ctx context.Context, pinfl string) error {
+// tell asks for a notice and returns the id of its Message.
+func (t *tourist) tell(ctx context.Context, pinfl string) (string, error) {
 	body := fmt.Sprintf(`{"pinfl":%q,"text_id":%q,"slots":{"system":%q,"at":%q},"locale":"en"}`,
 		pinfl, noticeText, noticeSystem, time.Now().UTC().Format(time.RFC3339))
 	var got accepted
 	err := t.call(ctx, http.MethodPost, "/v1/notifications", t.newKey(), body, http.StatusAccepted, &got)
+	return got.ID, err
+}
+
+func (t *tourist) notice(ctx context.Context, pinfl string) error {
+	id, err := t.tell(ctx, pinfl)
 	if err != nil {
 		return err
 	}
@@ -236,7 +249,7 @@ func (t *tourist) notice(ctx context.Context, pinfl string) error {
 		var m struct {
 			State string `json:"state"`
 		}
-		err := t.call(ctx, http.MethodGet, "/v1/messages/"+got.ID+"?timeoutMs=5000", "", "", http.StatusOK, &m)
+		err := t.call(ctx, http.MethodGet, "/v1/messages/"+id+"?timeoutMs=5000", "", "", http.StatusOK, &m)
 		return m.State == "delivered", err
 	})
 }
