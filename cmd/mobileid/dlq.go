@@ -19,7 +19,7 @@ import (
 )
 
 func dlqCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return family(&cobra.Command{
 		Use:   "dlq",
 		Short: "Look at records that could not be handled, and put them back",
 		Long: `A record that no handler can take is parked in <topic>.dlq: its original bytes
@@ -31,16 +31,16 @@ A record too large to be kept, or not readable, is parked in part: CUT says why
   mobileid dlq list
   mobileid dlq show mobileid.otp.requests.v1 2 17
   mobileid dlq replay mobileid.otp.requests.v1 2 17`,
-	}
-	cmd.AddCommand(dlqListCommand(), dlqShowCommand(), dlqReplayCommand())
-	return cmd
+	}, dlqListCommand(), dlqShowCommand(), dlqReplayCommand())
 }
 
 func dlqListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [TOPIC]",
 		Short: "List the parked records of a topic, or of all",
-		Args:  cobra.MaximumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			return noArgs(cmd, args[min(1, len(args)):])
+		},
 	}
 	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		parked, err := app.ListParked(cmd.Context(), cfg, args)

@@ -23,10 +23,9 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:])
-	stop()
-	os.Exit(code)
+	// Never undone: a second Ctrl-C must not cut short what the first began.
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	os.Exit(run(ctx, os.Args[1:]))
 }
 
 // run executes one command line and returns the exit code.
@@ -61,23 +60,29 @@ over SMPP, charged by message. Start with:
   mobileid serve           the system, or a part of it, on real engines`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("there is no command %q\nSee: mobileid --help", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nSee: %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(
+	return family(root,
 		demoCommand(), serveCommand(), checkConfigCommand(), migrateCommand(), topicsCommand(),
 		keysCommand(), explainCommand(), dlqCommand(),
 	)
-	return root
+}
+
+// family puts commands under one that does nothing itself: alone it prints its
+// help, and a word that names none of them is a mistake.
+func family(parent *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	parent.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError{fmt.Errorf("there is no command %q\nSee: %s --help", args[0], cmd.CommandPath())}
+		}
+		return nil
+	}
+	parent.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	parent.AddCommand(commands...)
+	return parent
 }
 
 // noArgs refuses words after a command that takes none.

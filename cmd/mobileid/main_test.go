@@ -55,12 +55,20 @@ func TestAWrongCommandLineExitsWith2AndSaysWhatToDo(t *testing.T) {
 		"every mistake":     {[]string{"check-config", "--config", wrong}, []string{"http.listen:", "mercy: unknown key", "operators:", "keys.id:"}},
 		"before it opens":   {[]string{"serve", "--config", wrong}, []string{"http.listen:"}},
 		"explain what":      {[]string{"explain"}, []string{"id of a challenge"}},
+		"explain two":       {[]string{"explain", "ch_1", "ch_2"}, []string{"want one id"}},
 		"explain nonsense":  {[]string{"explain", "ch_1"}, []string{"42 characters"}},
 		"dlq without place": {[]string{"dlq", "show", "topic"}, []string{"TOPIC PARTITION OFFSET"}},
+		"dlq of no place":   {[]string{"dlq", "replay", "topic", "0", "first"}, []string{"TOPIC PARTITION OFFSET", "mobileid dlq replay --help"}},
+		"dlq below zero":    {[]string{"dlq", "show", "topic", "--", "-1", "0"}, []string{"TOPIC PARTITION OFFSET"}},
+		"dlq what":          {[]string{"dlq", "fly"}, []string{`"fly"`, "mobileid dlq --help"}},
+		"dlq of two topics": {[]string{"dlq", "list", "one", "two"}, []string{`"two"`, "mobileid dlq list --help"}},
+		"keys what":         {[]string{"keys", "old"}, []string{`"old"`, "mobileid keys --help"}},
+		"topics of what":    {[]string{"topics", "mine"}, []string{`"mine"`, "mobileid topics --help"}},
+		"no value":          {[]string{"migrate", "--config"}, []string{"--config", "mobileid migrate --help"}},
 	} {
-		code, _, errOut := output(t, c.args...)
-		if code != exitUsage {
-			t.Errorf("%s: exit %d, want %d: %s", name, code, exitUsage, errOut)
+		code, out, errOut := output(t, c.args...)
+		if code != exitUsage || out != "" {
+			t.Errorf("%s: exit %d, want %d, and nothing on standard output: %s%s", name, code, exitUsage, out, errOut)
 		}
 		for _, want := range c.want {
 			if !strings.Contains(errOut, want) {

@@ -62,8 +62,7 @@ func topicsCommand() *cobra.Command {
 }
 
 func keysCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "Make key pairs"}
-	cmd.AddCommand(&cobra.Command{
+	return family(&cobra.Command{Use: "keys", Short: "Make key pairs"}, &cobra.Command{
 		Use:   "new",
 		Short: "Print a new sealing key pair (X25519), for keys.bridge_* or keys.dlq_*",
 		Args:  noArgs,
@@ -76,7 +75,6 @@ func keysCommand() *cobra.Command {
 			return nil
 		},
 	})
-	return cmd
 }
 
 func explainCommand() *cobra.Command {
