@@ -91,12 +91,16 @@ func localeOf(asked mobileid.Locale, b mobileid.Binding) mobileid.Locale {
 
 // readAllRequests decodes the records of a batch. The ones that do not fit
 // their schema are left out; bad is the error of the first of them.
-func readAllRequests[T any](recs []*Record, eventType string, person func(T) string) (good []request[T], bad error) {
+func readAllRequests[T any](recs []*Record, eventType string, clocks skew, of func(T) (id mobileid.ID, person string)) (
+	good []request[T], bad error,
+) {
 	for _, rec := range recs {
 		v, err := DecodeValue[T](rec.Event, eventType)
 		var p mobileid.Pseudonym
 		if err == nil {
-			if p, err = mobileid.ParsePseudonym(person(v)); err != nil {
+			id, person := of(v)
+			clocks.see(id)
+			if p, err = mobileid.ParsePseudonym(person); err != nil {
 				err = mobileid.Invalid("/person", "event_person", "not a pseudonym")
 			}
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"mobileid/internal/mobileid"
 )
 
 // NotificationDeps are the ports of the handler of notification.requests. All
-// but Now are required.
+// but Now and Reg are required.
 type NotificationDeps struct {
 	Registry NotificationRegistry
 	Texts    Texts
@@ -16,11 +18,13 @@ type NotificationDeps struct {
 	Lanes    Lanes
 	Parts    func(text string) int // SMS parts of a text
 	Now      func() time.Time
+	Reg      prometheus.Registerer
 }
 
 type notificationRequests struct {
 	NotificationDeps
 	compose composer
+	clocks  skew
 }
 
 // NewNotificationRequests handles mobileid.notification.requests: for a bound
@@ -30,14 +34,14 @@ type notificationRequests struct {
 // that does not render (the edge checks it) parks the record.
 func NewNotificationRequests(d NotificationDeps) Handler {
 	d.Now = clock(d.Now)
-	return &notificationRequests{d, composer{d.Sealer, d.Parts}}
+	return &notificationRequests{d, composer{d.Sealer, d.Parts}, newSkew(d.Now, d.Reg)}
 }
 
 // Handle stores and publishes the good records of the batch, then answers with
 // the error of the first bad one, if any.
 func (h *notificationRequests) Handle(ctx context.Context, recs []*Record) error {
-	list, bad := readAllRequests(recs, mobileid.TypeNotificationRequested,
-		func(r mobileid.NotificationRequested) string { return r.Person })
+	list, bad := readAllRequests(recs, mobileid.TypeNotificationRequested, h.clocks,
+		func(r mobileid.NotificationRequested) (mobileid.ID, string) { return r.ID, r.Person })
 	if len(list) == 0 {
 		return bad
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"mobileid/internal/mobileid"
 )
 
@@ -18,8 +20,8 @@ const (
 // firstSend is the send number of the Message that is made with a challenge.
 const firstSend = 1
 
-// OTPDeps are the ports of the handler of otp.requests. All but Now and Log
-// are required.
+// OTPDeps are the ports of the handler of otp.requests. All but Now, Log and
+// Reg are required.
 type OTPDeps struct {
 	Registry ChallengeRegistry
 	Codes    Codes
@@ -31,11 +33,13 @@ type OTPDeps struct {
 	Parts    func(text string) int // SMS parts of a text
 	Now      func() time.Time
 	Log      *slog.Logger
+	Reg      prometheus.Registerer
 }
 
 type otpRequests struct {
 	OTPDeps
 	compose composer
+	clocks  skew
 }
 
 // NewOTPRequests handles mobileid.otp.requests: for a bound person it issues a
@@ -56,14 +60,14 @@ func NewOTPRequests(d OTPDeps) Handler {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	return &otpRequests{d, composer{d.Sealer, d.Parts}}
+	return &otpRequests{d, composer{d.Sealer, d.Parts}, newSkew(d.Now, d.Reg)}
 }
 
 // Handle stores and publishes the good records of the batch, then answers with
 // the error of the first bad one, if any.
 func (h *otpRequests) Handle(ctx context.Context, recs []*Record) error {
-	list, bad := readAllRequests(recs, mobileid.TypeChallengeRequested,
-		func(r mobileid.ChallengeRequested) string { return r.Person })
+	list, bad := readAllRequests(recs, mobileid.TypeChallengeRequested, h.clocks,
+		func(r mobileid.ChallengeRequested) (mobileid.ID, string) { return r.ID, r.Person })
 	list, unknown := h.knownPurposes(list)
 	if bad == nil {
 		bad = unknown

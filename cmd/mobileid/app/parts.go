@@ -126,13 +126,13 @@ func (a *App) ingress() consumers.Handler {
 func (a *App) otpRequests() consumers.Handler {
 	return consumers.NewOTPRequests(consumers.OTPDeps{
 		Registry: a.db, Codes: a.codes, Texts: a.texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
-		Purposes: a.cfg.PurposeSet(), Lanes: a.publisher, Parts: sms.Count, Log: a.log,
+		Purposes: a.cfg.PurposeSet(), Lanes: a.publisher, Parts: sms.Count, Log: a.log, Reg: a.reg,
 	})
 }
 
 func (a *App) notificationRequests() consumers.Handler {
 	return consumers.NewNotificationRequests(consumers.NotificationDeps{
-		Registry: a.db, Texts: a.texts, Sealer: a.bridgeSealer(), Lanes: a.publisher, Parts: sms.Count,
+		Registry: a.db, Texts: a.texts, Sealer: a.bridgeSealer(), Lanes: a.publisher, Parts: sms.Count, Reg: a.reg,
 	})
 }
 
