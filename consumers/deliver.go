@@ -28,11 +28,13 @@ type deliverer struct {
 	log     *slog.Logger
 	metrics groupMetrics
 	commit  func() // tells the committer that something may be due
+	loop    *mobileid.Loop
 }
 
 // deliver returns nil when every record is done and the context's cause when
 // it ended before that.
 func (d *deliverer) deliver(ctx context.Context, recs []*Record) error {
+	defer d.loop.Rest()
 	good := recs[:0:0]
 	for _, r := range recs {
 		if r.Err == nil {
@@ -133,6 +135,7 @@ func (d *deliverer) split(ctx context.Context, recs []*Record, err error) error 
 func (d *deliverer) undecodable(ctx context.Context, r *Record) error {
 	if h, ok := d.handler.(UndecodableHandler); ok {
 		for wait := retryFirst; ; {
+			d.loop.Step()
 			err := h.HandleUndecodable(ctx, r)
 			if err == nil {
 				break
@@ -152,6 +155,7 @@ func (d *deliverer) undecodable(ctx context.Context, r *Record) error {
 // is done only when it stands there.
 func (d *deliverer) park(ctx context.Context, r *Record, reason string) error {
 	for wait := retryFirst; ; {
+		d.loop.Step()
 		err := d.dlq.Park(ctx, r, reason)
 		if err == nil {
 			break
@@ -174,6 +178,7 @@ func (d *deliverer) park(ctx context.Context, r *Record, reason string) error {
 // by that bound. A panic refuses the batch, so that halving finds the record
 // that causes it: crashing would meet it again.
 func (d *deliverer) call(ctx context.Context, recs []*Record) (late bool, err error) {
+	d.loop.Step()
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, ErrHandlerDeadline)
 	defer cancel()
 	started := time.Now()

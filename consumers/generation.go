@@ -81,6 +81,8 @@ func (n *generation) run(ctx, genCtx context.Context) {
 	case <-ctx.Done():
 		why = ErrDraining
 	}
+	n.group.loop.Step()
+	defer n.group.loop.Rest()
 	stopReading(why)
 	grace := time.AfterFunc(cfg.Grace, func() { stopWork(why) })
 	parts.Wait()
@@ -110,6 +112,7 @@ func (n *generation) startTopic(read, work context.Context, topic string, assign
 	for _, a := range assigned {
 		r := &partitionReader{
 			topic: topic, partition: a.ID, fetcher: n.fetcher, out: arrived, log: cfg.Log, now: cfg.Now,
+			loop:      n.group.watch(fmt.Sprintf("fetches %s/%d", topic, a.ID)),
 			onLost:    func(lost int64) { m.lost.WithLabelValues(cfg.Group, topic).Add(float64(lost)) },
 			onRewound: func() { m.rewound.WithLabelValues(cfg.Group, topic).Inc() },
 		}
@@ -121,6 +124,7 @@ func (n *generation) startTopic(read, work context.Context, topic string, assign
 	d := &deliverer{
 		group: cfg.Group, topic: topic, handler: cfg.Handler, dlq: cfg.DLQ,
 		timeout: cfg.HandlerTimeout, log: cfg.Log, metrics: m, commit: n.commitSoon,
+		loop: n.group.watch("handles " + topic),
 	}
 	parts.Go(readers.Wait)
 	parts.Go(func() { n.work(read, work, arrived, d) })
@@ -183,6 +187,7 @@ func (n *generation) commitSoon() {
 func (n *generation) commitLoop(stop <-chan struct{}, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	loop := n.group.watch("commits")
 	paced := false // something was committed in this interval
 	for {
 		wake := n.wake
@@ -191,19 +196,21 @@ func (n *generation) commitLoop(stop <-chan struct{}, every time.Duration) {
 		}
 		select {
 		case <-stop:
-			n.commit()
+			n.commit(loop)
 			return
 		case <-tick.C:
-			paced = n.commit()
+			paced = n.commit(loop)
 		case <-wake:
-			paced = n.commit()
+			paced = n.commit(loop)
 			tick.Reset(every)
 		}
 	}
 }
 
 // commit reports whether there was anything to commit.
-func (n *generation) commit() bool {
+func (n *generation) commit(loop *mobileid.Loop) bool {
+	loop.Step()
+	defer loop.Rest()
 	offsets := map[string]map[int]int64{}
 	due := map[*tracker]int64{}
 	n.mu.Lock()
@@ -252,8 +259,12 @@ func (n *generation) topology(ctx context.Context, changed chan<- struct{}) {
 	tick := time.NewTicker(topologyEvery)
 	defer tick.Stop()
 	known := -1
+	loop := n.group.watch("counts partitions")
 	for {
-		if now, err := countPartitions(ctx, client, n.group.cfg.Topics); err == nil {
+		loop.Step()
+		now, err := countPartitions(ctx, client, n.group.cfg.Topics)
+		loop.Rest()
+		if err == nil {
 			if known >= 0 && now != known {
 				close(changed)
 				return

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
+
+	"mobileid/internal/mobileid"
 )
 
 // The group's timing: a leaving member is replaced
@@ -52,6 +54,7 @@ type GroupConfig struct {
 	Log        *slog.Logger
 	Reg        prometheus.Registerer
 	Now        func() time.Time
+	Watch      mobileid.Watch // of the loops
 }
 
 // Group is one member of a consumer group. One Group reads each partition that
@@ -60,6 +63,7 @@ type GroupConfig struct {
 type Group struct {
 	cfg     GroupConfig
 	metrics groupMetrics
+	loop    *mobileid.Loop // whose one step is to end a generation
 }
 
 // NewGroup makes a member; Run joins.
@@ -87,7 +91,14 @@ func NewGroup(cfg GroupConfig) *Group {
 		cfg.Now = time.Now
 	}
 	cfg.Topics = slices.Clone(cfg.Topics)
-	return &Group{cfg: cfg, metrics: newGroupMetrics(cfg.Reg)}
+	g := &Group{cfg: cfg, metrics: newGroupMetrics(cfg.Reg)}
+	g.loop = g.watch("ends a generation")
+	return g
+}
+
+// watch names a loop of this member.
+func (g *Group) watch(does string) *mobileid.Loop {
+	return g.cfg.Watch.Loop("group " + g.cfg.Group + " " + does)
 }
 
 // Run takes part in the group until ctx ends, through rebalances and broker

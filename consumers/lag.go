@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
+
+	"mobileid/internal/mobileid"
 )
 
 // lagEvery is how often the exporter looks.
@@ -119,14 +121,15 @@ type LagExporter struct {
 	groups []GroupTopics
 	log    *slog.Logger
 	gauge  *prometheus.GaugeVec
+	loop   *mobileid.Loop
 }
 
-// NewLagExporter makes an exporter for the groups.
-func NewLagExporter(kc KafkaConfig, groups []GroupTopics, log *slog.Logger, reg prometheus.Registerer) *LagExporter {
+// NewLagExporter makes an exporter for the groups; loop is told how it comes on.
+func NewLagExporter(kc KafkaConfig, groups []GroupTopics, log *slog.Logger, reg prometheus.Registerer, loop *mobileid.Loop) *LagExporter {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &LagExporter{kafka: kc, groups: groups, log: log, gauge: register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	return &LagExporter{kafka: kc, groups: groups, log: log, loop: loop, gauge: register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "mobileid_consumer_lag_records",
 		Help: "Records that the group has not committed yet.",
 	}, []string{"group", "topic"}))}
@@ -151,7 +154,9 @@ func (x *LagExporter) Run(ctx context.Context) error {
 }
 
 func (x *LagExporter) look(ctx context.Context, client *kafka.Client) {
+	defer x.loop.Rest()
 	for _, g := range x.groups {
+		x.loop.Step()
 		ctx, cancel := context.WithTimeout(ctx, lagEvery/2)
 		behind, unknown := lag(ctx, client, g)
 		over := ctx.Err()

@@ -19,7 +19,7 @@ func TestATopicThatIsGoneHidesNoOtherLag(t *testing.T) {
 		mustPublish(t, p, topic, events(0, 3)...)
 	}
 	reg := prometheus.NewRegistry()
-	x := NewLagExporter(kc, []GroupTopics{{Group: "g", Topics: []string{gone, fails, stays}}}, testLog(t), reg)
+	x := NewLagExporter(kc, []GroupTopics{{Group: "g", Topics: []string{gone, fails, stays}}}, testLog(t), reg, nil)
 	look := func() {
 		client, release := kc.client() // a new one has no metadata of before
 		defer release()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"mobileid/internal/mobileid"
 )
 
 const (
@@ -25,6 +27,7 @@ type partitionReader struct {
 	fetcher   fetcher
 	out       chan<- kafka.Message
 	log       *slog.Logger
+	loop      *mobileid.Loop
 
 	onLost    func(n int64) // records that retention took
 	onRewound func()        // the log ends before the offset: read from its start
@@ -71,6 +74,8 @@ func (r *partitionReader) run(ctx context.Context, start int64) {
 
 // once makes one request from where the reader stands.
 func (r *partitionReader) once(ctx context.Context) (fetched, error) {
+	r.loop.Step()
+	defer r.loop.Rest()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r.abort.Store(&abortFn{cancel})

@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -15,35 +16,39 @@ import (
 // calls fn for each event, one at a time and in the order of each partition.
 // It goes on over broker restarts, and reads partitions that are added later
 // from their start. Records that are no events are stepped over. It returns
-// nil when ctx ends, after the last fn.
+// nil when ctx ends, after the last fn. Its loops are told to watch.
 //
 // What was written before Tail reached the end of a partition is not seen:
 // readers look at the stored state once, then wait for events.
-func Tail(ctx context.Context, kc KafkaConfig, topic string, fn func(mobileid.Event)) error {
-	return tail(ctx, kc, topic, slog.New(slog.DiscardHandler), nil, fn)
+func Tail(ctx context.Context, kc KafkaConfig, topic string, watch mobileid.Watch, fn func(mobileid.Event)) error {
+	return tail(ctx, kc, topic, slog.New(slog.DiscardHandler), nil, watch, fn)
 }
 
 // tail is Tail that logs and closes ready once every partition that there was
 // at first stands at its end.
-func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, ready chan<- struct{}, fn func(mobileid.Event)) error {
+func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, ready chan<- struct{}, watch mobileid.Watch, fn func(mobileid.Event)) error {
 	f := newKafkaFetcher(kc)
 	defer f.close()
-	t := tailer{fetcher: f, topic: topic, log: log, fn: fn, reading: map[int]bool{}}
+	t := tailer{fetcher: f, topic: topic, log: log, watch: watch, fn: fn, reading: map[int]bool{}}
 	defer t.readers.Wait()
+	loop := watch.Loop("tail " + topic)
+	defer loop.Rest()
 	from := kafka.LastOffset
 	tick := time.NewTicker(topologyEvery / 4)
 	defer tick.Stop()
 	for {
+		loop.Step()
 		partitions, err := partitionsOf(ctx, f.current(), topic)
 		if err != nil && ctx.Err() == nil {
 			log.Warn("tail: partitions unknown, again soon", "topic", topic, "err", explain(err))
 		}
-		if len(partitions) > 0 && t.start(ctx, partitions, from) {
+		if len(partitions) > 0 && t.start(ctx, partitions, from, loop) {
 			if from == kafka.LastOffset && ready != nil {
 				close(ready)
 			}
 			from = kafka.FirstOffset // whatever appears from now on is new
 		}
+		loop.Rest()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -56,6 +61,7 @@ type tailer struct {
 	fetcher fetcher
 	topic   string
 	log     *slog.Logger
+	watch   mobileid.Watch
 	fn      func(mobileid.Event)
 
 	one     sync.Mutex // fn is called one at a time
@@ -66,11 +72,12 @@ type tailer struct {
 // start reads partitions that are not read yet. It reports whether all of them
 // are; the place of a new one is found out first, so that what is written
 // afterwards is surely seen.
-func (t *tailer) start(ctx context.Context, partitions []int, from int64) bool {
+func (t *tailer) start(ctx context.Context, partitions []int, from int64, loop *mobileid.Loop) bool {
 	for _, p := range partitions {
 		if t.reading[p] {
 			continue
 		}
+		loop.Step()
 		first, end, err := t.fetcher.bounds(ctx, t.topic, p)
 		if err != nil {
 			return false
@@ -83,25 +90,26 @@ func (t *tailer) start(ctx context.Context, partitions []int, from int64) bool {
 		arrived := make(chan kafka.Message, 256)
 		r := &partitionReader{
 			topic: t.topic, partition: p, fetcher: t.fetcher, out: arrived, log: t.log, now: time.Now,
+			loop:   t.watch.Loop(fmt.Sprintf("tail fetches %s/%d", t.topic, p)),
 			onLost: func(int64) {}, onRewound: func() {}, // both are logged; a tail owes nobody completeness
 		}
 		t.readers.Go(func() {
 			defer close(arrived)
 			r.run(ctx, at)
 		})
-		t.readers.Go(func() { t.drain(arrived) })
+		t.readers.Go(func() { t.drain(arrived, t.watch.Loop(fmt.Sprintf("tail handles %s/%d", t.topic, p))) })
 	}
 	return true
 }
 
-func (t *tailer) drain(arrived <-chan kafka.Message) {
+func (t *tailer) drain(arrived <-chan kafka.Message, loop *mobileid.Loop) {
 	for m := range arrived {
-		rec := NewRecord(m)
-		if rec.Err != nil {
-			continue
+		loop.Step()
+		if rec := NewRecord(m); rec.Err == nil {
+			t.one.Lock()
+			t.fn(rec.Event)
+			t.one.Unlock()
 		}
-		t.one.Lock()
-		t.fn(rec.Event)
-		t.one.Unlock()
+		loop.Rest()
 	}
 }

@@ -56,6 +56,7 @@ type App struct {
 	reg   *prometheus.Registry
 	kafka consumers.KafkaConfig
 
+	progress   *progress
 	ids        mobileid.IDKey
 	pseudonyms mobileid.PseudonymKey
 	clients    map[string]mobileid.Client
@@ -83,6 +84,7 @@ func New(cfg *config.Config, opts Options) (*App, error) {
 	}
 	a := &App{cfg: cfg, opts: opts, log: opts.Log, reg: prometheus.NewRegistry(), clients: cfg.ClientSet()}
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.progress = newProgress(a.log, a.reg)
 	for _, step := range []func() error{a.openKeys, a.openEngines, a.buildEdge, a.buildBridges} {
 		if err := step(); err != nil {
 			a.Close()
@@ -151,7 +153,7 @@ func (a *App) buildEdge() (err error) {
 		Auth:    gateway.AuthConfig{Issuer: a.cfg.Auth.Issuer, Audience: a.cfg.Auth.Audience, JWKSURL: a.cfg.Auth.JWKSURL},
 	}, gateway.Deps{
 		Accepter: a.accepter, Registry: a.db, Codes: a.codes, Waiters: a.waiters,
-		Ready: a.readiness(), Metrics: a.metricsHandler(), Root: a.opts.Root, Log: a.log, Reg: a.reg,
+		Ready: a.readiness(), Stuck: a.progress.names, Metrics: a.metricsHandler(), Root: a.opts.Root, Log: a.log, Reg: a.reg,
 	})
 	return err
 }
@@ -179,7 +181,7 @@ func (a *App) buildBridges() error {
 			SourceAddr: o.SourceAddr, SourceTON: o.SourceTON, SourceNPI: o.SourceNPI,
 			Window: o.Window, EnquireLink: o.EnquireLink, ResponseTimeout: o.Response,
 		}, smpp.Deps{
-			Store: a.db, Opener: opener, Numbers: a.pseudonyms, Log: a.log, Reg: a.reg,
+			Store: a.db, Opener: opener, Numbers: a.pseudonyms, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
 		}))
 	}
 	return nil
@@ -236,29 +238,48 @@ func (a *App) Close() {
 // Run runs the roles until ctx ends, then drains and returns nil.
 func (a *App) Run(ctx context.Context) error {
 	defer a.Close()
-	if err := a.awaitSchema(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
-	if err := a.refuseWrongEngines(ctx); err != nil {
-		return err
-	}
-	if _, err := a.refuseLessDurable(ctx); err != nil {
-		return err
-	}
-	a.log.Info("running", "roles", strings.Join(a.opts.Roles, ","))
 	err := runStages(ctx, a.log, a.stages())
 	a.log.Info("stopped")
 	return err
 }
 
+// askLimit bounds one question about an engine's settings.
+const askLimit = 10 * time.Second
+
+// start waits for Postgres, refuses engines that would lose something, and
+// lets the others begin.
+func (a *App) start(ctx context.Context, started chan<- struct{}) error {
+	loop := a.progress.loop("start")
+	defer loop.Rest()
+	if err := a.awaitSchema(ctx, loop); err != nil {
+		return err
+	}
+	loop.Step()
+	if err := a.refuseWrongEngines(ctx); err != nil {
+		return err
+	}
+	loop.Step()
+	if _, err := a.refuseLessDurable(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	loop.Rest()
+	a.log.Info("running", "roles", strings.Join(a.opts.Roles, ","))
+	close(started)
+	<-ctx.Done()
+	return nil
+}
+
 // awaitSchema waits for Postgres, which may be started after us. An old schema
 // does not get better by waiting: that ends the program.
-func (a *App) awaitSchema(ctx context.Context) error {
+func (a *App) awaitSchema(ctx context.Context, loop *mobileid.Loop) error {
 	for said := false; ; {
-		err := a.db.CheckSchema(ctx)
+		loop.Step()
+		try, cancel := context.WithTimeout(ctx, askLimit)
+		err := a.db.CheckSchema(try)
+		cancel()
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}

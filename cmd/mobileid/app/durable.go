@@ -14,9 +14,11 @@ import (
 // one machine, unless the configuration allows it by name. known = false means
 // that an engine is away and could not be asked.
 func (a *App) refuseLessDurable(ctx context.Context) (known bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
 	problems, err := a.durability(ctx)
 	if err != nil {
-		return false, nil //nolint:nilerr // away is not less durable; it is asked again
+		return false, nil // away is not less durable; it is asked again
 	}
 	if len(problems) > 0 {
 		return true, errors.New("an accepted request could be lost with one machine: " + strings.Join(problems, "; ") +
@@ -29,8 +31,11 @@ func (a *App) refuseLessDurable(ctx context.Context) (known bool, err error) {
 // any start order works. Nothing is accepted meanwhile, because accepting
 // needs that engine.
 func (a *App) watchDurability(ctx context.Context) error {
+	loop := a.progress.loop("durability")
 	for {
+		loop.Step()
 		known, err := a.refuseLessDurable(ctx)
+		loop.Rest()
 		if err != nil {
 			return err
 		}

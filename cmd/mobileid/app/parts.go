@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -35,7 +36,8 @@ func bridgeGroup(operator string, lane mobileid.Lane) string {
 const shutdownLimit = 10 * time.Second
 
 // stages lists what runs, in the order in which it stops: what takes work in,
-// what decides, what carries out, what tells about it.
+// what decides, what carries out, what tells about it, the probes. All but the
+// probes begin when the start has found the engines as they must be.
 func (a *App) stages() []stage {
 	var intake, deciding, lanes, bridges, telling stage
 	if a.has(RoleGateway) {
@@ -57,13 +59,19 @@ func (a *App) stages() []stage {
 		}
 		bridges = append(bridges, part{"bridge " + b.Operator(), b.Run})
 	}
-	telling = append(telling, part{"admin", a.serveAdmin}, part{"durability", a.watchDurability})
-	return []stage{intake, deciding, lanes, bridges, telling}
+	telling = append(telling, part{"durability", a.watchDurability})
+	started := make(chan struct{})
+	stages := []stage{intake, deciding, lanes, bridges, telling}
+	for _, s := range stages {
+		s.after(started)
+	}
+	start := part{"start", func(ctx context.Context) error { return a.start(ctx, started) }}
+	return slices.Concat([]stage{{start}}, stages, []stage{{{"admin", a.serveAdmin}, {"progress", a.progress.run}}})
 }
 
 func (a *App) group(name string, topics []string, h consumers.Handler) part {
 	g := consumers.NewGroup(consumers.GroupConfig{
-		Kafka: a.kafka, Group: name, Topics: topics, Handler: h, DLQ: a.dlq, Log: a.log, Reg: a.reg,
+		Kafka: a.kafka, Group: name, Topics: topics, Handler: h, DLQ: a.dlq, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
 	})
 	return part{"group " + name, g.Run}
 }
@@ -74,7 +82,7 @@ func (a *App) lane(b *smpp.Bridge, lane mobileid.Lane) part {
 	name := bridgeGroup(b.Operator(), lane)
 	g := consumers.NewGroup(consumers.GroupConfig{
 		Kafka: a.kafka, Group: name, Topics: []string{mobileid.TopicSMS(b.Operator(), lane)},
-		Handler: laneHandler(b), DLQ: a.dlq, Log: a.log, Reg: a.reg,
+		Handler: laneHandler(b), DLQ: a.dlq, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
 		MaxBatch: min(max(a.window(b.Operator())*5, minLaneBatch), maxLaneBatch),
 	})
 	return part{"group " + name, g.Run}
@@ -148,12 +156,12 @@ func (a *App) bridgeSealer() *mobileid.Sealer {
 
 func (a *App) sweep(ctx context.Context) error {
 	return registry.NewSweeper(a.db, registry.SweepConfig{
-		Grace: a.cfg.Deadlines.Grace, ReceiptWait: a.cfg.Deadlines.Receipt,
+		Grace: a.cfg.Deadlines.Grace, ReceiptWait: a.cfg.Deadlines.Receipt, Loop: a.progress.loop("sweeper"),
 	}, a.publisher, a.codes).Run(ctx)
 }
 
 func (a *App) relay(ctx context.Context) error {
-	return registry.NewRelay(a.db, a.publisher, registry.RelayConfig{}).Run(ctx)
+	return registry.NewRelay(a.db, a.publisher, registry.RelayConfig{Loop: a.progress.loop("status relay")}).Run(ctx)
 }
 
 // watchLag exports how far each group is behind, the bridges' too: whoever has
@@ -173,12 +181,12 @@ func (a *App) watchLag(ctx context.Context) error {
 			})
 		}
 	}
-	return consumers.NewLagExporter(a.kafka, groups, a.log, a.reg).Run(ctx)
+	return consumers.NewLagExporter(a.kafka, groups, a.log, a.reg, a.progress.loop("lag exporter")).Run(ctx)
 }
 
 // tailStatuses wakes long polls: every gateway reads every partition.
 func (a *App) tailStatuses(ctx context.Context) error {
-	return consumers.Tail(ctx, a.kafka, mobileid.TopicMessageStatus, a.waiters.Notify)
+	return consumers.Tail(ctx, a.kafka, mobileid.TopicMessageStatus, a.progress.loop, a.waiters.Notify)
 }
 
 func (a *App) serveHTTP(ctx context.Context) error {
@@ -197,19 +205,24 @@ func (a *App) metricsHandler() http.Handler {
 	return promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{})
 }
 
-// serveAdmin serves what is for the inside only.
-func (a *App) serveAdmin(ctx context.Context) error {
+// admin is what is for the inside only.
+func (a *App) admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", a.metricsHandler())
+	mux.HandleFunc("GET /livez", a.progress.livez)
 	mux.HandleFunc("GET /readyz", a.adminReady)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func (a *App) serveAdmin(ctx context.Context) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.HTTP.Admin)
 	if err != nil {
 		return fmt.Errorf("http.admin: %w", err)
 	}
-	server := gateway.NewServer(mux)
+	server := gateway.NewServer(a.admin())
 	server.WriteTimeout = 2 * time.Minute // a profile takes as long as it was asked to
 	return serve(ctx, server, l, func() {})
 }

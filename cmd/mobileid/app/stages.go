@@ -17,6 +17,20 @@ type part struct {
 // stage is a set of parts that start and stop together.
 type stage []part
 
+// after lets every part begin when started is closed.
+func (s stage) after(started <-chan struct{}) {
+	for i, p := range s {
+		s[i].run = func(ctx context.Context) error {
+			select {
+			case <-started:
+				return p.run(ctx)
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
 // runStages starts every stage and stops them in the order given, each one
 // only when those before it have drained: what takes work in stops first, what
 // carries it out last. It stops when ctx ends, or when a part ends by itself,

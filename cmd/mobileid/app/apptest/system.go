@@ -69,7 +69,8 @@ type System struct {
 	// The proxies of Options.Through; nil without.
 	PostgresProxy, RedisProxy, SMSCProxy *testenv.Proxy
 
-	URL string // of the public API
+	URL string   // of the public API
+	App *app.App // the one started last; nil before
 	dir string
 	log *slog.Logger
 
@@ -204,6 +205,7 @@ func (s *System) begin(roles []string) (*app.App, chan error) {
 	s.T.Helper()
 	a, err := app.New(s.Config, app.Options{Roles: roles, Log: s.log})
 	must(s.T, err)
+	s.App = a
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.T.Context()))
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
