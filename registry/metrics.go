@@ -14,6 +14,7 @@ type metrics struct {
 	admitted  *prometheus.CounterVec
 	swept     *prometheus.CounterVec
 	relayed   prometheus.Counter
+	held      *prometheus.GaugeVec
 	unmatched prometheus.Counter
 }
 
@@ -40,13 +41,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "mobileid_registry_relayed_total",
 			Help: "Outbox rows published.",
 		}),
+		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "mobileid_relay_clients_held",
+			Help: "1 for each client whose statuses stay in the outbox for a while, because its topic fails.",
+		}, []string{"client"}),
 		unmatched: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mobileid_registry_receipts_unmatched_total",
 			Help: "Receipts stored without a Message part that they belong to.",
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.unmatched)
+		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.held, m.unmatched)
 	}
 	return m
 }

@@ -52,6 +52,7 @@ type Relay struct {
 	cfg   RelayConfig
 	floor outboxFloor
 	held  heldClients
+	shown []string // the held clients that the gauge shows
 }
 
 // NewRelay makes a relay; Run runs it.
@@ -90,7 +91,7 @@ func (r *Relay) Run(ctx context.Context) error {
 func (r *Relay) Once(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
-	skip, over := r.held.at(time.Now())
+	skip, over := r.held.at(r.db.now())
 	if over {
 		r.floor.more = true // its rows lie below the floor
 	}
@@ -101,7 +102,7 @@ func (r *Relay) Once(ctx context.Context) (int, error) {
 	err := r.db.inTx(ctx, "relay", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 select seq, subject, challenge, client, state, reason, version, at
-from outbox where seq > $2 and client <> all($3) order by seq limit $1 for update skip locked`, r.cfg.Batch, r.floor.at(time.Now()), skip)
+from outbox where seq > $2 and client <> all($3) order by seq limit $1 for update skip locked`, r.cfg.Batch, r.floor.at(r.db.now()), skip)
 		if err != nil {
 			return err
 		}
@@ -128,12 +129,29 @@ from outbox where seq > $2 and client <> all($3) order by seq limit $1 for updat
 	if len(seqs) > 0 {
 		last = seqs[len(seqs)-1]
 	}
-	r.floor.relayed(last, len(changes) == r.cfg.Batch, time.Now())
-	for _, c := range r.held.published(changes, left, time.Now()) {
+	now := r.db.now()
+	r.floor.relayed(last, len(changes) == r.cfg.Batch, now)
+	for _, c := range r.held.published(changes, left, now) {
 		r.db.log.LogAttrs(ctx, slog.LevelWarn, "statuses of a client wait in the outbox: its topic fails", slog.String("client", c))
 	}
+	r.show(now)
 	r.db.metrics.relayed.Add(float64(gone))
 	return len(changes), nil
+}
+
+// show has the gauge name the clients that the next look will leave out. A
+// client whose pause has ended is shown until its topic has been tried again.
+func (r *Relay) show(now time.Time) {
+	held := r.held.paused(now)
+	for _, client := range r.shown {
+		if !slices.Contains(held, client) {
+			r.db.metrics.held.DeleteLabelValues(client)
+		}
+	}
+	for _, client := range held {
+		r.db.metrics.held.WithLabelValues(client).Set(1)
+	}
+	r.shown = held
 }
 
 // heldClients are the clients whose own topic failed: the looks leave their
@@ -155,17 +173,24 @@ const (
 // at returns the clients to leave out now, never nil, and whether the pause of
 // one has ended since the last call.
 func (h heldClients) at(now time.Time) (skip []string, over bool) {
-	skip = []string{}
 	for client, c := range h {
-		switch {
-		case now.Before(c.until):
-			skip = append(skip, client)
-		case !c.over:
+		if !now.Before(c.until) && !c.over {
 			c.over, over = true, true
 			h[client] = c
 		}
 	}
-	return skip, over
+	return h.paused(now), over
+}
+
+// paused returns the clients to leave out now, never nil.
+func (h heldClients) paused(now time.Time) []string {
+	clients := []string{}
+	for client, c := range h {
+		if now.Before(c.until) {
+			clients = append(clients, client)
+		}
+	}
+	return clients
 }
 
 // published notes what became of a batch and returns the clients whose pause

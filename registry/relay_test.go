@@ -3,8 +3,11 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
@@ -103,4 +106,45 @@ func TestAClientWhoseTopicFailsKeepsItsRowsAndDelaysNobody(t *testing.T) {
 	if n, err := r.Once(e.ctx()); err != nil || n != 3*batch || query[int](e, `select count(*) from outbox`) != 0 {
 		t.Errorf("relayed %d: %v", n, err)
 	}
+}
+
+func TestAClientThatIsHeldBackIsShown(t *testing.T) {
+	e := newEnv(t)
+	reg := prometheus.NewRegistry()
+	db, err := registry.Open(e.ctx(), registry.Config{DSN: databaseDSN(e.name), Now: e.clk.now, Reg: reg})
+	must(t, err)
+	defer db.Close()
+	e.exec(`insert into outbox (subject, client, state, version, at) select int8send(1), c, 'sent', 1, now() from unnest(array['fails', 'fine']) c`)
+	failing := map[string]bool{"fails": true}
+	r := registry.NewRelay(db, partly(func([]mobileid.StatusChanged) map[string]bool { return failing }), registry.RelayConfig{})
+	look := func(after time.Duration, want ...string) {
+		t.Helper()
+		e.clk.advance(after)
+		_, err := r.Once(e.ctx())
+		must(t, err)
+		families, err := reg.Gather()
+		must(t, err)
+		var shown []string
+		for _, family := range families {
+			for _, m := range family.GetMetric() {
+				if family.GetName() == "mobileid_relay_clients_held" && m.GetGauge().GetValue() == 1 {
+					shown = append(shown, m.GetLabel()[0].GetValue())
+				}
+			}
+		}
+		if !slices.Equal(shown, want) {
+			t.Errorf("the gauge shows %v, want %v", shown, want)
+		}
+	}
+	look(0, "fails")
+	look(time.Second, "fails")
+	look(time.Second, "fails") // tried again, in vain
+	look(3*time.Second, "fails")
+	failing = nil
+	look(time.Second)
+	failing = map[string]bool{"fails": true}
+	e.exec(`insert into outbox (subject, client, state, version, at) values (int8send(1), 'fails', 'sent', 1, now())`)
+	look(0, "fails")
+	e.exec(`delete from outbox`) // as another relay does
+	look(time.Minute)
 }
