@@ -62,43 +62,18 @@ func TestEveryRecordIsHandledOnceAndCommitted(t *testing.T) {
 	}
 }
 
-// A batch that takes longer than a handler may would take as long the next
-// time: it is halved until it fits, and nothing of it is parked.
-func TestABatchThatIsTooSlowIsHalved(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	arrived := make(chan kafka.Message, 16)
-	for i := range cap(arrived) {
-		m, err := encode(topic, event(i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Offset = int64(i)
-		arrived <- m
-	}
-	handled := 0
-	g := NewGroup(GroupConfig{Group: "g", Handler: HandlerFunc(func(ctx context.Context, recs []*Record) error {
-		if len(recs) > 2 {
-			<-ctx.Done()
-			return mobileid.Unavailable("slow", 0, ctx.Err())
-		}
-		if handled += len(recs); handled == cap(arrived) {
-			stop()
-		}
-		return nil
-	})})
-	newGeneration(g, nil, nil).work(ctx, t.Context(), arrived, &deliverer{
-		group: "g", topic: topic, handler: g.cfg.Handler, timeout: 20 * time.Millisecond, log: testLog(t), metrics: g.metrics, commit: func() {},
-	})
-	if handled != cap(arrived) {
-		t.Fatalf("%d records were handled", handled)
-	}
-}
-
-// What arrives on any partition while a call runs is the next call's batch.
-func TestThePartitionsOfATopicShareABatch(t *testing.T) {
+// workOn runs the worker of a topic over what is put into arrive, of a
+// partition and offset, until handle stops it.
+func workOn(t *testing.T, timeout time.Duration, handle func(ctx context.Context, recs []*Record, stop func()) error) (
+	arrive func(partition, offset int), run func(),
+) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	arrived := make(chan kafka.Message, 100)
-	arrive := func(partition, offset int) {
+	g := NewGroup(GroupConfig{Group: "g", Handler: HandlerFunc(func(ctx context.Context, recs []*Record) error {
+		return handle(ctx, recs, stop)
+	})})
+	arrive = func(partition, offset int) {
 		m, err := encode(topic, event(offset))
 		if err != nil {
 			t.Fatal(err)
@@ -106,8 +81,42 @@ func TestThePartitionsOfATopicShareABatch(t *testing.T) {
 		m.Partition, m.Offset = partition, int64(offset)
 		arrived <- m
 	}
+	return arrive, func() {
+		newGeneration(g, nil, nil).work(ctx, t.Context(), arrived, &deliverer{
+			group: "g", topic: topic, handler: g.cfg.Handler, timeout: timeout, log: testLog(t), metrics: g.metrics, commit: func() {},
+		})
+	}
+}
+
+// A batch that takes longer than a handler may would take as long the next
+// time: it is halved until it fits, and nothing of it is parked.
+func TestABatchThatIsTooSlowIsHalved(t *testing.T) {
+	const all = 16
+	handled := 0
+	arrive, run := workOn(t, 20*time.Millisecond, func(ctx context.Context, recs []*Record, stop func()) error {
+		if len(recs) > 2 {
+			<-ctx.Done()
+			return mobileid.Unavailable("slow", 0, ctx.Err())
+		}
+		if handled += len(recs); handled == all {
+			stop()
+		}
+		return nil
+	})
+	for i := range all {
+		arrive(0, i)
+	}
+	run()
+	if handled != all {
+		t.Fatalf("%d records were handled", handled)
+	}
+}
+
+// What arrives on any partition while a call runs is the next call's batch.
+func TestThePartitionsOfATopicShareABatch(t *testing.T) {
 	var calls [][]*Record
-	g := NewGroup(GroupConfig{Group: "g", Handler: HandlerFunc(func(_ context.Context, recs []*Record) error {
+	var arrive func(partition, offset int)
+	arrive, run := workOn(t, patience, func(_ context.Context, recs []*Record, stop func()) error {
 		calls = append(calls, recs)
 		if len(calls) == 1 {
 			for i := range 80 {
@@ -117,12 +126,9 @@ func TestThePartitionsOfATopicShareABatch(t *testing.T) {
 			stop()
 		}
 		return nil
-	})})
-	n := newGeneration(g, nil, nil)
-	arrive(0, 0)
-	n.work(ctx, t.Context(), arrived, &deliverer{
-		group: "g", topic: topic, handler: g.cfg.Handler, timeout: patience, log: testLog(t), metrics: g.metrics, commit: func() {},
 	})
+	arrive(0, 0)
+	run()
 	if len(calls) != 2 || len(calls[0]) != 1 || len(calls[1]) != 80 {
 		t.Fatalf("%d calls", len(calls))
 	}
