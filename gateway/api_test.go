@@ -48,7 +48,7 @@ func verifying(state mobileid.ChallengeState, body string) func(e *edge) call {
 
 func reading(state mobileid.ChallengeState, query string) func(e *edge) call {
 	return func(e *edge) call {
-		return call{method: "GET", path: "/v1/challenges/" + e.stored("oneid", state).String() + query, token: e.token("oneid")}
+		return call{method: "GET", path: challengePath(e.stored("oneid", state)) + query, token: e.token("oneid")}
 	}
 }
 
@@ -301,8 +301,8 @@ func everythingThatWorks(t *testing.T, c *contract) {
 	want(202, ask(e))
 	want(202, with(tell, func(_ *edge, c *call) { c.key = "other" })(e))
 	id := e.stored("oneid", mobileid.ChallengePending)
-	want(200, call{method: "GET", path: "/v1/challenges/" + id.String(), token: token})
-	want(304, call{method: "GET", path: "/v1/challenges/" + id.String(), token: token, header: map[string]string{"If-None-Match": `"1"`}})
+	want(200, call{method: "GET", path: challengePath(id), token: token})
+	want(304, call{method: "GET", path: challengePath(id), token: token, header: map[string]string{"If-None-Match": `"1"`}})
 	want(200, call{method: "POST", path: verifyPath(id), body: verifyBody("123456"), key: "v", token: token})
 	m := e.idKey.Make(mobileid.KindMessage, "oneid", "m", e.g.now())
 	want(200, call{method: "GET", path: "/v1/messages/" + m.String(), token: token})

@@ -195,7 +195,7 @@ func TestReadTimeoutDoesNotEndALongPoll(t *testing.T) {
 	e := newEdge(t, time.Now)
 	id := e.stored("oneid", mobileid.ChallengePending)
 	base, client := e.live(t, func(s *http.Server) { s.ReadTimeout = 50 * time.Millisecond })
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/v1/challenges/"+id.String()+"?timeoutMs=300", http.NoBody)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+challengePath(id)+"?timeoutMs=300", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestShutdownAnswersOpenLongPolls(t *testing.T) {
 	polled := make(chan int, 1)
 	t.Run("server", func(t *testing.T) {
 		base, client := e.live(t, nil)
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, base+"/v1/challenges/"+id.String()+"?timeoutMs=30000", http.NoBody)
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, base+challengePath(id)+"?timeoutMs=30000", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -553,7 +553,8 @@ func (e *edge) stored(client string, state mobileid.ChallengeState) mobileid.ID 
 	return id
 }
 
-func verifyPath(id mobileid.ID) string { return "/v1/challenges/" + id.String() + "/verify" }
+func challengePath(id mobileid.ID) string { return "/v1/challenges/" + id.String() }
+func verifyPath(id mobileid.ID) string    { return challengePath(id) + "/verify" }
 
 func verifyBody(code string) string {
 	return fmt.Sprintf(`{"code":%q,"context_hash":%q}`, code, contextHash)

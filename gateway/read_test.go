@@ -13,7 +13,7 @@ import (
 
 func (e *edge) read(client string, id mobileid.ID, query string) challengeBody {
 	e.t.Helper()
-	w := e.do(call{method: "GET", path: "/v1/challenges/" + id.String() + query, token: e.token(client)})
+	w := e.do(call{method: "GET", path: challengePath(id) + query, token: e.token(client)})
 	if w.Code != 200 {
 		e.t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -37,7 +37,7 @@ func TestMadeUpIDIsNotLookedUp(t *testing.T) {
 	e := newEdge(t, nil)
 	id := e.stored("oneid", mobileid.ChallengePending)
 	id[20] ^= 1
-	w := e.do(call{method: "GET", path: "/v1/challenges/" + id.String(), token: e.token("oneid")})
+	w := e.do(call{method: "GET", path: challengePath(id), token: e.token("oneid")})
 	if w.Code != 404 || e.registry.reads != 0 {
 		t.Errorf("%d after %d reads", w.Code, e.registry.reads)
 	}
@@ -106,6 +106,15 @@ func (e *edge) setState(id mobileid.ID, state mobileid.ChallengeState, version i
 	e.waiters.Notify(mobileid.Event{Subject: mobileid.ID{1}.String(), Key: id.String()})
 }
 
+// polling begins a long poll inside a synctest bubble, and returns when it waits.
+func (e *edge) polling(client string, id mobileid.ID, query string) <-chan challengeBody {
+	e.t.Helper()
+	done := make(chan challengeBody)
+	go func() { done <- e.read(client, id, query) }()
+	synctest.Wait()
+	return done
+}
+
 // waiting is how many ids long polls wait for.
 func (e *edge) waiting() int {
 	e.waiters.mu.Lock()
@@ -118,9 +127,7 @@ func TestLongPollIsAnsweredByTheChange(t *testing.T) {
 		e := newEdge(t, time.Now)
 		id := e.stored("oneid", mobileid.ChallengePending)
 		start := time.Now()
-		done := make(chan challengeBody)
-		go func() { done <- e.read("oneid", id, "?timeoutMs=30000&after=1") }()
-		synctest.Wait()
+		done := e.polling("oneid", id, "?timeoutMs=30000&after=1")
 		time.Sleep(7 * time.Second) // the bubble's clock
 		e.setState(id, mobileid.ChallengeConfirmed, 2)
 		got := <-done
@@ -166,9 +173,7 @@ func TestHiddenChangeDoesNotEndABlindLongPoll(t *testing.T) {
 		e := newEdge(t, time.Now)
 		id := e.stored("shop", mobileid.ChallengePending)
 		start := time.Now()
-		done := make(chan challengeBody)
-		go func() { done <- e.read("shop", id, "?timeoutMs=5000&after=1") }()
-		synctest.Wait()
+		done := e.polling("shop", id, "?timeoutMs=5000&after=1")
 		e.setState(id, mobileid.ChallengePending, 7)
 		synctest.Wait()
 		e.setState(id, mobileid.ChallengeNoFunds, 8)
@@ -183,9 +188,7 @@ func TestDrainAnswersEveryLongPollAtOnce(t *testing.T) {
 		e := newEdge(t, time.Now)
 		id := e.stored("oneid", mobileid.ChallengePending)
 		start := time.Now()
-		done := make(chan challengeBody)
-		go func() { done <- e.read("oneid", id, "?timeoutMs=30000") }()
-		synctest.Wait()
+		done := e.polling("oneid", id, "?timeoutMs=30000")
 		e.g.Drain()
 		e.g.Drain()
 		if got := <-done; got.Version != 1 || time.Since(start) != 0 {
@@ -198,10 +201,8 @@ func TestLongPollsOfAClientAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t, time.Now, func(c *Config, _ *Deps) { c.MaxPolls = 1 })
 		id := e.stored("oneid", mobileid.ChallengePending)
-		done := make(chan challengeBody)
-		go func() { done <- e.read("oneid", id, "?timeoutMs=1000") }()
-		synctest.Wait()
-		w := e.do(call{method: "GET", path: "/v1/challenges/" + id.String() + "?timeoutMs=1000", token: e.token("oneid")})
+		done := e.polling("oneid", id, "?timeoutMs=1000")
+		w := e.do(call{method: "GET", path: challengePath(id) + "?timeoutMs=1000", token: e.token("oneid")})
 		if w.Code != 429 || decode[problem](t, w).Code != "waiters_exceeded" {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
@@ -216,7 +217,7 @@ func TestLongPollEndsWhenItsClientLeaves(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan *httptest.ResponseRecorder)
 		go func() {
-			done <- e.do(call{ctx: ctx, method: "GET", path: "/v1/challenges/" + id.String() + "?timeoutMs=30000", token: e.token("oneid")})
+			done <- e.do(call{ctx: ctx, method: "GET", path: challengePath(id) + "?timeoutMs=30000", token: e.token("oneid")})
 		}()
 		synctest.Wait()
 		start := time.Now()

@@ -140,7 +140,7 @@ func TestBlindClientCannotTellUnboundByVerifying(t *testing.T) {
 			}
 			id := e.stored("shop", state)
 			w := e.do(call{
-				method: "POST", path: "/v1/challenges/" + id.String() + "/verify", token: e.token("shop"), key: "f", body: body,
+				method: "POST", path: verifyPath(id), token: e.token("shop"), key: "f", body: body,
 			})
 			p := decode[problem](t, w)
 			seen[fmt.Sprint(w.Code, p.Code, p.Field)] = state
