@@ -110,7 +110,7 @@ func (g *Gateway) unseenChallenge(id mobileid.ID) challengeBody {
 	limit := g.accepter.limit
 	if limit.gone(id, g.now()) {
 		return challengeBody{
-			ID: id, State: mobileid.ChallengeExpired, Reason: "not_processed", Terminal: true,
+			ID: id, State: mobileid.ChallengeExpired, Reason: mobileid.ReasonNotProcessed, Terminal: true,
 			ExpiresAt: limit.of(id).UTC(),
 		}
 	}

@@ -30,7 +30,7 @@ func (g *Gateway) readMessage(ctx context.Context, client mobileid.Client, id mo
 	view, err := g.deps.Registry.Message(ctx, client.ID, id)
 	if isNotFound(err) {
 		if g.accepter.limit.gone(id, g.now()) {
-			return messageBody{ID: id, State: mobileid.MessageExpired, Reason: "not_processed", Terminal: true}.shown(), nil
+			return messageBody{ID: id, State: mobileid.MessageExpired, Reason: mobileid.ReasonNotProcessed, Terminal: true}.shown(), nil
 		}
 		return messageBody{ID: id, State: messageAccepted}.shown(), nil
 	}
