@@ -16,16 +16,16 @@ type ACL struct {
 	Principal   string // for example "User:oneid"
 	Topic       string // exact name; "" for a group rule
 	GroupPrefix string // "" for a topic rule
-	Operation   Operation
+	Operation   operation
 }
 
-// Operation is what an ACL allows.
-type Operation string
+// operation is what an ACL allows.
+type operation string
 
 // The operations.
 const (
-	OpRead  Operation = "read" // implies describe
-	OpWrite Operation = "write"
+	opRead  operation = "read" // implies describe
+	opWrite operation = "write"
 )
 
 // String is one line for a person.
@@ -43,10 +43,10 @@ func ClientACLs(c mobileid.Client) []ACL {
 		return nil
 	}
 	return []ACL{
-		{Principal: c.Principal, Topic: mobileid.TopicIn(c.ID), Operation: OpWrite},
-		{Principal: c.Principal, Topic: mobileid.TopicOut(c.ID), Operation: OpRead},
+		{Principal: c.Principal, Topic: mobileid.TopicIn(c.ID), Operation: opWrite},
+		{Principal: c.Principal, Topic: mobileid.TopicOut(c.ID), Operation: opRead},
 		// The dot keeps client "tax" out of the groups of client "taxi".
-		{Principal: c.Principal, GroupPrefix: c.ID + ".", Operation: OpRead},
+		{Principal: c.Principal, GroupPrefix: c.ID + ".", Operation: opRead},
 	}
 }
 
@@ -58,7 +58,7 @@ func (a ACL) entry() kafka.ACLEntry {
 	if a.Topic == "" {
 		e.ResourceType, e.ResourceName, e.ResourcePatternType = kafka.ResourceTypeGroup, a.GroupPrefix, kafka.PatternTypePrefixed
 	}
-	if a.Operation == OpWrite {
+	if a.Operation == opWrite {
 		e.Operation = kafka.ACLOperationTypeWrite
 	}
 	return e
@@ -81,12 +81,12 @@ func grant(ctx context.Context, client *kafka.Client, acls []ACL) ([]TopicReport
 	}
 	reports := make([]TopicReport, len(acls))
 	for i, a := range acls {
-		reports[i] = TopicReport{Name: a.String(), Action: ActionGranted}
+		reports[i] = TopicReport{Name: a.String(), Action: actionGranted}
 		if i >= len(res.Errors) || res.Errors[i] == nil {
 			continue
 		}
 		if errors.Is(res.Errors[i], kafka.SecurityDisabled) {
-			reports[i].Action = ActionSkipped
+			reports[i].Action = actionSkipped
 			reports[i].Differences = []string{"the broker has no authorizer: whoever reaches it may do everything"}
 			continue
 		}

@@ -21,7 +21,6 @@ type ParkedRecord struct {
 	Reason string
 	Parked time.Time
 	KeyID  string // of the private key that opens it
-	Bytes  int    // of the sealed value
 	Cut    string // why the original is not whole; empty: it is
 	Length int64  // of the original's value in bytes, when it is not whole; 0: unknown
 	sealed []byte
@@ -75,7 +74,6 @@ func ListDLQ(ctx context.Context, kc KafkaConfig, dlqTopic string) ([]ParkedReco
 func readParked(m kafka.Message) ParkedRecord {
 	r := ParkedRecord{
 		At:     mobileid.RecordRef{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset},
-		Bytes:  len(m.Value),
 		sealed: m.Value,
 	}
 	for _, h := range m.Headers {

@@ -30,10 +30,10 @@ const (
 	maxAttribute = 512
 )
 
-// Source is the ce_source of what the consumers role writes: answers, lanes and
+// source is the ce_source of what the consumers role writes: answers, lanes and
 // states. A URI-reference (CloudEvents 1.0, 3.1.1), as the edge's, whose
 // requests keep theirs also when the ingress publishes them.
-const Source = "/mobileid/consumers"
+const source = "/mobileid/consumers"
 
 // encode makes the Kafka record of an event.
 func encode(topic string, e mobileid.Event) (kafka.Message, error) {

@@ -23,7 +23,7 @@ func headers(kv ...string) []kafka.Header {
 
 func TestEnvelopeRoundTrip(t *testing.T) {
 	want := mobileid.Event{
-		ID: "k1", Type: mobileid.TypeMessageQueued, Source: Source, Subject: "s",
+		ID: "k1", Type: mobileid.TypeMessageQueued, Source: source, Subject: "s",
 		Time: time.Date(2026, 11, 23, 9, 0, 0, 5_000_000, time.UTC), TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		Key: "person", Value: []byte(`{"id":"x"}`),
 	}

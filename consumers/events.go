@@ -176,7 +176,7 @@ func NewEvent(eventType, id string, value any) (mobileid.Event, error) {
 	if err := enc.Encode(value); err != nil {
 		return mobileid.Event{}, fmt.Errorf("event %s: %w", eventType, err)
 	}
-	return mobileid.Event{ID: id, Type: eventType, Source: Source, Value: bytes.TrimRight(buf.Bytes(), "\n")}, nil
+	return mobileid.Event{ID: id, Type: eventType, Source: source, Value: bytes.TrimRight(buf.Bytes(), "\n")}, nil
 }
 
 // DecodeValue reads the value of an event of the given type, checked against
@@ -187,7 +187,7 @@ func DecodeValue[T any](e mobileid.Event, eventType string) (T, error) {
 	if e.Type != eventType {
 		return v, mobileid.Invalid(headerType, "event_type", "the event is of another type than this topic carries")
 	}
-	if err := CheckSchema(eventType, e.Value); err != nil {
+	if err := checkSchema(eventType, e.Value); err != nil {
 		return v, err
 	}
 	if err := json.Unmarshal(e.Value, &v); err != nil {

@@ -122,7 +122,7 @@ func (r *room) Render(textID string, locale mobileid.Locale, slots map[string]st
 	if textID == "notice.none" {
 		return mobileid.Text{}, mobileid.Invalid("text_id", "text_unknown", "no such text")
 	}
-	return mobileid.NewText(fmt.Sprint(textID, " ", locale, " ", slots[SlotCode], " ", slots[SlotMinutes])), nil
+	return mobileid.NewText(fmt.Sprint(textID, " ", locale, " ", slots[slotCode], " ", slots[slotMinutes])), nil
 }
 
 func (r *room) PublishLane(_ context.Context, items []mobileid.LaneItem) (map[mobileid.ID]bool, error) {

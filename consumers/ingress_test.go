@@ -169,7 +169,7 @@ func TestIngressRefusesAndSaysWhy(t *testing.T) {
 			}
 			var got mobileid.RequestRefused
 			told := e.told[mobileid.TopicOut("oneid")+" k"]
-			if told.Type != mobileid.TypeRequestRefused || CheckSchema(told.Type, told.Value) != nil {
+			if told.Type != mobileid.TypeRequestRefused || checkSchema(told.Type, told.Value) != nil {
 				t.Fatalf("told %s %s", told.Type, told.Value)
 			}
 			if err := json.Unmarshal(told.Value, &got); err != nil {

@@ -13,8 +13,8 @@ import (
 
 // The slots of the texts that carry a code.
 const (
-	SlotCode    = "code"
-	SlotMinutes = "minutes" // the code's life, rounded down to whole minutes, at least 1
+	slotCode    = "code"
+	slotMinutes = "minutes" // the code's life, rounded down to whole minutes, at least 1
 )
 
 // firstSend is the send number of the Message that is made with a challenge.
@@ -161,8 +161,8 @@ func (h *otpRequests) challenge(ctx context.Context, r request[mobileid.Challeng
 		return c, err
 	}
 	text, err := h.Texts.Render(p.TextID, localeOf(r.value.Locale, b), map[string]string{
-		SlotCode:    issued.Code.Reveal(),
-		SlotMinutes: strconv.Itoa(max(1, int(p.Life/time.Minute))),
+		slotCode:    issued.Code.Reveal(),
+		slotMinutes: strconv.Itoa(max(1, int(p.Life/time.Minute))),
 	})
 	if err != nil {
 		return c, err

@@ -64,10 +64,10 @@ func compileSchemas() (map[string]*jsonschema.Schema, error) {
 	return out, nil
 }
 
-// CheckSchema validates the JSON value of an event against the schema of its
+// checkSchema validates the JSON value of an event against the schema of its
 // type. The error is of KindInvalid; it names the place at fault and quotes no
 // value. A type without a schema is refused.
-func CheckSchema(eventType string, value []byte) error {
+func checkSchema(eventType string, value []byte) error {
 	all, err := compiled()
 	if err != nil {
 		return &mobileid.Error{Kind: mobileid.KindInternal, Code: "schema_broken", Message: "a schema does not compile", Err: err}

@@ -169,27 +169,27 @@ func TestRealPayloadsFitTheirSchemas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := CheckSchema(eventType, e.Value); err != nil {
+		if err := checkSchema(eventType, e.Value); err != nil {
 			t.Errorf("%s: %v\n%s", eventType, err, e.Value)
 		}
 		// A field that this version does not know is no reason to refuse.
 		grown := append([]byte(`{"of_tomorrow":1,`), e.Value[1:]...)
-		if err := CheckSchema(eventType, grown); err != nil {
+		if err := checkSchema(eventType, grown); err != nil {
 			t.Errorf("%s refuses a field of tomorrow: %v", eventType, err)
 		}
-		if err := CheckSchema(eventType, []byte(`{}`)); mobileid.CodeOf(err) != "event_schema" {
+		if err := checkSchema(eventType, []byte(`{}`)); mobileid.CodeOf(err) != "event_schema" {
 			t.Errorf("%s accepts an empty object: %v", eventType, err)
 		}
 	}
 }
 
 func TestSchemaErrorsNameThePlaceAndQuoteNothing(t *testing.T) {
-	err := CheckSchema(mobileid.TypeStatusChanged,
+	err := checkSchema(mobileid.TypeStatusChanged,
 		[]byte(`{"id":"ch_31212975110023","client":"c","state":"x","version":1,"terminal":true,"at":"2026-11-23T09:00:00Z"}`))
 	if err == nil || !strings.Contains(err.Error(), "/id") || strings.Contains(err.Error(), "3121297") {
 		t.Fatalf("have %v", err)
 	}
-	if err := CheckSchema("mobileid.unheard.v1", []byte(`{}`)); mobileid.CodeOf(err) != "event_type" {
+	if err := checkSchema("mobileid.unheard.v1", []byte(`{}`)); mobileid.CodeOf(err) != "event_type" {
 		t.Fatalf("a type without a schema: %v", err)
 	}
 }

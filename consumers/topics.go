@@ -122,18 +122,18 @@ func TopicSpecs(size Sizing, operators []string, clients []mobileid.Client) []To
 
 // What EnsureTopics found or did about one topic or rule.
 const (
-	ActionCreated   = "created"
-	ActionUnchanged = "unchanged"
-	ActionDiffers   = "differs" // it exists otherwise than wanted; left as it is
-	ActionGranted   = "granted"
-	ActionSkipped   = "skipped" // the broker has no authorizer
+	actionCreated   = "created"
+	actionUnchanged = "unchanged"
+	actionDiffers   = "differs" // it exists otherwise than wanted; left as it is
+	actionGranted   = "granted"
+	actionSkipped   = "skipped" // the broker has no authorizer
 )
 
 // TopicReport says what became of one topic or rule.
 type TopicReport struct {
 	Name        string
 	Action      string
-	Differences []string // of ActionDiffers, for example "partitions: 6, want 12"
+	Differences []string // of one that differs, for example "partitions: 6, want 12"
 }
 
 // String is one line for a person.
@@ -166,9 +166,9 @@ func EnsureTopics(ctx context.Context, kc KafkaConfig, topics []TopicSpec, acls 
 			reports = append(reports, created)
 			continue
 		}
-		r := TopicReport{Name: spec.Name, Action: ActionUnchanged, Differences: have.differences(spec)}
+		r := TopicReport{Name: spec.Name, Action: actionUnchanged, Differences: have.differences(spec)}
 		if len(r.Differences) > 0 {
-			r.Action = ActionDiffers
+			r.Action = actionDiffers
 		}
 		reports = append(reports, r)
 	}
@@ -190,9 +190,9 @@ func createTopic(ctx context.Context, client *kafka.Client, s TopicSpec) (TopicR
 	}
 	switch {
 	case err == nil:
-		return TopicReport{Name: s.Name, Action: ActionCreated}, nil
+		return TopicReport{Name: s.Name, Action: actionCreated}, nil
 	case errors.Is(err, kafka.TopicAlreadyExists): // somebody was faster, with the same table
-		return TopicReport{Name: s.Name, Action: ActionUnchanged}, nil
+		return TopicReport{Name: s.Name, Action: actionUnchanged}, nil
 	}
 	return TopicReport{}, fmt.Errorf("create topic %s: %w", s.Name, err)
 }

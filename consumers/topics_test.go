@@ -28,7 +28,7 @@ func TestEnsureTopicsMakesWhatIsMissingAndTellsWhatDiffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(reports) != 2 || reports[0].Action != ActionCreated || reports[1].Action != ActionDiffers {
+	if len(reports) != 2 || reports[0].Action != actionCreated || reports[1].Action != actionDiffers {
 		t.Fatalf("have %v", reports)
 	}
 	for _, want := range []string{"partitions: 2, want 4", "retention.ms: 1000, want 86400000"} {
@@ -41,7 +41,7 @@ func TestEnsureTopicsMakesWhatIsMissingAndTellsWhatDiffers(t *testing.T) {
 	}
 	// Once more: nothing to do, and what was made is as asked.
 	reports, err = EnsureTopics(t.Context(), kc, specs[:1], nil)
-	if err != nil || len(reports) != 1 || reports[0].Action != ActionUnchanged {
+	if err != nil || len(reports) != 1 || reports[0].Action != actionUnchanged {
 		t.Fatalf("the second time: %v %v", reports, err)
 	}
 }
@@ -120,7 +120,7 @@ func TestAForeignPrincipalCannotWriteAnIngressTopic(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := len(slices.DeleteFunc(reports, func(r TopicReport) bool { return r.Action != ActionGranted })); n != len(acls) {
+		if n := len(slices.DeleteFunc(reports, func(r TopicReport) bool { return r.Action != actionGranted })); n != len(acls) {
 			t.Fatalf("granted %d rules, want %d", n, len(acls))
 		}
 	}
@@ -160,7 +160,7 @@ func TestWithoutAnAuthorizerRulesAreSkippedAloud(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range reports {
-		if r.Action != ActionSkipped && r.Action != ActionGranted {
+		if r.Action != actionSkipped && r.Action != actionGranted {
 			t.Errorf("%v", r)
 		}
 	}
