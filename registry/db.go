@@ -63,7 +63,7 @@ var sessionParams = map[string]string{
 	"log_parameter_max_length_on_error":   "0", // parameters hold sealed texts and pseudonyms
 }
 
-// Open makes the pool. It does not connect yet: Ping does. A DSN that cannot
+// Open makes the pool. It does not connect yet. A DSN that cannot
 // be parsed is KindInvalid; the error does not repeat it.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	pc, err := pgxpool.ParseConfig(cfg.DSN)
@@ -109,9 +109,6 @@ func errDSN() error {
 
 // Close waits for the connections in use and closes them.
 func (db *DB) Close() { db.pool.Close() }
-
-// Ping reports whether the database answers.
-func (db *DB) Ping(ctx context.Context) error { return clean("ping", db.pool.Ping(ctx)) }
 
 // CheckLedger compares the postings with the balances (promise P4).
 func (db *DB) CheckLedger(ctx context.Context) (ledger.Report, error) {

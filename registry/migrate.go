@@ -65,7 +65,7 @@ func (db *DB) Migrate(ctx context.Context) error {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
 	}
-	return db.EnsurePartitions(ctx, db.clock())
+	return db.ensurePartitions(ctx, db.clock())
 }
 
 func (db *DB) apply(ctx context.Context, m migration) error {

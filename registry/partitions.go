@@ -30,10 +30,10 @@ var partitioned = []struct {
 // it is small: see migrations/0002_vacuum.sql.
 const youngMonth = `autovacuum_vacuum_threshold = 100000, autovacuum_vacuum_insert_threshold = 100000, autovacuum_analyze_threshold = 100000`
 
-// EnsurePartitions makes the partitions of the month before at, the month of
+// ensurePartitions makes the partitions of the month before at, the month of
 // at and the two months after, where they are missing. Months are UTC, because
 // the time in an id is.
-func (db *DB) EnsurePartitions(ctx context.Context, at time.Time) error {
+func (db *DB) ensurePartitions(ctx context.Context, at time.Time) error {
 	first := time.Date(at.UTC().Year(), at.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
 	var missing []string
 	rows, err := db.pool.Query(ctx, `select want from unnest($1::text[]) want where to_regclass(want) is null`, partitionNames(first))

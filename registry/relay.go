@@ -66,7 +66,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	pause := r.cfg.Busy
 	for {
 		r.cfg.Loop.Step()
-		n, err := r.Once(ctx)
+		n, err := r.once(ctx)
 		r.cfg.Loop.Rest()
 		switch {
 		case ctx.Err() != nil:
@@ -87,8 +87,8 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 }
 
-// Once relays at most one batch and returns how many rows it had.
-func (r *Relay) Once(ctx context.Context) (int, error) {
+// once relays at most one batch and returns how many rows it had.
+func (r *Relay) once(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	skip, over := r.held.at(r.db.now())

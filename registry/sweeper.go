@@ -3,7 +3,6 @@ package registry
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -122,22 +121,13 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	}
 }
 
-// Sweep makes one pass. A step that fails does not stop the others; the errors
-// come back together.
-func (s *Sweeper) Sweep(ctx context.Context) error {
-	var errs []error
-	for _, failed := range s.pass(ctx) {
-		errs = append(errs, failed.err)
-	}
-	return errors.Join(errs...)
-}
-
 // failedStep is a step of a pass that was not complete.
 type failedStep struct {
 	step string
 	err  error
 }
 
+// pass does all steps. One that fails does not stop the others.
 func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 	steps := []struct {
 		what string

@@ -482,7 +482,7 @@ func (s *Sweeper) partitions(ctx context.Context) (int, error) {
 	if now.Sub(s.partsDone) < time.Hour && !now.Before(s.partsDone) {
 		return 0, nil
 	}
-	if err := s.db.EnsurePartitions(ctx, now); err != nil {
+	if err := s.db.ensurePartitions(ctx, now); err != nil {
 		return 0, err
 	}
 	s.partsDone = now

@@ -1,0 +1,18 @@
+package registry
+
+import (
+	"context"
+	"errors"
+)
+
+// Once relays one batch, at the moment that a test chooses.
+func (r *Relay) Once(ctx context.Context) (int, error) { return r.once(ctx) }
+
+// Sweep makes one pass; the errors of its steps come back together.
+func (s *Sweeper) Sweep(ctx context.Context) error {
+	var errs []error
+	for _, failed := range s.pass(ctx) {
+		errs = append(errs, failed.err)
+	}
+	return errors.Join(errs...)
+}
