@@ -36,6 +36,8 @@ type birds struct {
 	n        int   // of the last person
 	planted  []canary
 	errs     bytes.Buffer // every error that was returned to Go
+	urls     *urls
+	careless []string // URLs with canaries in them, of the test's own doing
 }
 
 func (b *birds) plant(k kind, name, value string) string {
@@ -65,6 +67,7 @@ func (b *birds) ask(pinfl, purpose string) string {
 	if a.Status != http.StatusAccepted {
 		b.t.Fatalf("challenge: %d %s", a.Status, a.Body)
 	}
+	b.call(http.MethodGet, a.Header.Get("Location"), "") // a client goes where it is sent
 	return a.JSON("id")
 }
 
@@ -131,14 +134,15 @@ func random(t *testing.T, below int64) int {
 }
 
 // TestNoCanaryLeavesItsCage plants PINFLs, numbers, codes, texts and secrets
-// on every path, and then reads every store: our log at
-// debug level, the Postgres server's log, every topic, Redis, the metrics, what
-// the edge answers, errors, the dead letters, and a dump of Postgres against
-// the written list of columns.
+// on every path, and then reads every store: our log at debug level, the
+// Postgres server's log, every topic, Redis, the metrics, what the edge answers,
+// every URL that was requested, errors, the dead letters, and a dump of Postgres
+// against the written list of columns.
 func TestNoCanaryLeavesItsCage(t *testing.T) {
-	log := &safeBuffer{}
-	s := apptest.Start(t, apptest.Options{Log: log, LogLevel: slog.LevelDebug})
-	b := &birds{t: t, log: log, n: 100_000 + random(t, 800_000), caller: &caller{s: s, token: s.Token()}}
+	log, urls := &safeBuffer{}, watchURLs(t)
+	s := apptest.Start(t, apptest.Options{Log: log, LogLevel: slog.LevelDebug, Change: urls.beforeIssuer(t)})
+	s.URL = urls.before(t, "the edge", s.URL)
+	b := &birds{t: t, log: log, urls: urls, n: 100_000 + random(t, 800_000), caller: &caller{s: s, token: s.Token()}}
 	at, err := os.Stat(s.Env.PostgresLog())
 	check(t, err)
 	b.logStart = at.Size()
@@ -289,6 +293,7 @@ func (b *birds) refusals() {
 		"/v1/challenges/ch_" + pinfl + "?timeoutMs=" + pinfl, "/v1/messages/ms_x?number=" + escaped,
 		"/v1/challenges?pinfl=" + pinfl, "/metrics/" + escaped, "/demo/messages?id=" + pinfl,
 	} {
+		b.careless = append(b.careless, path)
 		if a := b.call(http.MethodGet, path, ""); a.Status/100 != 4 {
 			b.t.Errorf("status %d to GET %s", a.Status, path)
 		}
@@ -296,7 +301,8 @@ func (b *birds) refusals() {
 	id := b.ask(p.PINFL, "verify")
 	b.code(p, 1)
 	verify := "/v1/challenges/" + id + "/verify"
-	b.call(http.MethodGet, "/v1/challenges/"+id+"?timeoutMs="+pinfl+"&after="+pinfl, "")
+	b.careless = append(b.careless, "/v1/challenges/"+id+"?timeoutMs="+pinfl+"&after="+pinfl)
+	b.call(http.MethodGet, b.careless[len(b.careless)-1], "")
 	for _, body := range []string{
 		fmt.Sprintf(`{"code":%q}`, pinfl), fmt.Sprintf(`{"code":%q}`, number), fmt.Sprintf(`{"code":"000000","%s":""}`, pinfl),
 		fmt.Sprintf(`{"code":"000000","context_hash":%q}`, pinfl),
@@ -435,6 +441,7 @@ func (b *birds) collect() []piece {
 	pieces = append(pieces, b.answers...)
 	pieces = append(pieces, b.metrics(s.URL+"/metrics"), b.metrics("http://"+s.Config.HTTP.Admin+"/metrics"))
 	pieces = append(pieces, piece{where: "errors returned to Go", data: b.errs.Bytes()}, b.explained(recs), b.listed())
+	pieces = append(pieces, b.requested()...)
 	// The logs come last: reading the rest is logged too.
 	word := markPostgresLog(t, s.Env.Postgres())
 	s.Until("the Postgres server's log is written", func() bool {
@@ -443,6 +450,22 @@ func (b *birds) collect() []piece {
 	return append(pieces,
 		piece{where: "the Postgres server's log", data: postgresLog(t, s.Env.PostgresLog(), b.logStart)},
 		piece{where: "our log", data: []byte(b.log.String())})
+}
+
+// requested are the URLs. The careless ones must have been seen, or the eyes
+// on URLs are blind.
+func (b *birds) requested() []piece {
+	b.t.Helper()
+	pieces, own := b.urls.collected(b.careless)
+	if len(own) != 2*len(b.careless) { // as it was sent, and as it came
+		b.t.Errorf("%d of %d URLs with canaries were seen", len(own), 2*len(b.careless))
+	}
+	for _, p := range own {
+		if !slices.ContainsFunc(b.planted, func(c canary) bool { return c.in(p.data) != "" }) {
+			b.t.Errorf("no canary is seen in %s", p.data)
+		}
+	}
+	return pieces
 }
 
 // metrics reads an exposition. A sample's value may be any number, so it is
@@ -506,6 +529,8 @@ func (b *birds) proveEyes(pieces []piece, seenID, inFlight string) {
 		"our log": seenID, "redis ": seenID[:0] + inFlight, "value of " + mobileid.TopicOTPRequests: seenID,
 		"value of " + mobileid.TopicOut(sandbox.Client): seenID, "http://": `mobileid_accepted_total{kind="challenge"`,
 		"errors returned to Go": "registry_refused", "explain": "delivered", "answer ": seenID, "dump outside": "PostgreSQL",
+		"URL at the edge": "/v1/challenges/" + seenID + "/verify", "URL at the issuer": "/.well-known/jwks.json",
+		"URL requested": "/v1/challenges/" + seenID,
 	} {
 		if !bytes.Contains(find(where), []byte(want)) {
 			b.t.Errorf("%q is not in %s, where it must be: the test is blind there", want, where)
