@@ -248,7 +248,7 @@ func (b *Bridge) compose(j *job) ([][]byte, error) {
 	if err := json.Unmarshal(plain, &text); err != nil {
 		return nil, errUnsealable // the error of json may quote the text
 	}
-	enc, err := sms.Encode(text.Text)
+	enc, err := sms.Options{}.Encode(text.Text, reference(id))
 	if err != nil {
 		return nil, errAlphabet
 	}
@@ -263,11 +263,10 @@ func (b *Bridge) compose(j *job) ([][]byte, error) {
 		TLV: pdutlv.Fields{pdutlv.TagUserMessageReference: binary.BigEndian.AppendUint16(nil, reference(id))},
 	}
 	out := make([][]byte, 0, len(enc.Parts))
-	for i, part := range enc.Parts {
-		m.ShortMessage = part
-		if len(enc.Parts) > 1 {
-			m.ESMClass = 0x40 // UDHI: an 8-bit concatenation header stands before the text
-			m.ShortMessage = append([]byte{5, 0, 3, byte(reference(id)), byte(len(enc.Parts)), byte(i + 1)}, part...)
+	for _, part := range enc.Parts {
+		m.ShortMessage, m.ESMClass = part.ShortMessage, 0
+		if part.UDHI {
+			m.ESMClass = 0x40
 		}
 		raw, err := m.Encode()
 		if err != nil {

@@ -37,7 +37,7 @@ func TestEveryTextFitsOnePartAtItsLongestFilling(t *testing.T) {
 		e := c.entries[id]
 		for locale, pieces := range e.pieces {
 			for _, text := range longestFillings(pieces, e.info.Slots, locale) {
-				encoded, err := sms.Encode(text)
+				encoded, err := sms.Options{}.Encode(text, 0)
 				if err != nil || len(encoded.Parts) != 1 {
 					t.Errorf("%s %s: %d parts, %v: %s", id, locale, len(encoded.Parts), err, text)
 				}

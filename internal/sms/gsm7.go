@@ -1,7 +1,5 @@
 package sms
 
-import "fmt"
-
 // escape precedes a letter of the extension table; the pair costs two septets.
 const escape = 0x1b
 
@@ -23,68 +21,53 @@ var extension = map[rune]byte{
 	'[': 0x3c, '~': 0x3d, ']': 0x3e, '|': 0x40, '€': 0x65,
 }
 
-var (
-	basicRunes    = []rune(basicTable)
-	basicCodes    = invertBasic()
-	extensionRune = invertExtension()
-)
+// gsm7Codes holds a code for each letter up to the euro sign, the last of both
+// tables: one septet, or the escape in the upper octet and its septet below.
+var gsm7Codes = makeGSM7Codes()
 
-func invertBasic() map[rune]byte {
-	codes := make(map[rune]byte, len(basicRunes))
-	for code, r := range basicRunes {
+// noCode stands for a letter that the alphabet lacks.
+const noCode = 0xffff
+
+func makeGSM7Codes() (codes ['€' + 1]uint16) {
+	for r := range codes {
+		codes[r] = noCode
+	}
+	for code, r := range []rune(basicTable) {
 		if code != escape {
-			codes[r] = byte(code)
+			codes[r] = uint16(code)
 		}
+	}
+	for r, code := range extension {
+		codes[r] = escape<<8 | uint16(code)
 	}
 	return codes
 }
 
-func invertExtension() map[byte]rune {
-	runes := make(map[byte]rune, len(extension))
-	for r, code := range extension {
-		runes[code] = r
+func gsm7Code(r rune) uint16 {
+	if int(r) >= len(gsm7Codes) {
+		return noCode
 	}
-	return runes
+	return gsm7Codes[r]
 }
 
-// gsm7Letters returns the septets of each letter, one or two, or ok = false at
-// the first letter that the alphabet lacks.
-func gsm7Letters(text string) (letters [][]byte, ok bool) {
-	letters = make([][]byte, 0, len(text))
+func writeGSM7(text string) ([]byte, bool) {
+	octets := make([]byte, 0, len(text))
 	for _, r := range text {
-		if code, basic := basicCodes[r]; basic {
-			letters = append(letters, []byte{code})
-			continue
-		}
-		code, extended := extension[r]
-		if !extended {
+		code := gsm7Code(r)
+		if code == noCode {
 			return nil, false
 		}
-		letters = append(letters, []byte{escape, code})
+		if code > 0xff {
+			octets = append(octets, escape)
+		}
+		octets = append(octets, byte(code))
 	}
-	return letters, true
+	return octets, true
 }
 
-func decodeGSM7(payload []byte) (string, error) {
-	out := make([]rune, 0, len(payload))
-	for i := 0; i < len(payload); i++ {
-		code := payload[i]
-		if code > 0x7f {
-			return "", fmt.Errorf("GSM 7-bit: octet %d is above 0x7f", i)
-		}
-		if code != escape {
-			out = append(out, basicRunes[code])
-			continue
-		}
-		i++
-		if i == len(payload) {
-			return "", fmt.Errorf("GSM 7-bit: an escape without its letter at the end")
-		}
-		r, ok := extensionRune[payload[i]]
-		if !ok {
-			return "", fmt.Errorf("GSM 7-bit: unknown extension code at octet %d", i)
-		}
-		out = append(out, r)
+func firstGSM7(octets []byte) (length, room int) {
+	if octets[0] == escape {
+		return 2, 2
 	}
-	return string(out), nil
+	return 1, 1
 }
