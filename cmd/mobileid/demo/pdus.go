@@ -91,7 +91,7 @@ func pdusOf(e smsc.Event) []page.HandsetEvent {
 		s := e.Submit
 		submit := page.HandsetEvent{
 			At: s.At, Kind: page.PDUSubmit, To: s.Dest, From: s.Source, Text: s.Text, OperatorID: s.MessageID,
-			Status: s.Status, Raw: s.Raw, Fields: sortedFields(s.Fields),
+			Status: s.Status, Raw: s.Raw, Fields: submitFields(s),
 		}
 		if len(s.Answer) == 0 {
 			return []page.HandsetEvent{submit}
@@ -114,10 +114,32 @@ func pdusOf(e smsc.Event) []page.HandsetEvent {
 	return nil
 }
 
-func sortedFields(m map[string]string) []page.Field {
-	out := make([]page.Field, 0, len(m))
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		out = append(out, page.Field{Name: name, Value: m[name]})
+// mandatory are the fields of a submit_sm as they stand on the wire (SMPP 3.4,
+// 3.2 and 4.4.1).
+var mandatory = []string{
+	"command_length", "command_id", "command_status", "sequence_number", "service_type",
+	"source_addr_ton", "source_addr_npi", "source_addr", "dest_addr_ton", "dest_addr_npi", "destination_addr",
+	"esm_class", "protocol_id", "priority_flag", "schedule_delivery_time", "validity_period", "registered_delivery",
+	"replace_if_present_flag", "data_coding", "sm_default_msg_id", "sm_length", "short_message",
+}
+
+// submitFields are the decoded fields in wire order, the optional ones last.
+// The text is shown as it is read; its bytes stand below, on the wire.
+func submitFields(s *smsc.Submit) []page.Field {
+	optional := maps.Clone(s.Fields)
+	var out []page.Field
+	for _, name := range mandatory {
+		value, ok := optional[name]
+		if name == "short_message" {
+			value = s.Text
+		}
+		if ok {
+			out = append(out, page.Field{Name: name, Value: value})
+			delete(optional, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(optional)) {
+		out = append(out, page.Field{Name: name, Value: optional[name]})
 	}
 	return out
 }

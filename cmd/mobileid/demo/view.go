@@ -52,7 +52,7 @@ func (d *demo) pageConfig() page.Config {
 		Notice: page.Notice{TextID: noticeText, Slots: map[string]string{"system": noticeSystem}, NowSlot: "at"},
 		Engine: page.Engine{
 			Postgres: d.postgresVersion, Kafka: "kfake, in this process", Redis: "miniredis, in this process",
-			SMSC: "smscsim, in this process", Version: app.Version(),
+			SMSC: "smscsim, in this process", Version: "mobileid " + app.Version(),
 		},
 		Done: d.pageDone, Log: d.opts.Log,
 	}
@@ -61,9 +61,9 @@ func (d *demo) pageConfig() page.Config {
 func pagePersons() []page.Person {
 	var out []page.Person
 	for _, p := range persons() {
-		shown := page.Person{Label: p.label, PINFL: p.pinfl, Operator: "Beeline", Note: p.note}
+		shown := page.Person{Label: p.label, PINFL: p.pinfl, Note: p.note}
 		if m, err := mobileid.ParseMSISDN(p.number); err == nil {
-			shown.Masked = m.Masked()
+			shown.Operator, shown.Masked = "Beeline", m.Masked()
 		}
 		out = append(out, shown)
 	}

@@ -53,7 +53,7 @@ type Engine struct {
 	Kafka    string `json:"kafka"`
 	Redis    string `json:"redis"`
 	SMSC     string `json:"smsc"`
-	Version  string `json:"version"` // of this program
+	Version  string `json:"version"` // of this program, with its name
 }
 
 // Person is one of the demo's synthetic persons.
@@ -61,7 +61,7 @@ type Person struct {
 	Label    string // "Person 1"
 	PINFL    string // synthetic; the browser's request needs it
 	Masked   string // MSISDN.Masked of the bound number; "" when there is none
-	Operator string // for people, for example "Beeline"
+	Operator string // for people, for example "Beeline"; "" without a number
 	Note     string // what is special about this one, for example "no balance"; may be empty
 }
 

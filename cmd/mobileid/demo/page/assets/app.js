@@ -284,7 +284,9 @@ function draw() {
   const hops = hopsOf(run);
   const keys = shown === 'notice' ? order.filter((k) => k !== 'verify' && k !== 'confirmed') : order;
   const reached = hops.map((h) => h.key);
-  const want = [...reached, ...keys.filter((k) => !reached.includes(k))].map((key) => {
+  // What has ended early will reach no further: hops that never come are not drawn.
+  const coming = run && run.ended ? [] : keys.filter((k) => !reached.includes(k));
+  const want = [...reached, ...coming].map((key) => {
     const hop = hops.find((h) => h.key === key);
     const title = (hop && hop.title) || (shown === 'notice' && noticeTitles[key]) || (layers[key] || ['', key])[1];
     return drawHop(key, title, hop, run);
