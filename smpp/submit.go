@@ -282,21 +282,18 @@ func (b *Bridge) compose(j *job) ([][]byte, error) {
 func reference(id mobileid.ID) uint16 { return binary.BigEndian.Uint16(id[7:9]) }
 
 // The bounds of validity_period. Many operators refuse less than a minute; the
-// relative format of two-digit days cannot tell more than this.
+// relative format ends at 32 days.
 const (
 	minValidity = time.Minute
 	maxValidity = 30 * 24 * time.Hour
 )
 
-// validity prints the time left in the relative format of SMPP 3.4, 7.1.1.2,
-// for example "000000000500000R" for five minutes. Relative, because it does
-// not depend on the operator's clock. What is left is rounded down to seconds
-// and never below a minute: an operator may then try up to a minute longer
-// than the Message's deadline, when the code in it is refused anyway.
+// validity prints the time left. Relative, because it does not depend on the
+// operator's clock. It is never below a minute: an operator may then try up to a
+// minute longer than the Message's deadline, when the code in it is refused
+// anyway.
 func validity(left time.Duration) string {
-	left = min(max(left, minValidity), maxValidity).Truncate(time.Second)
-	const day = 24 * time.Hour
-	return fmt.Sprintf("0000%02d%02d%02d%02d000R", left/day, left%day/time.Hour, left/time.Minute%60, left/time.Second%60)
+	return wire.RelativeTime(min(max(left, minValidity), maxValidity))
 }
 
 // messageID reads the operator's id from a submit_sm_resp. An answer without
