@@ -74,7 +74,7 @@ func fill(pieces []piece, shown map[string]string) string {
 
 // longestFillings returns every combination of the slots' costliest fillings.
 // The catalogue is our own data, with one enum a text, so they are few.
-func longestFillings(pieces []piece, slots map[string]Slot, locale mobileid.Locale) []string {
+func longestFillings(pieces []piece, slots map[string]slot, locale mobileid.Locale) []string {
 	choices := []map[string]string{{}}
 	for _, name := range slotsOf(pieces) {
 		var next []map[string]string

@@ -12,13 +12,13 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// Kind says what a text is for.
-type Kind string
+// textKind says what a text is for.
+type textKind string
 
 // The kinds.
 const (
-	KindOTP    Kind = "otp"    // carries a one-time code; never chosen by a client
-	KindNotice Kind = "notice" // tells a fact; a client with the scope may choose it
+	kindOTP    textKind = "otp"    // carries a one-time code; never chosen by a client
+	kindNotice textKind = "notice" // tells a fact; a client with the scope may choose it
 )
 
 // fallback is the locale of a text that has no body in the wanted one, and of
@@ -28,18 +28,14 @@ const fallback = mobileid.LocaleUzLatn
 // locales is the closed list of what may be asked for.
 var locales = []mobileid.Locale{mobileid.LocaleUzLatn, mobileid.LocaleRu, mobileid.LocaleEn}
 
-// Info describes a text: for the operators' moderation and for config checks.
-type Info struct {
-	ID      string
-	Version int
-	Kind    Kind
-	Slots   map[string]Slot
-	Bodies  map[mobileid.Locale]string // with {slot} placeholders
-}
-
+// entry is a text.
 type entry struct {
-	info   Info
-	pieces map[mobileid.Locale][]piece
+	id      string
+	version int
+	kind    textKind
+	slots   map[string]slot
+	bodies  map[mobileid.Locale]string // with {slot} placeholders
+	pieces  map[mobileid.Locale][]piece
 }
 
 // Catalogue is the loaded texts. It does not change after load and is safe for
@@ -67,15 +63,6 @@ var loadEmbedded = sync.OnceValue(func() *Catalogue {
 	return c
 })
 
-// IDs returns the ids of all texts, sorted.
-func (c *Catalogue) IDs() []string { return slices.Sorted(maps.Keys(c.entries)) }
-
-// Info describes one text; ok = false when there is none of that id.
-func (c *Catalogue) Info(textID string) (info Info, ok bool) {
-	e, ok := c.entries[textID]
-	return e.info, ok
-}
-
 // Render fills a text. An empty locale, and a known locale in which the text
 // has no body, mean fallback. Errors are of KindInvalid and name the field:
 // text_id, locale or slots.<name>; none repeats a value.
@@ -94,7 +81,7 @@ func (c *Catalogue) Render(
 // one under words of its choice.
 func (c *Catalogue) Check(textID string, locale mobileid.Locale, slots map[string]string) error {
 	e, ok := c.entries[textID]
-	if !ok || e.info.Kind != KindNotice {
+	if !ok || e.kind != kindNotice {
 		return unknownText()
 	}
 	_, err := c.render(e, locale, slots)
@@ -105,14 +92,14 @@ func (c *Catalogue) Check(textID string, locale mobileid.Locale, slots map[strin
 // there, carries a code, and takes that many digits and minutes.
 func (c *Catalogue) CheckPurpose(p mobileid.Purpose) error {
 	e, ok := c.entries[p.TextID]
-	if !ok || e.info.Kind != KindOTP {
+	if !ok || e.kind != kindOTP {
 		return mobileid.Invalid("text_id", "text_unknown", "not a text of the catalogue that carries a code")
 	}
-	if d := e.info.Slots["code"].Digits; p.Digits < minDigits || p.Digits > d {
+	if d := e.slots["code"].Digits; p.Digits < minDigits || p.Digits > d {
 		return mobileid.Invalid("digits", "digits_range",
 			"the text takes codes of "+strconv.Itoa(minDigits)+" to "+strconv.Itoa(d)+" digits")
 	}
-	longest := time.Duration(e.info.Slots["minutes"].Max) * time.Minute
+	longest := time.Duration(e.slots["minutes"].Max) * time.Minute
 	if p.Life < time.Minute || p.Life > longest {
 		return mobileid.Invalid("life", "life_range", "the text takes a life of 1m to "+longest.String())
 	}
@@ -130,17 +117,17 @@ func (c *Catalogue) render(e entry, locale mobileid.Locale, slots map[string]str
 		locale = fallback
 	}
 	for _, name := range slices.Sorted(maps.Keys(slots)) {
-		if _, ok := e.info.Slots[name]; !ok {
+		if _, ok := e.slots[name]; !ok {
 			return mobileid.Text{}, mobileid.Invalid(slotField(name), "slot_unknown", "the text has no such slot")
 		}
 	}
-	shown := make(map[string]string, len(e.info.Slots))
-	for _, name := range slices.Sorted(maps.Keys(e.info.Slots)) {
+	shown := make(map[string]string, len(e.slots))
+	for _, name := range slices.Sorted(maps.Keys(e.slots)) {
 		value, given := slots[name]
 		if !given {
 			return mobileid.Text{}, mobileid.Invalid(slotField(name), "slot_missing", "the text needs this slot")
 		}
-		words, want, ok := e.info.Slots[name].show(value, locale)
+		words, want, ok := e.slots[name].show(value, locale)
 		if !ok {
 			return mobileid.Text{}, mobileid.Invalid(slotField(name), "slot_value", "the slot takes "+want)
 		}

@@ -40,7 +40,7 @@ func load(files fs.FS) (*Catalogue, error) {
 		l := &loader{file: name}
 		e := l.load(files)
 		mistakes = append(mistakes, l.mistakes...)
-		c.entries[e.info.ID] = e
+		c.entries[e.id] = e
 	}
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
@@ -83,47 +83,46 @@ func (l *loader) load(files fs.FS) entry {
 		l.wrongf("", "more than one document")
 	}
 	l.keys("", tree, "id", "version", "kind", "slots", "bodies")
-	info := Info{
-		ID:      l.text(tree, "", "id"),
-		Version: l.number(tree, "", "version", 1, 1<<30),
-		Kind:    Kind(l.text(tree, "", "kind")),
+	e := entry{
+		id:      l.text(tree, "", "id"),
+		version: l.number(tree, "", "version", 1, 1<<30),
+		kind:    textKind(l.text(tree, "", "kind")),
+		slots:   map[string]slot{},
 	}
-	if info.ID != "" && (!textIDShape.MatchString(info.ID) || info.ID+fileSuffix != l.file) {
-		l.wrongf("id", "%q is not the name of the file, or not like otp.sign_in", info.ID)
+	if e.id != "" && (!textIDShape.MatchString(e.id) || e.id+fileSuffix != l.file) {
+		l.wrongf("id", "%q is not the name of the file, or not like otp.sign_in", e.id)
 	}
-	info.Slots = map[string]Slot{}
 	if _, given := tree["slots"]; given { // a notice may have none
-		info.Slots = l.slots(l.mapping(tree, "", "slots"))
+		e.slots = l.slots(l.mapping(tree, "", "slots"))
 	}
-	l.kind(info)
-	e := entry{info: info}
-	e.info.Bodies, e.pieces = l.bodies(l.mapping(tree, "", "bodies"), info.Slots)
+	l.kind(e)
+	e.bodies, e.pieces = l.bodies(l.mapping(tree, "", "bodies"), e.slots)
 	l.words(e)
 	return e
 }
 
 // kind checks what the handlers rely on: a text with a code takes exactly the
 // slots code and minutes, a notice no code at all.
-func (l *loader) kind(info Info) {
-	switch info.Kind {
-	case KindOTP:
-		if len(info.Slots) != 2 || info.Slots["code"].Type != SlotCode || info.Slots["minutes"].Type != SlotMinutes {
+func (l *loader) kind(e entry) {
+	switch e.kind {
+	case kindOTP:
+		if len(e.slots) != 2 || e.slots["code"].Type != slotCode || e.slots["minutes"].Type != slotMinutes {
 			l.wrongf("slots", "a text of kind otp has the slots code (type code) and minutes (type minutes), no other")
 		}
-	case KindNotice:
-		for _, name := range slices.Sorted(maps.Keys(info.Slots)) {
-			if info.Slots[name].Type == SlotCode {
+	case kindNotice:
+		for _, name := range slices.Sorted(maps.Keys(e.slots)) {
+			if e.slots[name].Type == slotCode {
 				l.wrongf("slots."+name+".type", "a notice carries no code")
 			}
 		}
 	case "":
 	default:
-		l.wrongf("kind", "want otp or notice, have %q", info.Kind)
+		l.wrongf("kind", "want otp or notice, have %q", e.kind)
 	}
 }
 
-func (l *loader) slots(tree map[string]any) map[string]Slot {
-	slots := map[string]Slot{}
+func (l *loader) slots(tree map[string]any) map[string]slot {
+	slots := map[string]slot{}
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
 		path := "slots." + name
 		if !slotName(name) {
@@ -134,18 +133,18 @@ func (l *loader) slots(tree map[string]any) map[string]Slot {
 			l.wrongf(path, "want a mapping")
 			continue
 		}
-		s := Slot{Type: SlotType(l.text(fields, path, "type"))}
+		s := slot{Type: slotType(l.text(fields, path, "type"))}
 		switch s.Type {
-		case SlotCode:
+		case slotCode:
 			l.keys(path, fields, "type", "digits")
 			s.Digits = l.number(fields, path, "digits", minDigits, 10)
-		case SlotMinutes:
+		case slotMinutes:
 			l.keys(path, fields, "type", "max")
 			s.Max = l.number(fields, path, "max", 1, 24*60)
-		case SlotEnum:
+		case slotEnum:
 			l.keys(path, fields, "type", "values")
 			s.Words = l.enum(path+".values", l.mapping(fields, path, "values"))
-		case SlotDateTime:
+		case slotDateTime:
 			l.keys(path, fields, "type")
 		case "":
 		default:
@@ -178,7 +177,7 @@ func (l *loader) enum(path string, tree map[string]any) map[string]map[mobileid.
 }
 
 func (l *loader) bodies(
-	tree map[string]any, slots map[string]Slot,
+	tree map[string]any, slots map[string]slot,
 ) (map[mobileid.Locale]string, map[mobileid.Locale][]piece) {
 	bodies := l.perLocale("bodies", tree)
 	parsed := map[mobileid.Locale][]piece{}
@@ -209,13 +208,13 @@ func (l *loader) bodies(
 func (l *loader) words(e entry) {
 	for _, locale := range slices.Sorted(maps.Keys(e.pieces)) {
 		for _, name := range slotsOf(e.pieces[locale]) {
-			for _, value := range slices.Sorted(maps.Keys(e.info.Slots[name].Words)) {
-				if _, ok := e.info.Slots[name].Words[value][locale]; !ok {
+			for _, value := range slices.Sorted(maps.Keys(e.slots[name].Words)) {
+				if _, ok := e.slots[name].Words[value][locale]; !ok {
 					l.wrongf("slots."+name+".values."+value, "no words in %s", locale)
 				}
 			}
 		}
-		for _, text := range longestFillings(e.pieces[locale], e.info.Slots, locale) {
+		for _, text := range longestFillings(e.pieces[locale], e.slots, locale) {
 			if n := sms.Count(text); n != 1 {
 				l.wrongf("bodies."+string(locale), "needs %d parts when it reads %q", n, text)
 				break

@@ -8,15 +8,15 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// SlotType is what may fill a slot.
-type SlotType string
+// slotType is what may fill a slot.
+type slotType string
 
 // The closed list of slot types.
 const (
-	SlotCode     SlotType = "code"     // 4 digits to Slot.Digits
-	SlotMinutes  SlotType = "minutes"  // 1 to Slot.Max
-	SlotEnum     SlotType = "enum"     // a key of Slot.Words
-	SlotDateTime SlotType = "datetime" // RFC 3339, shown in Asia/Tashkent
+	slotCode     slotType = "code"     // 4 digits to slot.Digits
+	slotMinutes  slotType = "minutes"  // 1 to slot.Max
+	slotEnum     slotType = "enum"     // a key of slot.Words
+	slotDateTime slotType = "datetime" // RFC 3339, shown in Asia/Tashkent
 )
 
 const (
@@ -27,31 +27,31 @@ const (
 	longestRFC = len("2006-01-02T15:04:05.999999999+00:00")
 )
 
-// Slot is a place in a text.
-type Slot struct {
-	Type   SlotType
-	Digits int                                   // SlotCode: the most digits
-	Max    int                                   // SlotMinutes: the most minutes
-	Words  map[string]map[mobileid.Locale]string // SlotEnum: value, locale, what is shown
+// slot is a place in a text.
+type slot struct {
+	Type   slotType
+	Digits int                                   // slotCode: the most digits
+	Max    int                                   // slotMinutes: the most minutes
+	Words  map[string]map[mobileid.Locale]string // slotEnum: value, locale, what is shown
 }
 
 // show checks value and returns what the reader sees; ok = false when the type
 // does not allow it. want says, without the value, what would be allowed.
-func (s Slot) show(value string, locale mobileid.Locale) (shown, want string, ok bool) {
+func (s slot) show(value string, locale mobileid.Locale) (shown, want string, ok bool) {
 	switch s.Type {
-	case SlotCode:
+	case slotCode:
 		ok = len(value) >= minDigits && len(value) <= s.Digits && onlyDigits(value)
 		return value, strconv.Itoa(minDigits) + " to " + strconv.Itoa(s.Digits) + " digits", ok
-	case SlotMinutes:
+	case slotMinutes:
 		// The length bounds what Atoi is given; the spelling must be the one
 		// that we would print, so that the width is known.
 		n, err := strconv.Atoi(value)
 		ok = err == nil && n >= 1 && n <= s.Max && strconv.Itoa(n) == value
 		return value, "a whole number from 1 to " + strconv.Itoa(s.Max), ok
-	case SlotEnum:
+	case slotEnum:
 		words, known := s.Words[value]
 		return words[locale], "one of the values that the catalogue lists", known
-	case SlotDateTime:
+	case slotDateTime:
 		want = "a date and time of RFC 3339, for example 2026-11-22T12:05:00Z"
 		if len(value) > longestRFC {
 			return "", want, false
@@ -66,19 +66,19 @@ func (s Slot) show(value string, locale mobileid.Locale) (shown, want string, ok
 
 // longest returns fillings, as shown, among which is the one that costs most:
 // of an enum all words, since alphabet and length both count.
-func (s Slot) longest(locale mobileid.Locale) []string {
+func (s slot) longest(locale mobileid.Locale) []string {
 	switch s.Type {
-	case SlotCode:
+	case slotCode:
 		return []string{strings.Repeat("0", s.Digits)}
-	case SlotMinutes:
+	case slotMinutes:
 		return []string{strconv.Itoa(s.Max)}
-	case SlotEnum:
+	case slotEnum:
 		var all []string
 		for _, words := range s.Words {
 			all = append(all, words[locale])
 		}
 		return all
-	case SlotDateTime:
+	case slotDateTime:
 		return []string{shownTime}
 	}
 	return nil
