@@ -10,8 +10,9 @@ import (
 
 // read serves what comes from the operator.
 func (s *session) read() {
+	frames := wire.NewReader(s.br)
 	for {
-		f, err := wire.Read(s.br)
+		f, err := frames.Read()
 		switch {
 		case errors.Is(err, wire.ErrLength):
 			s.cfg.handler.odd("bad_length")

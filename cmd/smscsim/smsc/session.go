@@ -91,9 +91,9 @@ func (x *session) serve(ctx context.Context) {
 }
 
 func (x *session) read() {
-	br := bufio.NewReaderSize(x.conn, 64<<10)
+	frames := wire.NewReader(bufio.NewReaderSize(x.conn, 64<<10))
 	for {
-		f, err := wire.Read(br)
+		f, err := frames.Read()
 		if errors.Is(err, wire.ErrLength) {
 			x.sendLast(wire.AppendHeader(nil, wire.GenericNack, wire.StatusInvalidLength, f.Sequence))
 			<-x.dead
