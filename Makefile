@@ -63,15 +63,15 @@ test: go-version test-tools ## all tests, on embedded engines and on real ones (
 		INSTEAD="without real engines half of the tests cannot run; REAL=0 make test runs the embedded half" deploy/dev/services-up; \
 	fi
 	@echo "== embedded engines"
-	MOBILEID_TEST_ENGINES=embedded MOBILEID_TEST_NO_KCAT=$(NO_TOOLS) $(GO) test -count=1 -timeout 15m -run '$(RUN)' $(PACKAGES)
+	MOBILEID_TEST_ENGINES=embedded MOBILEID_TEST_NO_TOOLS=$(NO_TOOLS) $(GO) test -count=1 -timeout 15m -run '$(RUN)' $(PACKAGES)
 	@if [ "$${REAL:-1}" != 0 ]; then \
 		echo "== real engines"; \
-		MOBILEID_TEST_ENGINES=real MOBILEID_TEST_NO_KCAT=$(NO_TOOLS) $(GO) test -count=1 -timeout 15m -p 1 -run '$(RUN)' $$($(TESTENV_USERS)); \
+		MOBILEID_TEST_ENGINES=real MOBILEID_TEST_NO_TOOLS=$(NO_TOOLS) $(GO) test -count=1 -timeout 15m -p 1 -run '$(RUN)' $$($(TESTENV_USERS)); \
 	fi
 
 .PHONY: race
 race: go-version test-tools ## all tests on embedded engines under the race detector
-	MOBILEID_TEST_ENGINES=embedded MOBILEID_TEST_NO_KCAT=$(NO_TOOLS) $(GO) test -count=1 -timeout 15m -race -run '$(RUN)' $(PACKAGES)
+	MOBILEID_TEST_ENGINES=embedded MOBILEID_TEST_NO_TOOLS=$(NO_TOOLS) $(GO) test -count=1 -timeout 15m -race -run '$(RUN)' $(PACKAGES)
 
 $(GOLANGCI_LINT):
 	@mkdir -p .run/bin

@@ -94,7 +94,7 @@ func TestSilenceWithoutLagIsNoStall(t *testing.T) {
 		h := &hanging{}
 		_, stalls, stop := watched(t, h)
 		defer stop()
-		time.Sleep(5 * time.Minute)
+		time.Sleep(5 * time.Minute) // the bubble's clock
 		if stalls.Load() != 0 || h.rebuilds() != 0 {
 			t.Fatalf("%d stalls, rebuilt %d times", stalls.Load(), h.rebuilds())
 		}
@@ -106,7 +106,7 @@ func TestASlowHandlerIsNoStall(t *testing.T) {
 		h := &hanging{end: 100, rebuilt: 1}
 		arrived, stalls, stop := watched(t, h)
 		defer stop()
-		time.Sleep(5 * time.Minute) // nobody takes what arrived
+		time.Sleep(5 * time.Minute) // of the bubble; nobody takes what arrived
 		if stalls.Load() != 0 {
 			t.Fatalf("%d stalls", stalls.Load())
 		}
@@ -121,7 +121,7 @@ func TestAClusterThatIsAwayGetsNewConnectionsButIsNoStall(t *testing.T) {
 		h := &hanging{end: 1, down: true}
 		_, stalls, stop := watched(t, h)
 		defer stop()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // the bubble's clock
 		if stalls.Load() != 0 || h.rebuilds() == 0 {
 			t.Fatalf("%d stalls, rebuilt %d times", stalls.Load(), h.rebuilds())
 		}

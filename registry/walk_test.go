@@ -83,7 +83,8 @@ const readsSQL = `
 select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables
 where relname in ('live_challenges', 'retries', 'outbox')`
 
-// await asks until the answer is yes.
+// await asks until the answer is yes: Postgres counts what it read some time
+// after, and signals nothing.
 func await(t *testing.T, yes func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !yes(); time.Sleep(50 * time.Millisecond) {

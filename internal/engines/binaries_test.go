@@ -108,7 +108,7 @@ func TestMavenMirrorIsHonoured(t *testing.T) {
 // with ENGINES_DOWNLOAD=1.
 func TestDownloadedServerRuns(t *testing.T) {
 	if os.Getenv("ENGINES_DOWNLOAD") == "" {
-		t.Skip("set ENGINES_DOWNLOAD=1 to download the artifact")
+		t.Skip("!!! ENGINES_DOWNLOAD=1 is not set: the download from Maven Central is NOT tested")
 	}
 	cache := t.TempDir()
 	open(t, cache)

@@ -109,7 +109,7 @@ func gone(t *testing.T, pid int, dataDir string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("process %d still serves %s", pid, dataDir)
 		}
-		time.Sleep(pollEvery)
+		time.Sleep(pollEvery) // nothing signals the end of a process that is not our child
 	}
 }
 
@@ -253,7 +253,7 @@ func TestServerDiesWithItsParent(t *testing.T) {
 
 func TestFolderBelowOneClosedToOthersWorks(t *testing.T) {
 	if os.Geteuid() == 0 && passingCapability() == nil {
-		t.Skip("root here holds no capability to pass through closed folders")
+		t.Skip("!!! root here holds no capability to pass through closed folders: such a folder is NOT tested")
 	}
 	closed := t.TempDir()
 	open(t, closed)

@@ -17,8 +17,9 @@ import (
 // guide is the document whose commands these tests run, as they stand there.
 const guide = "../../../docs/integration-kafka.md"
 
-// noKcat is the environment variable that lets kcat be absent.
-const noKcat = "MOBILEID_TEST_NO_KCAT"
+// noTools is the environment variable that lets kcat and Chromium be absent;
+// TOOLS=0 make test sets it.
+const noTools = "MOBILEID_TEST_NO_TOOLS"
 
 // guideCommands returns the first block of shell commands under a heading of
 // the guide, cut at its empty lines: the variables, what writes, what reads.
@@ -107,10 +108,10 @@ func asksAndReads(t *testing.T, heading string, env ...string) {
 // are not Java.
 func TestKcatAsksAndReadsAsTheGuideSays(t *testing.T) {
 	if _, err := exec.LookPath("kcat"); err != nil {
-		if os.Getenv(noKcat) != "" {
-			t.Skip("!!! " + noKcat + " is set: an outside client with librdkafka is NOT tested")
+		if os.Getenv(noTools) != "" {
+			t.Skip("!!! no kcat and " + noTools + " is set: an outside client with librdkafka is NOT tested")
 		}
-		t.Fatal("kcat is missing: install it (Debian: apt-get install kcat), or set " + noKcat + "=1")
+		t.Fatal("kcat is missing: install it (Debian: apt-get install kcat), or set " + noTools + "=1")
 	}
 	asksAndReads(t, "With kcat")
 }
