@@ -133,7 +133,7 @@ func (d *deliverer) split(ctx context.Context, recs []*Record, err error) error 
 
 // undecodable tells the handler, if it wants to know, and parks the record.
 func (d *deliverer) undecodable(ctx context.Context, r *Record) error {
-	if h, ok := d.handler.(UndecodableHandler); ok {
+	if h, ok := d.handler.(undecodableHandler); ok {
 		for wait := retryFirst; ; {
 			d.loop.Step()
 			err := h.HandleUndecodable(ctx, r)
@@ -179,7 +179,7 @@ func (d *deliverer) park(ctx context.Context, r *Record, reason string) error {
 // that causes it: crashing would meet it again.
 func (d *deliverer) call(ctx context.Context, recs []*Record) (late bool, err error) {
 	d.loop.Step()
-	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, ErrHandlerDeadline)
+	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errHandlerDeadline)
 	defer cancel()
 	started := time.Now()
 	defer func() {
@@ -196,7 +196,7 @@ func (d *deliverer) call(ctx context.Context, recs []*Record) (late bool, err er
 		}
 	}()
 	err = d.handler.Handle(ctx, recs)
-	late = err != nil && errors.Is(context.Cause(ctx), ErrHandlerDeadline)
+	late = err != nil && errors.Is(context.Cause(ctx), errHandlerDeadline)
 	if err != nil && ctx.Err() != nil && mobileid.KindOf(err) == mobileid.KindInternal {
 		// A handler that was cut off did not refuse anything.
 		return late, mobileid.Unavailable("cut_off", 0, errors.Join(context.Cause(ctx), err))

@@ -2,15 +2,15 @@ package consumers
 
 import "errors"
 
-// ErrPartitionLost is the cause of a handler's context that ended because
+// errPartitionLost is the cause of a handler's context that ended because
 // another member of the group takes the partition over. What was not done is
 // delivered to that member.
-var ErrPartitionLost = errors.New("the partition goes to another member of the group")
+var errPartitionLost = errors.New("the partition goes to another member of the group")
 
-// ErrDraining is the cause of a handler's context that ended because the
+// errDraining is the cause of a handler's context that ended because the
 // process stops.
-var ErrDraining = errors.New("the consumer stops")
+var errDraining = errors.New("the consumer stops")
 
-// ErrHandlerDeadline is the cause of a handler's context that ended because
+// errHandlerDeadline is the cause of a handler's context that ended because
 // the batch took too long: the same records come again.
-var ErrHandlerDeadline = errors.New("the handler took longer than its deadline")
+var errHandlerDeadline = errors.New("the handler took longer than its deadline")

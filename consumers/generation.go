@@ -74,12 +74,12 @@ func (n *generation) run(ctx, genCtx context.Context) {
 	changed := make(chan struct{})
 	helpers.Go(func() { n.topology(read, changed) })
 
-	why := ErrPartitionLost
+	why := errPartitionLost
 	select {
 	case <-genCtx.Done():
 	case <-changed:
 	case <-ctx.Done():
-		why = ErrDraining
+		why = errDraining
 	}
 	n.group.loop.Step()
 	defer n.group.loop.Rest()

@@ -187,7 +187,7 @@ func TestAnOpenRecordHoldsTheCommitBack(t *testing.T) {
 			}
 			once.Do(func() { close(first) })
 			<-ctx.Done()
-			if !errors.Is(context.Cause(ctx), ErrDraining) {
+			if !errors.Is(context.Cause(ctx), errDraining) {
 				t.Errorf("the context ended by %v", context.Cause(ctx))
 			}
 			return ctx.Err()
@@ -332,7 +332,7 @@ func TestAHandlerThatHangsIsCutOffAndTriedAgain(t *testing.T) {
 		Handler: HandlerFunc(func(ctx context.Context, recs []*Record) error {
 			if calls.Add(1) == 1 {
 				<-ctx.Done()
-				if !errors.Is(context.Cause(ctx), ErrHandlerDeadline) {
+				if !errors.Is(context.Cause(ctx), errHandlerDeadline) {
 					t.Errorf("the context ended by %v", context.Cause(ctx))
 				}
 				return ctx.Err()
@@ -558,7 +558,7 @@ func TestAHandlerIsToldThatItsPartitionIsLost(t *testing.T) {
 			}
 			c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: "g", TopLevel: true, Err: kerr.UnknownMemberID})
 			<-ctx.Done()
-			if cause := context.Cause(ctx); !errors.Is(cause, ErrPartitionLost) {
+			if cause := context.Cause(ctx); !errors.Is(cause, errPartitionLost) {
 				t.Errorf("the context ended by %v", cause)
 			}
 			return ctx.Err()

@@ -253,7 +253,7 @@ func (c *counted) Handle(ctx context.Context, recs []*Record) error {
 }
 
 func (c *counted) HandleUndecodable(ctx context.Context, rec *Record) error {
-	h, ok := c.Handler.(UndecodableHandler)
+	h, ok := c.Handler.(undecodableHandler)
 	if !ok {
 		return nil
 	}

@@ -48,7 +48,8 @@ func (r *Record) isDone() bool { return r.tracker != nil && r.tracker.isDone(r.R
 // until the bad record stands alone, which is parked in the dead-letter topic.
 //
 // Handle must return within GroupConfig.HandlerTimeout of its context's end.
-// The cause of that end is ErrPartitionLost, ErrDraining or ErrHandlerDeadline.
+// That end has a cause: another member of the group takes the partition over,
+// the process stops, or the call took too long.
 type Handler interface {
 	Handle(ctx context.Context, recs []*Record) error
 }
@@ -59,10 +60,10 @@ type HandlerFunc func(ctx context.Context, recs []*Record) error
 // Handle calls f.
 func (f HandlerFunc) Handle(ctx context.Context, recs []*Record) error { return f(ctx, recs) }
 
-// UndecodableHandler is what a Handler implements when it wants to hear of a
+// undecodableHandler is what a Handler implements when it wants to hear of a
 // record whose envelope could not be read before it is parked. Other handlers
 // never see such records. An error delays the parking.
-type UndecodableHandler interface {
+type undecodableHandler interface {
 	HandleUndecodable(ctx context.Context, rec *Record) error
 }
 

@@ -266,11 +266,11 @@ func TestALaneThatIsCutOffKeepsItsRecords(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: lane, Err: kerr.LeaderNotAvailable, Count: -1, When: func(kmsg.Request) bool {
-		cancel(ErrDraining)
+		cancel(errDraining)
 		return true
 	}})
 	recs := tracked(requests[1:]...)
-	if err := h.Handle(ctx, recs); !errors.Is(err, ErrDraining) || !mobileid.KindOf(err).Retryable() || recs[0].isDone() {
+	if err := h.Handle(ctx, recs); !errors.Is(err, errDraining) || !mobileid.KindOf(err).Retryable() || recs[0].isDone() {
 		t.Errorf("have %v, done %v", err, recs[0].isDone())
 	}
 }
