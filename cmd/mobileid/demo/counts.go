@@ -21,8 +21,12 @@ func (d *demo) did() string {
 	if err != nil {
 		return "stopped: what was done in this run could not be read"
 	}
-	return fmt.Sprintf("stopped: in this run %d requests stored, %d messages delivered, %d codes confirmed, %s soum charged",
-		now.Requests-d.before.Requests, now.Delivered-d.before.Delivered, now.Confirmed-d.before.Confirmed, now.Charged-d.before.Charged)
+	money, word := now.Charged-d.before.Charged, "charged"
+	if money < 0 { // of Messages of an earlier run that came to nothing
+		money, word = -money, "given back"
+	}
+	return fmt.Sprintf("stopped: in this run %d requests stored, %d messages delivered, %d codes confirmed, %s soum %s",
+		now.Requests-d.before.Requests, now.Delivered-d.before.Delivered, now.Confirmed-d.before.Confirmed, money, word)
 }
 
 // left is what the last line says is still there.
