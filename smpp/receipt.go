@@ -4,9 +4,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
-	"github.com/fiorix/go-smpp/smpp/pdu/pdutlv"
-
 	"mobileid/internal/mobileid"
 	"mobileid/smpp/wire"
 )
@@ -51,18 +48,18 @@ var states = []struct {
 
 // readReceipt reads a receipt: the optional parameters first, the text for
 // what they do not say. ok is false when no id can be found.
-func readReceipt(f wire.Fields) (r receipt, ok bool) {
-	text := parseReceiptText(f.Bytes())
-	r = receipt{operatorID: operatorID(text.id), stat: text.stat, err: text.err, from: f.Text(pdufield.SourceAddr)}
+func readReceipt(m wire.Message) (r receipt, ok bool) {
+	text := parseReceiptText(m.Bytes())
+	r = receipt{operatorID: operatorID(text.id), stat: text.stat, err: text.err, from: m.Source.Addr}
 	for _, s := range states {
 		if s.stat == r.stat {
 			r.state = s.state
 		}
 	}
-	if id := operatorID(f.OptionalText(pdutlv.TagReceiptedMessageID)); id != "" {
+	if id := operatorID(m.OptionalText(wire.TagReceiptedMessageID)); id != "" {
 		r.operatorID = id
 	}
-	if v, has := f.Optional(pdutlv.TagMessageStateOption); has && len(v) == 1 {
+	if v, has := m.Optional(wire.TagMessageState); has && len(v) == 1 {
 		for _, s := range states {
 			if s.value == v[0] {
 				r.state = s.state

@@ -6,13 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fiorix/go-smpp/smpp/pdu/pdutlv"
-
 	"mobileid/internal/mobileid"
 	"mobileid/smpp/wire"
 )
 
-func decoded(t testing.TB, text string, tlv pdutlv.Fields) wire.Fields {
+func decoded(t testing.TB, text string, tlv []wire.TLV) (m wire.Message) {
 	t.Helper()
 	raw, err := wire.Message{
 		Command: wire.DeliverSM, ESMClass: 4, Source: wire.Address{TON: 1, NPI: 1, Addr: "998901234567"},
@@ -21,25 +19,22 @@ func decoded(t testing.TB, text string, tlv pdutlv.Fields) wire.Fields {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := wire.Decode(wire.Frame{Command: wire.DeliverSM, Raw: raw})
-	if err != nil {
+	if err := wire.DecodeMessage(wire.Frame{Command: wire.DeliverSM, Raw: raw}, &m); err != nil {
 		t.Fatal(err)
 	}
-	return f
+	return m
 }
 
 func TestReceiptSpellings(t *testing.T) {
-	id := func(s string) pdutlv.Fields {
-		return pdutlv.Fields{pdutlv.TagReceiptedMessageID: pdutlv.CString(s)}
+	id := func(s string) []wire.TLV {
+		return []wire.TLV{{Tag: wire.TagReceiptedMessageID, Value: append([]byte(s), 0)}}
 	}
-	with := func(s string, state byte) pdutlv.Fields {
-		f := id(s)
-		f[pdutlv.TagMessageStateOption] = state
-		return f
+	with := func(s string, state byte) []wire.TLV {
+		return append(id(s), wire.TLV{Tag: wire.TagMessageState, Value: []byte{state}})
 	}
 	for name, c := range map[string]struct {
 		text string
-		tlv  pdutlv.Fields
+		tlv  []wire.TLV
 		want receipt
 		bad  bool
 	}{

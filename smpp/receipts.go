@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
-
 	"mobileid/internal/mobileid"
 	"mobileid/smpp/wire"
 )
@@ -35,13 +33,13 @@ type incoming struct {
 
 // deliver takes a deliver_sm or data_sm from the reading goroutine.
 func (b *Bridge) deliver(s *session, f wire.Frame) {
-	fields, err := wire.Decode(f)
-	if err != nil {
+	var m wire.Message
+	if err := wire.DecodeMessage(f, &m); err != nil {
 		// Refused, it would come again for ever and say no more than now.
 		b.received(s, f, wire.StatusOK, "malformed")
 		return
 	}
-	if esm := fields.Byte(pdufield.ESMClass) & esmTypeMask; esm != esmReceipt {
+	if esm := m.ESMClass & esmTypeMask; esm != esmReceipt {
 		result := "message" // from a handset; storing those is a later thing
 		if esm == esmIntermediate {
 			result = "intermediate"
@@ -49,7 +47,7 @@ func (b *Bridge) deliver(s *session, f wire.Frame) {
 		b.received(s, f, wire.StatusOK, result)
 		return
 	}
-	r, ok := readReceipt(fields)
+	r, ok := readReceipt(m)
 	if !ok {
 		b.received(s, f, wire.StatusOK, "unparseable")
 		return

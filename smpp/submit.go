@@ -10,9 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
-	"github.com/fiorix/go-smpp/smpp/pdu/pdutlv"
-
 	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
 	"mobileid/smpp/wire"
@@ -260,13 +257,16 @@ func (b *Bridge) compose(j *job) ([][]byte, error) {
 		RegisteredDelivery: 1, // a receipt of the final state, always (SMPP 3.4, 5.2.17)
 		DataCoding:         enc.DataCoding,
 		// Some operators repeat it in the receipt: a second key to match by.
-		TLV: pdutlv.Fields{pdutlv.TagUserMessageReference: binary.BigEndian.AppendUint16(nil, reference(id))},
+		TLV: []wire.TLV{{Tag: wire.TagUserMessageReference, Value: binary.BigEndian.AppendUint16(nil, reference(id))}},
 	}
 	out := make([][]byte, 0, len(enc.Parts))
 	for _, part := range enc.Parts {
-		m.ShortMessage, m.ESMClass = part.ShortMessage, 0
+		m.ShortMessage, m.ESMClass, m.TLV = part.ShortMessage, 0, m.TLV[:1]
 		if part.UDHI {
-			m.ESMClass = 0x40
+			m.ESMClass = wire.ESMClassUDHI
+		}
+		for _, t := range part.TLV {
+			m.TLV = append(m.TLV, wire.TLV(t))
 		}
 		raw, err := m.Encode()
 		if err != nil {
@@ -299,9 +299,9 @@ func validity(left time.Duration) string {
 // messageID reads the operator's id from a submit_sm_resp. An answer without
 // one, or one that cannot be read, still says accepted or not.
 func messageID(f wire.Frame) string {
-	fields, err := wire.Decode(f)
+	id, err := wire.MessageID(f)
 	if err != nil {
 		return ""
 	}
-	return operatorID(fields.Text(pdufield.MessageID))
+	return operatorID(id)
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"github.com/fiorix/go-smpp/smpp/pdu"
@@ -17,9 +16,6 @@ type Fields struct {
 	TLV   pdutlv.Map
 }
 
-// ErrBody says that the fields of a frame cannot be read. Framing is intact.
-var ErrBody = errors.New("PDU body cannot be read")
-
 var bindFields = pdu.NewBindTransceiver().FieldList()
 
 // messageFields is the layout that submit_sm and deliver_sm share. The codec's
@@ -27,20 +23,12 @@ var bindFields = pdu.NewBindTransceiver().FieldList()
 // that is damaged; the header is left inside short_message here.
 var messageFields = pdu.NewSubmitSM(nil).FieldList()
 
-// dataFields is data_sm (SMPP 3.4, 4.7.1), which the codec does not know.
-var dataFields = pdufield.List{
-	pdufield.ServiceType, pdufield.SourceAddrTON, pdufield.SourceAddrNPI, pdufield.SourceAddr,
-	pdufield.DestAddrTON, pdufield.DestAddrNPI, pdufield.DestinationAddr,
-	pdufield.ESMClass, pdufield.RegisteredDelivery, pdufield.DataCoding,
-}
-
 var layouts = map[Command]pdufield.List{
 	BindReceiver: bindFields, BindTransmitter: bindFields, BindTransceiver: bindFields,
 	BindReceiver.Response(): {pdufield.SystemID}, BindTransmitter.Response(): {pdufield.SystemID},
 	BindTransceiver.Response(): {pdufield.SystemID},
-	SubmitSM:                   messageFields, DeliverSM: messageFields, DataSM: dataFields,
+	SubmitSM:                   messageFields, DeliverSM: messageFields,
 	SubmitSM.Response(): {pdufield.MessageID}, DeliverSM.Response(): {pdufield.MessageID},
-	DataSM.Response(): {pdufield.MessageID},
 }
 
 // Decode reads the fields of a frame. Requests must be complete; an answer may
@@ -97,15 +85,6 @@ func (f Fields) Bytes() []byte {
 		return v.Data
 	}
 	return nil
-}
-
-// Optional returns an optional parameter.
-func (f Fields) Optional(tag pdutlv.Tag) ([]byte, bool) {
-	v, ok := f.TLV[tag]
-	if !ok {
-		return nil, false
-	}
-	return v.Bytes(), true
 }
 
 // OptionalText returns an optional parameter that is a C-octet string.

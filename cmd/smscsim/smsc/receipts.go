@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
-	"github.com/fiorix/go-smpp/smpp/pdu/pdutlv"
 
 	"mobileid/smpp/wire"
 )
@@ -98,9 +97,9 @@ func (x *session) deliver(d *delivery) bool {
 		Command: wire.DeliverSM, ESMClass: 0x04,
 		Source: wire.Address{TON: 1, NPI: 1, Addr: d.receipt.Dest}, Dest: wire.Address{TON: 5, Addr: d.source},
 		ShortMessage: []byte(text),
-		TLV: pdutlv.Fields{
-			pdutlv.TagReceiptedMessageID: pdutlv.CString(d.receipt.MessageID),
-			pdutlv.TagMessageStateOption: messageStates[d.receipt.State],
+		TLV: []wire.TLV{
+			{Tag: wire.TagReceiptedMessageID, Value: append([]byte(d.receipt.MessageID), 0)},
+			{Tag: wire.TagMessageState, Value: []byte{messageStates[d.receipt.State]}},
 		},
 	}.Encode()
 	if err != nil {
