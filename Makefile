@@ -42,6 +42,7 @@ build: go-version ## build the programs into bin/
 .PHONY: demo
 demo: go-version ## start the whole system on embedded engines and serve its page
 	@mkdir -p bin
+	@echo "building bin/mobileid (the first time takes a minute or two)"
 	@$(GO) build -trimpath -o bin/mobileid ./cmd/mobileid
 	@exec bin/mobileid demo $(ARGS)
 
