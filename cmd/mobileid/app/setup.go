@@ -37,16 +37,6 @@ func Migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	return nil
 }
 
-// Explain tells the life of one challenge or Message.
-func Explain(ctx context.Context, cfg *config.Config, id mobileid.ID, log *slog.Logger) ([]mobileid.Step, error) {
-	db, err := openRegistry(ctx, cfg, log)
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	return db.Explain(ctx, id)
-}
-
 func openRegistry(ctx context.Context, cfg *config.Config, log *slog.Logger) (*registry.DB, error) {
 	return registry.Open(ctx, registry.Config{DSN: cfg.Postgres.DSN.Reveal(), MaxConns: 4, Log: log})
 }
