@@ -297,6 +297,29 @@ func (e *env) admit(bridge int64, ids ...mobileid.ID) []mobileid.Admission {
 	return out
 }
 
+// admittedCode is a code that a bridge has, of somebody who can pay for no
+// other.
+func (e *env) admittedCode() (person, mobileid.NewChallenge, int64) {
+	e.t.Helper()
+	e.tariff()
+	p, b := e.bind(cost), e.bridge()
+	c := e.challenge(p, "k")
+	e.issue(c)
+	e.admit(b, c.Message.ID)
+	return p, c, b
+}
+
+// admittedNotice is a notice that a bridge has, likewise.
+func (e *env) admittedNotice() (person, mobileid.NewNotification, int64) {
+	e.t.Helper()
+	e.tariff()
+	p, b := e.bind(cost), e.bridge()
+	n := e.notice(p, "k")
+	e.queue(n)
+	e.admit(b, n.Message.ID)
+	return p, n, b
+}
+
 // outcome makes the answer of an operator to a Message of one part.
 func (e *env) outcome(id mobileid.ID, state mobileid.MessageState, dest mobileid.Pseudonym, operatorID string) mobileid.Outcome {
 	o := mobileid.Outcome{ID: id, State: state, Link: "link-1", SubmittedAt: e.clk.now()}

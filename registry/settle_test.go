@@ -87,12 +87,7 @@ func TestOnlyTheOwnerSettles(t *testing.T) {
 
 func TestALateAnswerSettlesWhatWasInDoubt(t *testing.T) {
 	e := newEnv(t)
-	e.tariff()
-	p := e.bind(cost)
-	c := e.challenge(p, "k")
-	e.issue(c)
-	b := e.bridge()
-	e.admit(b, c.Message.ID)
+	p, c, b := e.admittedCode()
 	o := e.outcome(c.Message.ID, mobileid.MessageInDoubt, p.binding.Number, "")
 	e.settle(b, o)
 	o.State, o.Parts[0].OperatorID, o.Parts[0].AnsweredAt = mobileid.MessageSent, "late", e.clk.now()
@@ -111,12 +106,7 @@ func TestALateAnswerSettlesWhatWasInDoubt(t *testing.T) {
 
 func TestANoticeInDoubtIsNotSentAgain(t *testing.T) {
 	e := newEnv(t)
-	e.tariff()
-	p := e.bind(cost)
-	n := e.notice(p, "k")
-	e.queue(n)
-	b := e.bridge()
-	e.admit(b, n.Message.ID)
+	p, n, b := e.admittedNotice()
 	e.settle(b, e.outcome(n.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
 	due, err := e.DueRetries(e.ctx(), operator, 10)
 	must(t, err)
@@ -130,12 +120,7 @@ func TestANoticeInDoubtIsNotSentAgain(t *testing.T) {
 
 func TestRetriesAreDueAtTheirTimeAndOfTheirOperator(t *testing.T) {
 	e := newEnv(t)
-	e.tariff()
-	p := e.bind(cost)
-	c := e.challenge(p, "k")
-	e.issue(c)
-	b := e.bridge()
-	e.admit(b, c.Message.ID)
+	p, c, b := e.admittedCode()
 	o := e.outcome(c.Message.ID, mobileid.MessageRetry, p.binding.Number, "")
 	o.RetryAt = e.clk.now().Add(5 * time.Second)
 	e.settle(b, o)
@@ -236,12 +221,7 @@ func TestAMessageOfManyPartsEndsWithTheLast(t *testing.T) {
 
 func TestAReceiptThatComesFirstIsMatchedByTheAnswer(t *testing.T) {
 	e := newEnv(t)
-	e.tariff()
-	p := e.bind(cost)
-	n := e.notice(p, "k")
-	e.queue(n)
-	b := e.bridge()
-	e.admit(b, n.Message.ID)
+	p, n, b := e.admittedNotice()
 	r := e.receipt(p.binding.Number, "7", mobileid.MessageDelivered)
 	for range 2 {
 		if have := e.receipts(r); have != 0 {
@@ -329,12 +309,7 @@ func TestAReceiptBelongsToItsAccountDestinationAndTime(t *testing.T) {
 
 func TestACodeSentTwiceIsDeliveredByEither(t *testing.T) {
 	e := newEnv(t)
-	e.tariff()
-	p := e.bind(cost)
-	c := e.challenge(p, "k")
-	e.issue(c)
-	b := e.bridge()
-	e.admit(b, c.Message.ID)
+	p, c, b := e.admittedCode()
 	first := e.outcome(c.Message.ID, mobileid.MessageInDoubt, p.binding.Number, "")
 	e.settle(b, first)
 	if a := e.admit(b, c.Message.ID)[0]; !a.Resend {
