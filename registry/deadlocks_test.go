@@ -18,7 +18,7 @@ import (
 func TestNoDeadlocks(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
-	m := &mix{env: e, bridges: []int64{e.bridge(), e.bridge()}, store: &codes{epoch: "one", lost: map[mobileid.ID]bool{}}}
+	m := &mix{env: e, bridges: []int64{e.bridge(), e.bridge()}}
 	for range 6 {
 		m.persons = append(m.persons, e.bind(10_000*cost))
 	}
@@ -59,7 +59,6 @@ func TestNoDeadlocks(t *testing.T) {
 type mix struct {
 	*env
 	bridges []int64
-	store   *codes
 
 	mu         sync.Mutex
 	persons    []person
@@ -226,7 +225,7 @@ func (m *mix) verify(round int) {
 }
 
 func (m *mix) sweep(int) {
-	s := registry.NewSweeper(m.DB, registry.SweepConfig{Grace: time.Second, Batch: 20, RepublishAfter: time.Millisecond}, &lanes{}, m.store)
+	s := registry.NewSweeper(m.DB, registry.SweepConfig{Grace: time.Second, Batch: 20, RepublishAfter: time.Millisecond}, &lanes{}, &codes{epoch: "one"})
 	m.failed(s.Sweep(m.ctx()))
 }
 
