@@ -23,7 +23,7 @@ func TestTheBalanceIsSpentToTheLastTiyinAndNoFurther(t *testing.T) {
 		people[i] = s.Bind(i+1, mobileid.Money(money))
 	}
 	ids := s.together(asked*len(people), func(i int) apptest.Answer {
-		return s.post("/v1/notifications", s.NewKey(), apptest.NoticeBody(people[i%len(people)].PINFL))
+		return s.insist("/v1/notifications", s.NewKey(), apptest.NoticeBody(people[i%len(people)].PINFL))
 	})
 	states := map[string]int{}
 	for i, a := range ids {
