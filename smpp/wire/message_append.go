@@ -3,7 +3,9 @@ package wire
 import "slices"
 
 // Encode returns the PDU in memory of its own, as Append does.
-func (m Message) Encode() ([]byte, error) { return m.Append(nil) }
+func (m Message) Encode() ([]byte, error) {
+	return m.Append(make([]byte, 0, min(m.length(), MaxLen)))
+}
 
 // Append appends the PDU to b with sequence number 0; SetSequence gives it one.
 // Nothing is allocated where b has the room. The error is ErrField, and b as it
