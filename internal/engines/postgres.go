@@ -155,7 +155,7 @@ func (p *Postgres) start(ctx context.Context, cfg PostgresConfig) error {
 func (p *Postgres) folder(cfg PostgresConfig) (string, error) {
 	dir := cfg.Dir
 	if dir == "" {
-		sweepTemporary(cfg.Log)
+		sweepTemporary(temporaryPrefix, cfg.Log)
 		made, err := os.MkdirTemp("", temporaryPrefix)
 		if err != nil {
 			return "", err

@@ -280,25 +280,24 @@ func TestStaleProcessNumberIsNotKilled(t *testing.T) {
 func TestAbandonedTemporaryFolderIsSweptAndALivingOneIsNot(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	old := time.Now().Add(-2 * youngest)
-	makeDir := func() string {
-		dir, err := os.MkdirTemp(os.TempDir(), temporaryPrefix) //nolint:usetesting // its name is the point
+	var made []*Temporary
+	for range 3 {
+		one, err := NewTemporary(temporaryPrefix, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return dir
+		made = append(made, one)
 	}
-	dead, alive, young := makeDir(), makeDir(), makeDir()
-	lock, err := lockFolder(alive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.release()
+	dead, alive, young := made[0].Dir, made[1].Dir, made[2].Dir
+	made[0].lock.release() // as the kernel does when a process is killed
+	made[2].lock.release()
+	defer made[1].lock.release()
 	for _, dir := range []string{dead, alive} {
 		if err := os.Chtimes(dir, old, old); err != nil {
 			t.Fatal(err)
 		}
 	}
-	sweepTemporary(nil)
+	sweepTemporary(temporaryPrefix, nil)
 	for dir, want := range map[string]bool{dead: false, alive: true, young: true} {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s: present = %v, want %v", dir, err == nil, want)

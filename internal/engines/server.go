@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -128,40 +126,4 @@ func stopOrphan(ctx context.Context, dataDir string, progress func(string)) erro
 		}
 	}
 	return fmt.Errorf("orphaned postgres process %d does not end", state.pid)
-}
-
-// temporaryPrefix begins the names of temporary clusters.
-const temporaryPrefix = "mobileid-postgres-"
-
-// youngest is the age from which a temporary folder without a living owner is
-// taken for abandoned; a younger one may be just before its lock.
-const youngest = time.Minute
-
-// sweepTemporary removes temporary clusters whose owner was killed before it
-// could.
-func sweepTemporary(log *slog.Logger) {
-	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), temporaryPrefix+"*"))
-	if err != nil {
-		return
-	}
-	for _, dir := range dirs {
-		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < youngest {
-			continue
-		}
-		lock, err := lockFolder(dir)
-		if err != nil {
-			continue // alive, or not ours to touch
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), fastLimit)
-		err = stopOrphan(ctx, filepath.Join(dir, "pgdata"), func(string) {})
-		cancel()
-		if err == nil {
-			err = os.RemoveAll(dir)
-		}
-		lock.release()
-		if err != nil {
-			log.Warn("an abandoned temporary PostgreSQL cluster stays", "dir", dir, "error", err)
-		}
-	}
 }

@@ -32,7 +32,7 @@ func (d *demo) did() string {
 // left is what the last line says is still there.
 func (d *demo) left() string {
 	switch {
-	case d.temp:
+	case d.temp != nil:
 		return "nothing is left behind"
 	case d.schema != nil:
 		return "the data stay in " + d.dir + " and in schema " + d.schema.name + " of the database of --postgres"

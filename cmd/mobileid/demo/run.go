@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -82,8 +81,8 @@ type demo struct {
 	opts  Options
 	began time.Time
 	dir   string
-	temp  bool
-	ended bool // the app ended by itself; its error was returned
+	temp  *engines.Temporary // nil: the folder is kept
+	ended bool               // the app ended by itself; its error was returned
 
 	postgres   *engines.Postgres
 	kafka      *engines.Kafka
@@ -184,8 +183,8 @@ func (d *demo) stop() error {
 	if d.postgres != nil {
 		errs = append(errs, d.postgres.Stop())
 	}
-	if d.temp && d.dir != "" {
-		errs = append(errs, os.RemoveAll(d.dir))
+	if d.temp != nil {
+		errs = append(errs, d.temp.Remove())
 	}
 	return errors.Join(errs...)
 }

@@ -42,7 +42,7 @@ func (d *demo) settleIn(ctx context.Context) error {
 	if d.opts.Postgres == "" {
 		return nil
 	}
-	g := &givenSchema{database: d.dsn, kept: !d.temp}
+	g := &givenSchema{database: d.dsn, kept: d.temp == nil}
 	var err error
 	if g.name, err = g.named(d.dir); err != nil {
 		return err

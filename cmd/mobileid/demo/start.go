@@ -48,9 +48,11 @@ func (d *demo) start(ctx context.Context) error {
 func (d *demo) folder() (err error) {
 	d.dir = d.opts.Data
 	if d.dir == "" {
-		d.temp = true
-		d.dir, err = os.MkdirTemp("", "mobileid-demo-")
-		return err
+		if d.temp, err = engines.NewTemporary("mobileid-demo-", d.opts.Log); err != nil {
+			return err
+		}
+		d.dir = d.temp.Dir
+		return nil
 	}
 	return os.MkdirAll(d.dir, 0o700)
 }
@@ -64,7 +66,7 @@ func (d *demo) startEngines(ctx context.Context) error {
 		DSN: d.opts.Postgres, Log: d.opts.Log, Progress: d.postgresSays,
 	}
 	kafkaDir := ""
-	if !d.temp {
+	if d.temp == nil {
 		pg.Dir, kafkaDir = filepath.Join(d.dir, "postgres"), filepath.Join(d.dir, "kafka")
 	}
 	wg.Go(func() {
