@@ -26,20 +26,22 @@ var messageStates = map[string]byte{
 	"ENROUTE": 1, "DELIVRD": 2, "EXPIRED": 3, "DELETED": 4, "UNDELIV": 5, "ACCEPTD": 6, "UNKNOWN": 7, "REJECTD": 8,
 }
 
-// plan sends the receipt of a submit when its time comes; at once, before the
-// answer, when first.
-func (s *Server) plan(x *session, m *stored, f wire.Fields, first bool) {
+// plan notes that a receipt is owed for a submit, and returns what sends it when
+// its time comes, to be called behind the answer. One that is to come first is
+// sent here.
+func (s *Server) plan(x *session, m *stored, f wire.Fields) (send func()) {
 	dest := f.Text(pdufield.DestinationAddr)
 	state := "DELIVRD"
 	if fault, ok := s.use(FaultReceipt, dest); ok {
 		state = fault.State
 	}
+	nothing := func() {}
 	if _, none := s.use(FaultNoReceipt, dest); none {
-		return
+		return nothing
 	}
 	asked := f.Byte(pdufield.RegisteredDelivery) & 3
 	if asked == 0 || (asked == 2 && state == "DELIVRD") {
-		return
+		return nothing
 	}
 	payload := f.Bytes()
 	if f.Byte(pdufield.ESMClass)&0x40 != 0 {
@@ -51,11 +53,11 @@ func (s *Server) plan(x *session, m *stored, f wire.Fields, first bool) {
 		text: quote(decodeText(f.Byte(pdufield.DataCoding), payload)),
 	}
 	s.receipts.owe(d, m.at.Add(s.cfg.ReceiptDelay))
-	if first {
+	if _, first := s.use(FaultReceiptFirst, dest); first {
 		s.deliver(d)
-		return
+		return nothing
 	}
-	s.schedule.at(m.at.Add(s.cfg.ReceiptDelay), func() { s.deliver(d) })
+	return func() { s.schedule.at(m.at.Add(s.cfg.ReceiptDelay), func() { s.deliver(d) }) }
 }
 
 // deliver writes a receipt on a receiving bind of its account, the one that

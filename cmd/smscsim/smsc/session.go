@@ -224,10 +224,8 @@ func (x *session) submit(f wire.Frame) bool {
 	if cut {
 		return x.cut()
 	}
-	var first bool
 	if !refused {
-		_, first = srv.use(FaultReceiptFirst, dest)
-		srv.plan(x, m, fields, first)
+		defer srv.plan(x, m, fields)()
 	}
 	if silent {
 		return false
