@@ -178,10 +178,29 @@ func TestACeilingOfZeroStopsAndOthersAreFollowed(t *testing.T) {
 			t.Fatalf("the rate is %v at a ceiling of %v", r, ceiling)
 		}
 	}
+	p.control.trying = true
+	p.SetCeiling(at, 600)
+	if p.SetCeiling(at, 500); p.control.trying {
+		t.Fatal("a cut is judged when there is none")
+	}
 	p.control.rate = 400 // as a cut would
 	p.SetCeiling(at, 250)
 	if r := p.Rate(); math.Abs(r-200) > 1e-9 {
 		t.Fatalf("a rate of 400 of 500 became %v of 250", r)
+	}
+}
+
+func TestTheStampStandsStillWhileThereIsNothingToWrite(t *testing.T) {
+	p := New(epoch, Config{Ceiling: 500})
+	first := p.Spend(epoch, 1)
+	second := p.Spend(after(100*time.Millisecond), 1)
+	third := p.Spend(after(time.Hour), 1)
+	if second-first != Stamp(100*time.Millisecond) || third-second != Stamp(idleAfter) {
+		t.Fatalf("100 ms are %v, an hour is %v", time.Duration(second-first), time.Duration(third-second))
+	}
+	slow := New(epoch, Config{Ceiling: 1})
+	if gap := slow.Spend(after(2*time.Second), 1); gap != Stamp(2*time.Second) {
+		t.Fatalf("at 1/s 2 s are %v", time.Duration(gap))
 	}
 }
 
@@ -215,7 +234,14 @@ func TestTheHotPathAllocatesNothing(t *testing.T) {
 		now += 2 * time.Millisecond
 		n++
 		if p.Wait(after(now)) == 0 && p.Held(after(now), everybody[n%5000]) == 0 {
-			p.Answer(after(now), p.Spend(after(now), 1), everybody[n%5000], Kind(n%11)%3)
+			kind := Taken
+			switch {
+			case n%1000 == 0:
+				kind = Throttled
+			case n%500 == 0:
+				kind = QueueFull
+			}
+			p.Answer(after(now), p.Spend(after(now), 1), everybody[n%5000], kind)
 		}
 	}); a != 0 {
 		t.Fatalf("%v allocations a submit", a)

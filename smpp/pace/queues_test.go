@@ -113,8 +113,10 @@ func TestADestinationWaitsLongerEachTimeAndIsForgottenWhenItTakes(t *testing.T) 
 	if d.used != 0 {
 		t.Fatal("it took a message and is remembered")
 	}
-	if hold, _ := d.refuse(now, to); hold != 0 {
-		t.Fatalf("after it took a message one refusal holds it for %v", hold)
+	for range blameAfter - 1 {
+		if hold, _ := d.refuse(now, to); hold != 0 {
+			t.Fatalf("after it took a message it is held for %v too soon", hold)
+		}
 	}
 	if hold, _ := d.refuse(now+forgetAfter+1, to); hold != 0 || d.used != 1 {
 		t.Fatalf("an old refusal counts: hold %v, %d remembered", hold, d.used)
@@ -139,15 +141,15 @@ func TestTheTableKeepsThoseThatWaitLongest(t *testing.T) {
 		}
 	}
 	for i, to := range in[:places] {
-		for range blameAfter + i {
+		for range blameAfter + places - i {
 			d.refuse(0, to)
 		}
 	}
 	d.refuse(sec(1), in[places])
-	if d.find(in[0]) != nil {
+	if d.find(in[places-1]) != nil {
 		t.Error("the one whose wait ends first was kept")
 	}
-	for _, to := range in[1:places] {
+	for _, to := range in[:places-1] {
 		if d.held(sec(1), to) == 0 {
 			t.Error("one that waits longer was forgotten")
 		}
