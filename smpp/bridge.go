@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +11,7 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// Bridge carries the Messages of one operator over one link.
+// Bridge carries the Messages of one operator over its links.
 type Bridge struct {
 	cfg     Config
 	store   Store
@@ -20,7 +19,7 @@ type Bridge struct {
 	numbers Numbers
 	log     *slog.Logger
 	now     func() time.Time
-	dial    dialer
+	dial    Dialer
 	metrics *metrics
 
 	progress progress
@@ -30,18 +29,18 @@ type Bridge struct {
 	settling *settling     // outcomes not stored yet
 	receipts chan incoming // receipts not stored yet
 	kick     chan struct{} // there may be something to admit, and room for it
+	places   chan struct{} // there may be something to write, and a slot for it
 	quiet    chan struct{} // something ended; the drain looks
 	// leaseOver tells the lease's loop that the registry refused a statement for it.
 	leaseOver chan struct{}
 
-	sessions atomic.Int64 // how many there were
+	links        []*link
+	sessionCount atomic.Int64
 
 	mu       sync.Mutex
 	held     map[mobileid.ID]*job // owned by this bridge: admitted and not settled
 	lease    *lease               // nil: none
-	link     *session             // nil: not bound
-	linkUp   chan struct{}        // closed while link is not nil
-	down     time.Time            // since when link is nil
+	down     time.Time            // since when no link carries
 	draining bool
 	running  bool
 	rate     meter // answers of the last second
@@ -52,45 +51,42 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 	cfg = cfg.withDefaults()
 	b := &Bridge{
 		cfg: cfg, store: deps.Store, opener: deps.Opener, numbers: deps.Numbers,
-		log: deps.Log, now: deps.Now, dial: deps.Dial, progress: newProgress(deps.Watch, cfg.Operator),
-		outgoing: newOutgoing(),
+		log: deps.Log, now: deps.Now, dial: deps.Dial, progress: newProgress(deps.Watch, cfg.Profile.ID),
 		settling: newSettling(),
 		receipts: make(chan incoming, receiptQueue),
 		kick:     make(chan struct{}, 1),
+		places:   make(chan struct{}, 1),
 		quiet:    make(chan struct{}, 1),
 
 		leaseOver: make(chan struct{}, 1),
 
-		held:   map[mobileid.ID]*job{},
-		linkUp: make(chan struct{}),
+		held: map[mobileid.ID]*job{},
 	}
+	b.outgoing = newOutgoing(b.places)
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
-	b.log = b.log.With("operator", cfg.Operator, "bridge", cfg.Name)
+	b.log = b.log.With("operator", cfg.Profile.ID, "bridge", cfg.Name)
 	if b.now == nil {
 		b.now = time.Now
 	}
 	if b.dial == nil {
-		b.dial = func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", cfg.Addr)
-		}
+		b.dial = dial
 	}
 	b.intake = newIntake(b.kick)
 	b.down = b.now()
-	b.metrics = newMetrics(deps.Reg, cfg, b)
+	for _, bind := range cfg.Profile.Binds {
+		l := b.newLink(bind, deps.Watch)
+		if !cfg.Profile.Enabled {
+			l.wanted = wantDown
+		}
+		b.links = append(b.links, l)
+	}
+	b.metrics = newMetrics(deps.Reg, b)
 	return b
 }
 
-// linkName names the link.
-func (c Config) linkName() string { return c.account() }
-
-// account names the operator account. The operator is part of it: two of them
-// may have given us the same system_id, and neither may speak for the other.
-func (c Config) account() string { return c.Operator + "/" + c.SystemID }
-
-// Run opens a lease and the link, keeps both, and carries Messages until ctx
+// Run opens a lease and the links, keeps all of them, and carries Messages until ctx
 // ends. Then it drains: takes nothing more, waits for the answers of what is
 // written (at most DrainTimeout), gives back what is not, settles, unbinds and
 // closes the lease. It returns nil then, and may be called once.
@@ -107,7 +103,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	work := context.WithoutCancel(ctx)
 	var (
 		lease   = begin(work, b.keepLease)
-		link    = begin(work, b.keepLink)
+		links   = begin(work, b.keepLinks)
 		receipt = begin(work, b.storeReceipts)
 		settle  = begin(work, b.settleLoop)
 		admit   = begin(work, b.admitLoop)
@@ -126,10 +122,8 @@ func (b *Bridge) Run(ctx context.Context) error {
 	b.awaitNothingHeld(b.cfg.DrainTimeout)
 	submit.end()
 	b.giveBack(mobileid.ReasonDrained, nil)
-	if s := b.session(); s != nil {
-		s.unbind(b.cfg.UnbindWait)
-	}
-	link.end() // what was in flight has its fate now
+	b.unbindAll()
+	links.end() // what was in flight has its fate now
 	b.awaitNothingHeld(b.cfg.StoreTimeout)
 	receipt.end()
 	settle.end()
@@ -164,12 +158,12 @@ func (l loop) end() {
 }
 
 // progress is what the loops of a bridge tell of themselves.
-type progress struct{ lease, link, receipts, settle, admit, submit, retry *mobileid.Loop }
+type progress struct{ lease, receipts, settle, admit, submit, retry *mobileid.Loop }
 
 func newProgress(watch mobileid.Watch, operator string) progress {
 	loop := func(does string) *mobileid.Loop { return watch.Loop("bridge " + operator + " " + does) }
 	return progress{
-		lease: loop("keeps its lease"), link: loop("binds"), receipts: loop("stores receipts"), settle: loop("settles"),
+		lease: loop("keeps its lease"), receipts: loop("stores receipts"), settle: loop("settles"),
 		admit: loop("admits"), submit: loop("submits"), retry: loop("looks for retries"),
 	}
 }
@@ -180,12 +174,12 @@ func (b *Bridge) awaitNothingHeld(d time.Duration) {
 	defer t.Stop()
 	for {
 		b.mu.Lock()
-		n, bound := len(b.held), b.link != nil
+		n, carries := len(b.held), b.carries()
 		b.mu.Unlock()
 		if n == 0 {
 			return
 		}
-		if !bound {
+		if !carries {
 			b.giveBack(mobileid.ReasonLinkDown, nil) // nothing of it can be written now
 		}
 		select {
@@ -196,7 +190,7 @@ func (b *Bridge) awaitNothingHeld(d time.Duration) {
 	}
 }
 
-// Ready returns nil when Messages can be carried: the link is bound and the
+// Ready returns nil when Messages can be carried: a link is bound and the
 // lease is held. Otherwise the error is KindUnavailable with code "link_down",
 // "no_lease" or "draining".
 func (b *Bridge) Ready() error {
@@ -205,7 +199,7 @@ func (b *Bridge) Ready() error {
 	switch {
 	case b.draining:
 		return mobileid.Unavailable("draining", time.Second, nil)
-	case b.link == nil:
+	case !b.carries():
 		return mobileid.Unavailable("link_down", time.Second, nil)
 	case b.lease == nil || !b.lease.writable(b.now()):
 		return mobileid.Unavailable("no_lease", time.Second, nil)
@@ -213,12 +207,26 @@ func (b *Bridge) Ready() error {
 	return nil
 }
 
-// session returns the bound session or nil.
-func (b *Bridge) session() *session {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.link
+// keepLinks keeps every link until ctx ends.
+func (b *Bridge) keepLinks(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, l := range b.links {
+		all.Go(func() { l.keep(ctx) })
+	}
+	all.Wait()
 }
 
+// unbindAll unbinds every link, side by side.
+func (b *Bridge) unbindAll() {
+	var all sync.WaitGroup
+	for _, s := range b.sessions() {
+		all.Go(func() { s.unbind(b.cfg.UnbindWait) })
+	}
+	all.Wait()
+}
+
+// Windows is the sum of the windows that Messages are written in.
+func (b *Bridge) Windows() int { return b.cfg.Profile.Windows() }
+
 // Operator returns the operator's id.
-func (b *Bridge) Operator() string { return b.cfg.Operator }
+func (b *Bridge) Operator() string { return b.cfg.Profile.ID }

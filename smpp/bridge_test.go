@@ -59,10 +59,8 @@ func newRig(t *testing.T, tune func(*Config, *smsc.Config)) *rig {
 	t.Helper()
 	sc := smsc.Config{Accounts: map[string]string{"mobileid": "secret"}, RedeliverWait: 20 * time.Millisecond}
 	cfg := Config{
-		Operator: "beeline", Name: "test", SystemID: "mobileid", Password: "secret",
-		SourceAddr: "MobileID", SourceTON: 5, Window: 10,
-		ReconnectMin: 20 * time.Millisecond, RetryEvery: 20 * time.Millisecond, ResponseTimeout: 10 * time.Second,
-		UnbindWait: 200 * time.Millisecond, DrainTimeout: 2 * time.Second, StoreTimeout: 2 * time.Second,
+		Profile: testProfile("", 10), Name: "test",
+		RetryEvery: 20 * time.Millisecond, UnbindWait: 200 * time.Millisecond, DrainTimeout: 2 * time.Second, StoreTimeout: 2 * time.Second,
 	}
 	if tune != nil {
 		tune(&cfg, &sc)
@@ -71,8 +69,10 @@ func newRig(t *testing.T, tune func(*Config, *smsc.Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Addr == "" {
-		cfg.Addr = server.Addr()
+	for i := range cfg.Profile.Binds {
+		if cfg.Profile.Binds[i].Hosts == nil {
+			cfg.Profile.Binds[i].Hosts = []string{server.Addr()}
+		}
 	}
 	r := assemble(t, cfg)
 	r.smsc = server
@@ -83,7 +83,7 @@ func newRig(t *testing.T, tune func(*Config, *smsc.Config)) *rig {
 // newBenchRig runs a bridge with a window of 100.
 func newBenchRig(b *testing.B, addr string) *rig {
 	b.Helper()
-	r := assemble(b, Config{Operator: "beeline", Addr: addr, SystemID: "mobileid", Password: "secret", SourceAddr: "MobileID", SourceTON: 5, Window: 100})
+	r := assemble(b, Config{Profile: testProfile(addr, 100)})
 	r.start()
 	return r
 }
@@ -208,7 +208,7 @@ func TestMessageIsAdmittedWrittenSettledAndReceipted(t *testing.T) {
 	}
 	o := r.last(id)
 	if len(o.Parts) != 1 || o.Parts[0].OperatorID != got[0].MessageID || o.Parts[0].Dest != (mobileid.Pseudonym{7}) ||
-		o.Parts[0].Sequence != got[0].Sequence || o.SubmittedAt.IsZero() || o.Link != "beeline/mobileid#1.1" {
+		o.Parts[0].Sequence != got[0].Sequence || o.SubmittedAt.IsZero() || o.Link != "beeline/mobileid/a#1.1" {
 		t.Errorf("outcome %+v", o)
 	}
 	r.store.until(t, "receipt", func() bool { return len(r.store.receipts) == 1 })
@@ -267,7 +267,7 @@ func (r *rig) long(lane mobileid.Lane) mobileid.ID {
 }
 
 func TestPartsAreWrittenTogetherThoughTheWindowIsSmallAndSlow(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 2 })
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Binds[0].Window = 2 })
 	r.fault(smsc.Fault{Kind: smsc.FaultDelay, Delay: 1200 * time.Millisecond})
 	r.start()
 	short := r.message(mobileid.LaneOTP, nil)
@@ -295,7 +295,7 @@ func TestPartsAreWrittenTogetherThoughTheWindowIsSmallAndSlow(t *testing.T) {
 }
 
 func TestAMessageWithMorePartsThanTheWindowFails(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 1 })
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Binds[0].Window = 1 })
 	r.start()
 	id, next := r.long(mobileid.LaneBulk), r.message(mobileid.LaneBulk, nil)
 	r.mustTake(mobileid.LaneBulk, id, next)
@@ -327,7 +327,7 @@ func TestFinalStatusRejectsAndTemporaryOneRetries(t *testing.T) {
 }
 
 func TestNoAnswerIsInDoubtAndACodeIsSentOnceMore(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.ResponseTimeout = 100 * time.Millisecond })
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Timers.Response = 100 * time.Millisecond })
 	r.start()
 	code, notice := r.message(mobileid.LaneOTP, nil), r.message(mobileid.LaneBulk, nil)
 	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer, Count: 2})
@@ -344,7 +344,7 @@ func TestNoAnswerIsInDoubtAndACodeIsSentOnceMore(t *testing.T) {
 }
 
 func TestLateAnswerEndsTheDoubt(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.ResponseTimeout = 100 * time.Millisecond })
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Timers.Response = 100 * time.Millisecond })
 	r.start()
 	notice := r.message(mobileid.LaneBulk, nil)
 	r.fault(smsc.Fault{Kind: smsc.FaultDelay, Count: 1, Delay: 300 * time.Millisecond})
@@ -396,7 +396,7 @@ func TestTakeReturnsAfterTheAdmissionHasCommitted(t *testing.T) {
 }
 
 func TestTakeGivesUpWithItsContextAndLeavesNothingBehind(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Addr = "127.0.0.1:1" }) // no operator
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Binds[0].Hosts = []string{"127.0.0.1:1"} }) // no operator
 	r.start()
 	id := r.message(mobileid.LaneOTP, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
@@ -503,7 +503,7 @@ func TestIdDeliveredTwiceIsWrittenOnce(t *testing.T) {
 }
 
 func TestCodesGoBeforeNotices(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 1 })
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Binds[0].Window = 1 })
 	r.fault(smsc.Fault{Kind: smsc.FaultDelay, Delay: 30 * time.Millisecond})
 	var notices []mobileid.ID
 	for range 20 {
@@ -526,7 +526,7 @@ func TestCodesGoBeforeNotices(t *testing.T) {
 // An operator answers nothing any more and notices wait: a code is admitted and
 // written all the same.
 func TestNoticesLeaveRoomAndSlotsForCodes(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window, c.DrainTimeout = 10, 100*time.Millisecond })
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Binds[0].Window, c.DrainTimeout = 10, 100*time.Millisecond })
 	first, code := r.message(mobileid.LaneOTP, nil), r.message(mobileid.LaneOTP, nil)
 	var notices []mobileid.ID
 	for range 50 {
@@ -564,7 +564,7 @@ func TestNoticesLeaveRoomAndSlotsForCodes(t *testing.T) {
 }
 
 func TestNoMoreIsAdmittedThanTheWindowWritesInASecond(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 5 })
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Binds[0].Window = 5 })
 	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer})
 	var ids []mobileid.ID
 	for range 50 {
@@ -591,16 +591,16 @@ func TestNoMoreIsAdmittedThanTheWindowWritesInASecond(t *testing.T) {
 }
 
 func TestTheGaugesTellTheLinkItsWindowAndWhatWaits(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window, c.DrainTimeout = 2, 100*time.Millisecond })
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Binds[0].Window, c.DrainTimeout = 2, 100*time.Millisecond })
 	gauges := func(up, inFlight, waiting int) error {
-		const labels = `{link="beeline/mobileid",operator="beeline"}`
+		const labels = `{link="beeline/mobileid/a",operator="beeline"}`
 		want := fmt.Sprintf(`
 # HELP mobileid_smpp_link_up 1 when the link is bound.
 # TYPE mobileid_smpp_link_up gauge
 mobileid_smpp_link_up%[1]s %[2]d
-# HELP mobileid_smpp_waiting Messages admitted and not in the window yet.
+# HELP mobileid_smpp_waiting Messages admitted and not in a window yet.
 # TYPE mobileid_smpp_waiting gauge
-mobileid_smpp_waiting%[1]s %[4]d
+mobileid_smpp_waiting{operator="beeline"} %[4]d
 # HELP mobileid_smpp_window_in_flight submit_sm without an answer.
 # TYPE mobileid_smpp_window_in_flight gauge
 mobileid_smpp_window_in_flight%[1]s %[3]d
@@ -629,7 +629,10 @@ mobileid_smpp_window_in_flight%[1]s %[3]d
 // A Message that waits for a slot longer than a second is admitted again, its
 // fence included: this one's binding has gone meanwhile.
 func TestAdmissionOlderThanASecondIsAskedAgain(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 1; c.ResponseTimeout = 1500 * time.Millisecond })
+	r := newRig(t, func(c *Config, _ *smsc.Config) {
+		c.Profile.Binds[0].Window = 1
+		c.Profile.Timers.Response = 1500 * time.Millisecond
+	})
 	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer, Count: 1})
 	r.start()
 	first, waits, fenced := r.message(mobileid.LaneBulk, nil), r.message(mobileid.LaneOTP, nil), r.message(mobileid.LaneOTP, nil)
@@ -654,7 +657,10 @@ func TestAdmissionOlderThanASecondIsAskedAgain(t *testing.T) {
 }
 
 func TestPassedDeadlineIsNotWritten(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 1; c.ResponseTimeout = 400 * time.Millisecond })
+	r := newRig(t, func(c *Config, _ *smsc.Config) {
+		c.Profile.Binds[0].Window = 1
+		c.Profile.Timers.Response = 400 * time.Millisecond
+	})
 	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer, Count: 1})
 	r.start()
 	first := r.message(mobileid.LaneBulk, nil)
@@ -673,8 +679,8 @@ func TestPassedDeadlineIsNotWritten(t *testing.T) {
 func TestLostLeaseStopsWritingAndAnotherIsOpened(t *testing.T) {
 	r := newRig(t, func(c *Config, _ *smsc.Config) {
 		c.Lease = 300 * time.Millisecond
-		c.Window = 1
-		c.ResponseTimeout = 400 * time.Millisecond
+		c.Profile.Binds[0].Window = 1
+		c.Profile.Timers.Response = 400 * time.Millisecond
 	})
 	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer, Count: 1})
 	r.start()
@@ -800,7 +806,10 @@ func TestOneBadOutcomeDoesNotStopTheOthers(t *testing.T) {
 }
 
 func TestDrainFinishesTheWindowAndGivesBackTheRest(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Window = 2; c.DrainTimeout = 500 * time.Millisecond })
+	r := newRig(t, func(c *Config, _ *smsc.Config) {
+		c.Profile.Binds[0].Window = 2
+		c.DrainTimeout = 500 * time.Millisecond
+	})
 	r.fault(smsc.Fault{Kind: smsc.FaultDelay, Count: 1, Delay: 200 * time.Millisecond})
 	r.fault(smsc.Fault{Kind: smsc.FaultNoAnswer})
 	r.start()
@@ -850,7 +859,7 @@ func TestDrainWaitsForAnswersOnTheirWay(t *testing.T) {
 }
 
 func TestWrongPasswordIsNotTriedQuickly(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Password = "wrong" })
+	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Account.Password = "wrong" })
 	r.start()
 	deadline := time.Now().Add(5 * time.Second)
 	for !strings.Contains(r.logs.String(), "refuses our credentials") {

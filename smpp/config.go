@@ -3,40 +3,21 @@ package smpp
 import (
 	"context"
 	"log/slog"
-	"net"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
 )
 
-// Config is one operator link. Zero values of the settings below Password mean
-// the default that stands beside them; SMPP 3.4 names the timers (7.2) and no
-// values.
+// Config is a bridge to one operator. Zero values below Name mean the default
+// that stands beside them.
 type Config struct {
-	Operator string // operator id, for example "beeline"
-	Name     string // of this bridge, for people: host and process
-	Addr     string // host:port of the SMSC
-	SystemID string // the account; with Operator what receipts are matched under
-	Password string // at most 8 characters (SMPP 3.4, 4.1.1)
+	Profile profile.Profile
+	Name    string // of this bridge, for people: host and process
 
-	SystemType string
-	SourceAddr string // sender: a short code, a number or up to 11 letters
-	SourceTON  byte   // 5 for letters, 3 for a short code, 1 international
-	SourceNPI  byte
-
-	Window          int           // 10: unanswered submit_sm at a time; agreed with the operator
-	DialTimeout     time.Duration // 5 s
-	BindTimeout     time.Duration // 10 s
-	ResponseTimeout time.Duration // 10 s; later than that the outcome is in doubt
-	WriteTimeout    time.Duration // 5 s
-	EnquireLink     time.Duration // 30 s of silence
-	UnbindWait      time.Duration // 1 s: for answers, once somebody unbinds
-	ReconnectMin    time.Duration // 500 ms, doubling with jitter up to
-	ReconnectMax    time.Duration // 30 s
-	RefusedWait     time.Duration // 2 min after wrong credentials: quick retries lock accounts
-
+	UnbindWait   time.Duration // 1 s: for answers, once somebody unbinds
 	Lease        time.Duration // 15 s; renewed three times in it
 	LeaseMargin  time.Duration // a fifth of Lease: writing stops this long before its end
 	RetryEvery   time.Duration // 500 ms: how often due retries are looked for
@@ -45,24 +26,17 @@ type Config struct {
 	DrainTimeout time.Duration // 10 s for the window at the end
 }
 
+// account names the operator account. The operator is part of it: two of them
+// may have given us the same system_id, and neither may speak for the other.
+func (c Config) account() string { return c.Profile.ID + "/" + c.Profile.Account.SystemID }
+
 func (c Config) withDefaults() Config {
 	d := func(v *time.Duration, def time.Duration) {
 		if *v <= 0 {
 			*v = def
 		}
 	}
-	if c.Window <= 0 {
-		c.Window = 10
-	}
-	d(&c.DialTimeout, 5*time.Second)
-	d(&c.BindTimeout, 10*time.Second)
-	d(&c.ResponseTimeout, 10*time.Second)
-	d(&c.WriteTimeout, 5*time.Second)
-	d(&c.EnquireLink, 30*time.Second)
 	d(&c.UnbindWait, time.Second)
-	d(&c.ReconnectMin, 500*time.Millisecond)
-	d(&c.ReconnectMax, 30*time.Second)
-	d(&c.RefusedWait, 2*time.Minute)
 	d(&c.Lease, 15*time.Second)
 	d(&c.LeaseMargin, c.Lease/5)
 	d(&c.RetryEvery, 500*time.Millisecond)
@@ -113,6 +87,5 @@ type Deps struct {
 	Reg     prometheus.Registerer // nil: no metrics
 	Now     func() time.Time      // nil: time.Now; its times must carry the monotonic clock
 	Watch   mobileid.Watch        // of the loops
-	// Dial opens the connection; nil: TCP to Config.Addr.
-	Dial func(ctx context.Context) (net.Conn, error)
+	Dial    Dialer                // nil: TCP, with TLS where the bind asks for it
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func TestATakeThatFailsLeavesNothingInTheQueue(t *testing.T) {
-	b := NewBridge(Config{SystemID: "a"}, Deps{Store: newStore()}) // no link: nothing is admitted
+	b := bridgeOn(nil) // no link: nothing is admitted
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	items := make([]mobileid.AdmitItem, 50)

@@ -48,14 +48,14 @@ func (j *job) permit(now time.Time) (time.Time, bool) {
 // outgoing holds admitted jobs that wait for a slot: codes before notices.
 // Admission bounds it: see Bridge.room.
 type outgoing struct {
-	wake chan struct{} // there is a new job
+	wake chan struct{} // there is a new job; shared with who waits for slots
 
 	mu        sync.Mutex
 	otp, bulk []*job
 	lastCode  time.Time // when the last code was put
 }
 
-func newOutgoing() *outgoing { return &outgoing{wake: make(chan struct{}, 1)} }
+func newOutgoing(wake chan struct{}) *outgoing { return &outgoing{wake: wake} }
 
 func (q *outgoing) put(j *job) {
 	q.mu.Lock()
@@ -95,18 +95,15 @@ func (q *outgoing) waiting() (codes, notices int, lastCode time.Time) {
 	return len(q.otp), len(q.bulk), q.lastCode
 }
 
-// wait returns true when there is a job, false when ctx or stop ended first.
-func (q *outgoing) wait(ctx context.Context, stop <-chan struct{}) bool {
-	for q.len() == 0 {
+// wait returns true when there is a job, false when ctx has ended.
+func (q *outgoing) wait(ctx context.Context) bool {
+	for q.len() == 0 && ctx.Err() == nil {
 		select {
 		case <-q.wake:
-		case <-stop:
-			return false
 		case <-ctx.Done():
-			return false
 		}
 	}
-	return true
+	return ctx.Err() == nil
 }
 
 // jobs removes all jobs; only those of a lease unless it is nil.

@@ -69,7 +69,7 @@ func (b *Bridge) openLease(ctx context.Context) *lease {
 	asked := b.now()
 	call, cancel := context.WithTimeout(ctx, b.cfg.StoreTimeout)
 	defer cancel()
-	id, err := b.store.OpenBridge(call, b.cfg.Operator, b.cfg.Name, b.cfg.Lease)
+	id, err := b.store.OpenBridge(call, b.cfg.Profile.ID, b.cfg.Name, b.cfg.Lease)
 	if err != nil {
 		if ctx.Err() == nil {
 			b.log.Warn("no lease", "err", err)

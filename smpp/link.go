@@ -3,8 +3,12 @@ package smpp
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
 )
 
 // steadyAfter is how long a session must have lived for its loss to count as
@@ -12,77 +16,223 @@ import (
 // dialled in a tight loop.
 const steadyAfter = 10 * time.Second
 
-// keepLink binds, serves and binds again, with back-off, until ctx ends.
-func (b *Bridge) keepLink(ctx context.Context) {
-	wait := b.cfg.ReconnectMin
-	for ctx.Err() == nil {
-		b.progress.link.Step()
-		s, err := b.bind(ctx)
-		b.progress.link.Rest() // a link lasts as long as it likes
+// link keeps one bind of the profile.
+type link struct {
+	bridge  *Bridge
+	bind    profile.Bind
+	name    string // operator/system_id/bind
+	log     *slog.Logger
+	metrics *linkMetrics
+	binds   *mobileid.Loop
+	changed chan struct{} // what is wanted has changed
+
+	// Guarded by the bridge's mu.
+	session *session // nil: not bound
+	wanted  wanted
+	state   LinkState
+	host    string // dialled last, or bound to
+	since   time.Time
+	failure string // why it is not bound, "" when it is
+}
+
+// wanted is what an operator of ours wants of a link.
+type wanted int
+
+const (
+	wantUp    wanted = iota
+	wantDrain        // no further submit_sm; unbind when the window is empty
+	wantDown         // unbind now
+)
+
+func (b *Bridge) newLink(bind profile.Bind, watch mobileid.Watch) *link {
+	name := b.cfg.account() + "/" + bind.Name
+	return &link{
+		bridge: b, bind: bind, name: name, log: b.log.With("link", name),
+		changed: make(chan struct{}, 1), state: LinkDown, since: b.now(),
+		binds: watch.Loop("bridge " + b.cfg.Profile.ID + " binds " + bind.Name),
+	}
+}
+
+// keep binds, serves and binds again, with back-off, until ctx ends.
+func (l *link) keep(ctx context.Context) {
+	t := l.bridge.cfg.Profile.Timers
+	wait, host := t.ReconnectMin, 0
+	for l.awaitWanted(ctx) {
+		at := l.bind.Hosts[host]
+		l.become(LinkBinding, at, nil)
+		l.binds.Step()
+		s, err := l.connect(ctx, at)
+		l.binds.Rest() // a link lasts as long as it likes
 		if err == nil {
-			b.metrics.binds.WithLabelValues("ok").Inc()
-			began := b.now()
-			b.bound(s)
-			err = s.run(ctx)
-			b.unbound(err)
-			if b.now().Sub(began) >= steadyAfter {
-				wait = b.cfg.ReconnectMin
+			l.metrics.binds.WithLabelValues("ok").Inc()
+			began := l.bridge.now()
+			l.bound(s, at)
+			err = l.serve(ctx, s)
+			l.unbound(err)
+			if l.bridge.now().Sub(began) >= steadyAfter {
+				wait = t.ReconnectMin
+			}
+			if errors.Is(err, errUnwanted) {
+				continue
 			}
 		} else if ctx.Err() == nil {
-			b.metrics.binds.WithLabelValues("failed").Inc()
+			l.metrics.binds.WithLabelValues("failed").Inc()
+			l.become(LinkDown, at, err)
+			// The other hosts are asked before anything is waited for.
+			if host = (host + 1) % len(l.bind.Hosts); host != 0 && !refused(err) {
+				l.log.Warn("link down", "host", at, "err", err, "next", l.bind.Hosts[host])
+				continue
+			}
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		pause := jitter(wait)
-		wait = min(2*wait, b.cfg.ReconnectMax)
-		if refused := (*bindError)(nil); errors.As(err, &refused) && refused.credentials() {
-			pause, wait = jitter(b.cfg.RefusedWait), b.cfg.ReconnectMin
-			b.log.Error("the operator refuses our credentials", "err", err, "again_in", pause)
+		wait = min(2*wait, t.ReconnectMax)
+		if refused(err) {
+			pause, wait = jitter(t.Refused), t.ReconnectMin
+			l.become(LinkRefused, at, err)
+			l.log.Error("the operator refuses our credentials", "host", at, "err", err, "again_in", pause)
 		} else {
-			b.log.Warn("link down", "err", err, "again_in", pause)
+			l.log.Warn("link down", "host", at, "err", err, "again_in", pause)
 		}
-		if !sleep(ctx, pause) {
+		if !l.rest(ctx, pause) {
 			break
 		}
 	}
 }
 
-func (b *Bridge) bound(s *session) {
-	b.mu.Lock()
-	b.link = s
-	close(b.linkUp)
-	b.mu.Unlock()
-	b.log.Info("link bound", "window", b.cfg.Window)
-	signal(b.kick)
+// refused reports whether the operator refuses our credentials.
+func refused(err error) bool {
+	e, ok := errors.AsType[*bindError](err)
+	return ok && e.credentials()
 }
 
-func (b *Bridge) unbound(cause error) {
+// rest waits; a changed wish ends the wait. False when ctx ended.
+func (l *link) rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.changed:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// awaitWanted waits until the link is wanted; false when ctx ended first.
+func (l *link) awaitWanted(ctx context.Context) bool {
+	for {
+		l.bridge.mu.Lock()
+		up := l.wanted == wantUp
+		l.bridge.mu.Unlock()
+		if up {
+			return ctx.Err() == nil
+		}
+		l.become(LinkStopped, "", nil)
+		select {
+		case <-l.changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// errUnwanted ends a session that is not wanted any more.
+var errUnwanted = errors.New("stopped by hand")
+
+// serve runs a session until it ends or is not wanted any more.
+func (l *link) serve(ctx context.Context, s *session) error {
+	over := make(chan struct{})
+	var cause error
+	go func() {
+		defer close(over)
+		cause = s.run(ctx)
+	}()
+	for {
+		select {
+		case <-over:
+			return cause
+		case <-l.changed:
+		}
+		l.bridge.mu.Lock()
+		want := l.wanted
+		l.bridge.mu.Unlock()
+		if want == wantUp {
+			continue
+		}
+		if want == wantDrain {
+			l.become(LinkDraining, "", nil)
+			s.drain()
+			s.awaitIdle(l.bridge.cfg.Profile.Timers.Response)
+		}
+		s.unbind(l.bridge.cfg.UnbindWait)
+		<-over
+		return errUnwanted
+	}
+}
+
+// become notes a state for people; "" keeps the host.
+func (l *link) become(state LinkState, host string, err error) {
+	l.bridge.mu.Lock()
+	defer l.bridge.mu.Unlock()
+	if l.state != state {
+		l.state, l.since = state, l.bridge.now()
+	}
+	if host != "" {
+		l.host = host
+	}
+	if err != nil {
+		l.failure = err.Error()
+	}
+}
+
+func (l *link) bound(s *session, host string) {
+	b := l.bridge
 	b.mu.Lock()
-	b.link = nil
-	b.down = b.now()
-	b.linkUp = make(chan struct{})
+	l.session, l.state, l.since, l.host, l.failure = s, LinkUp, b.now(), host, ""
 	b.mu.Unlock()
-	b.metrics.lost.Inc()
-	b.log.Info("link lost", "err", cause)
+	l.log.Info("link bound", "host", host, "window", l.bind.Window)
+	signal(b.kick)
+	signal(b.places)
+}
+
+func (l *link) unbound(cause error) {
+	b := l.bridge
+	b.mu.Lock()
+	l.session, l.state, l.since, l.failure = nil, LinkDown, b.now(), cause.Error()
+	if !b.carries() {
+		b.down = b.now()
+	}
+	b.mu.Unlock()
+	l.metrics.lost.Inc()
+	l.log.Info("link lost", "err", cause)
 	signal(b.quiet)
 }
 
-// boundSession waits for a bound session.
-func (b *Bridge) boundSession(ctx context.Context) (*session, bool) {
-	for {
-		b.mu.Lock()
-		s, up := b.link, b.linkUp
-		b.mu.Unlock()
-		if s != nil {
-			return s, true
-		}
-		select {
-		case <-up:
-		case <-ctx.Done():
-			return nil, false
+// carries reports whether a link that submit_sm go on is bound. The caller
+// holds mu.
+func (b *Bridge) carries() bool {
+	for _, l := range b.links {
+		if l.session != nil && l.bind.Type.Carries() && l.wanted == wantUp {
+			return true
 		}
 	}
+	return false
+}
+
+// sessions returns the bound sessions.
+func (b *Bridge) sessions() []*session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []*session
+	for _, l := range b.links {
+		if l.session != nil {
+			all = append(all, l.session)
+		}
+	}
+	return all
 }
 
 // jitter spreads d over 0.8 d to 1.2 d, so that bridges that lost one operator

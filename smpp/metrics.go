@@ -16,72 +16,99 @@ type metrics struct {
 	admitBatch    prometheus.Histogram
 	readmitted    prometheus.Counter
 	duplicates    prometheus.Counter
-	submits       *prometheus.CounterVec
-	submitSeconds prometheus.Histogram
 	outcomes      *prometheus.CounterVec
 	settleSeconds prometheus.Histogram
 	unsettled     prometheus.Counter
-	receipts      *prometheus.CounterVec
 	unmatched     prometheus.Counter
-	odd           *prometheus.CounterVec
-	binds         *prometheus.CounterVec
-	lost          prometheus.Counter
 	leasesLost    prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, cfg Config, b *Bridge) *metrics {
-	if reg != nil {
-		reg = prometheus.WrapRegistererWith(prometheus.Labels{"operator": cfg.Operator, "link": cfg.linkName()}, reg)
+// linkMetrics are those of one link.
+type linkMetrics struct {
+	submits       *prometheus.CounterVec
+	submitSeconds prometheus.Histogram
+	receipts      *prometheus.CounterVec
+	odd           *prometheus.CounterVec
+	binds         *prometheus.CounterVec
+	lost          prometheus.Counter
+}
+
+// maker makes collectors, each registered.
+type maker struct{ reg prometheus.Registerer }
+
+func (m maker) counter(name, help string) prometheus.Counter {
+	return register(m.reg, prometheus.NewCounter(prometheus.CounterOpts{Name: "mobileid_smpp_" + name, Help: help}))
+}
+
+func (m maker) vec(name, help, label string) *prometheus.CounterVec {
+	return register(m.reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mobileid_smpp_" + name, Help: help}, []string{label}))
+}
+
+func (m maker) seconds(name, help string) prometheus.Histogram {
+	return register(m.reg, prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "mobileid_smpp_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+	}))
+}
+
+func (m maker) gauge(name, help string, f func() float64) {
+	register(m.reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mobileid_smpp_" + name, Help: help}, f))
+}
+
+// labelled returns a maker whose collectors carry one more label.
+func (m maker) labelled(name, value string) maker {
+	if m.reg == nil {
+		return m
 	}
-	counter := func(name, help string) prometheus.Counter {
-		return register(reg, prometheus.NewCounter(prometheus.CounterOpts{Name: "mobileid_smpp_" + name, Help: help}))
-	}
-	vec := func(name, help, label string) *prometheus.CounterVec {
-		return register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mobileid_smpp_" + name, Help: help}, []string{label}))
-	}
-	seconds := func(name, help string) prometheus.Histogram {
-		return register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "mobileid_smpp_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
-		}))
-	}
-	gauge := func(name, help string, f func() int) {
-		register(reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mobileid_smpp_" + name, Help: help},
-			func() float64 { return float64(f()) }))
-	}
-	gauge("link_up", "1 when the link is bound.", func() int {
-		if b.session() == nil {
-			return 0
+	return maker{prometheus.WrapRegistererWith(prometheus.Labels{name: value}, m.reg)}
+}
+
+func newLinkMetrics(m maker, l *link) *linkMetrics {
+	ofSession := func(f func(*session) float64) func() float64 {
+		return func() float64 {
+			l.bridge.mu.Lock()
+			s := l.session
+			l.bridge.mu.Unlock()
+			if s == nil {
+				return 0
+			}
+			return f(s)
 		}
-		return 1
-	})
-	gauge("window_in_flight", "submit_sm without an answer.", func() int {
-		s := b.session()
-		if s == nil {
-			return 0
-		}
-		return s.inUse()
-	})
-	gauge("waiting", "Messages admitted and not in the window yet.", b.outgoing.len)
+	}
+	m.gauge("link_up", "1 when the link is bound.", ofSession(func(*session) float64 { return 1 }))
+	m.gauge("window_size", "submit_sm that may be unanswered.", func() float64 { return float64(l.bind.Window) })
+	m.gauge("window_in_flight", "submit_sm without an answer.", ofSession(func(s *session) float64 { return float64(s.inUse()) }))
+	m.gauge("oldest_unanswered_seconds", "Age of the oldest submit_sm without an answer.",
+		ofSession(func(s *session) float64 { return s.oldestUnanswered(l.bridge.now()).Seconds() }))
+	return &linkMetrics{
+		submits:       m.vec("submits_total", "submit_sm written, by command_status, no_answer or link_lost.", "status"),
+		submitSeconds: m.seconds("submit_seconds", "Time from the write of a submit_sm to its answer."),
+		receipts:      m.vec("receipts_total", "deliver_sm and data_sm by what became of them.", "result"),
+		odd:           m.vec("odd_pdus_total", "PDUs that should not come.", "kind"),
+		binds:         m.vec("binds_total", "Binds by result.", "result"),
+		lost:          m.counter("links_lost_total", "Sessions that ended."),
+	}
+}
+
+func newMetrics(reg prometheus.Registerer, b *Bridge) *metrics {
+	m := maker{reg}.labelled("operator", b.cfg.Profile.ID)
+	for _, l := range b.links {
+		l.metrics = newLinkMetrics(m.labelled("link", l.name), l)
+	}
+	m.gauge("waiting", "Messages admitted and not in a window yet.", func() float64 { return float64(b.outgoing.len()) })
 	return &metrics{
-		admissions:   vec("admissions_total", "Messages asked about, by the registry's verdict.", "verdict"),
-		admitSeconds: seconds("admit_seconds", "Time of an admit statement."),
-		admitBatch: register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
+		admissions:   m.vec("admissions_total", "Messages asked about, by the registry's verdict.", "verdict"),
+		admitSeconds: m.seconds("admit_seconds", "Time of an admit statement."),
+		admitBatch: register(m.reg, prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "mobileid_smpp_admit_batch_messages", Help: "Messages in an admit statement.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		})),
-		readmitted:    counter("readmitted_total", "Messages surely not written within their second, admitted again."),
-		duplicates:    counter("duplicates_total", "Ids that came again while this bridge held them."),
-		submits:       vec("submits_total", "submit_sm written, by command_status, no_answer or link_lost.", "status"),
-		submitSeconds: seconds("submit_seconds", "Time from the write of a submit_sm to its answer."),
-		outcomes:      vec("outcomes_total", "Outcomes of Messages, by state.", "state"),
-		settleSeconds: seconds("settle_seconds", "Time of a settle statement."),
-		unsettled:     counter("unsettled_total", "Outcomes that the registry refused."),
-		receipts:      vec("receipts_total", "deliver_sm and data_sm by what became of them.", "result"),
-		unmatched:     counter("receipts_unmatched_total", "Receipts stored before the part they belong to was known."),
-		odd:           vec("odd_pdus_total", "PDUs that should not come.", "kind"),
-		binds:         vec("binds_total", "Binds by result.", "result"),
-		lost:          counter("links_lost_total", "Sessions that ended."),
-		leasesLost:    counter("leases_lost_total", "Leases that ended before they were closed."),
+		readmitted:    m.counter("readmitted_total", "Messages surely not written within their second, admitted again."),
+		duplicates:    m.counter("duplicates_total", "Ids that came again while this bridge held them."),
+		outcomes:      m.vec("outcomes_total", "Outcomes of Messages, by state.", "state"),
+		settleSeconds: m.seconds("settle_seconds", "Time of a settle statement."),
+		unsettled:     m.counter("unsettled_total", "Outcomes that the registry refused."),
+		unmatched:     m.counter("receipts_unmatched_total", "Receipts stored before the part they belong to was known."),
+		leasesLost:    m.counter("leases_lost_total", "Leases that ended before they were closed."),
 	}
 }
 
@@ -101,7 +128,7 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 }
 
 // odd counts a PDU that should not come.
-func (b *Bridge) odd(kind string) { b.metrics.odd.WithLabelValues(kind).Inc() }
+func (l *link) odd(kind string) { l.metrics.odd.WithLabelValues(kind).Inc() }
 
 // statusLabel keeps the label's values few.
 func statusLabel(s wire.Status) string {

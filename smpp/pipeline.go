@@ -75,10 +75,10 @@ func (b *Bridge) room() (codes, all int) {
 	now := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.draining || b.link == nil || b.lease == nil || !b.lease.writable(now) {
+	if b.draining || !b.carries() || b.lease == nil || !b.lease.writable(now) {
 		return 0, 0
 	}
-	ahead := min(max(b.rate.lastSecond(now), b.cfg.Window), maxAhead)
+	ahead := min(max(b.rate.lastSecond(now), b.cfg.Profile.Windows()), maxAhead)
 	left := min(maxBatch, maxHeld-len(b.held))
 	return min(ahead-codesWait, left), min(ahead-codesWait-noticesWait, left)
 }
@@ -245,7 +245,7 @@ func (b *Bridge) retryLoop(ctx context.Context) {
 	for ; sleep(ctx, b.cfg.RetryEvery); b.progress.retry.Rest() {
 		b.progress.retry.Step()
 		b.mu.Lock()
-		stuck := b.link == nil && b.now().Sub(b.down) >= b.cfg.GiveBack
+		stuck := !b.carries() && b.now().Sub(b.down) >= b.cfg.GiveBack
 		b.mu.Unlock()
 		if stuck {
 			b.giveBack(mobileid.ReasonLinkDown, nil)
@@ -256,7 +256,7 @@ func (b *Bridge) retryLoop(ctx context.Context) {
 			continue
 		}
 		call, cancel := context.WithTimeout(ctx, b.cfg.StoreTimeout)
-		due, err := b.store.DueRetries(call, b.cfg.Operator, n)
+		due, err := b.store.DueRetries(call, b.cfg.Profile.ID, n)
 		cancel()
 		if err != nil {
 			if ctx.Err() == nil {

@@ -26,17 +26,19 @@ const (
 // incoming is a receipt that waits to be stored and then acknowledged on the
 // session that it came from.
 type incoming struct {
+	link    *link
 	session *session
 	frame   wire.Frame
 	record  mobileid.Receipt
 }
 
 // deliver takes a deliver_sm or data_sm from the reading goroutine.
-func (b *Bridge) deliver(s *session, f wire.Frame) {
+func (l *link) deliver(s *session, f wire.Frame) {
+	b := l.bridge
 	var m wire.Message
 	if err := wire.DecodeMessage(f, &m); err != nil {
 		// Refused, it would come again for ever and say no more than now.
-		b.received(s, f, wire.StatusOK, "malformed")
+		l.received(s, f, wire.StatusOK, "malformed")
 		return
 	}
 	if esm := m.ESMClass & esmTypeMask; esm != esmReceipt {
@@ -44,15 +46,15 @@ func (b *Bridge) deliver(s *session, f wire.Frame) {
 		if esm == esmIntermediate {
 			result = "intermediate"
 		}
-		b.received(s, f, wire.StatusOK, result)
+		l.received(s, f, wire.StatusOK, result)
 		return
 	}
 	r, ok := readReceipt(m)
 	if !ok {
-		b.received(s, f, wire.StatusOK, "unparseable")
+		l.received(s, f, wire.StatusOK, "unparseable")
 		return
 	}
-	in := incoming{session: s, frame: f, record: mobileid.Receipt{
+	in := incoming{link: l, session: s, frame: f, record: mobileid.Receipt{
 		Account: b.cfg.account(), OperatorID: r.operatorID, State: r.state, Stat: r.stat, Err: r.err, At: b.now(),
 	}}
 	in.frame.Raw = nil // it may quote the text
@@ -62,13 +64,13 @@ func (b *Bridge) deliver(s *session, f wire.Frame) {
 	select {
 	case b.receipts <- in:
 	default:
-		b.received(s, f, wire.StatusTemporary, "queue_full")
+		l.received(s, f, wire.StatusTemporary, "queue_full")
 	}
 }
 
 // received answers a deliver_sm or data_sm and counts it.
-func (b *Bridge) received(s *session, f wire.Frame, status wire.Status, result string) {
-	b.metrics.receipts.WithLabelValues(result).Inc()
+func (l *link) received(s *session, f wire.Frame, status wire.Status, result string) {
+	l.metrics.receipts.WithLabelValues(result).Inc()
 	s.respond(wire.AppendCString(nil, f.Command.Response(), status, f.Sequence, ""))
 }
 
@@ -157,6 +159,6 @@ func (b *Bridge) storeBatch(ctx context.Context, batch []incoming) {
 		b.log.Warn("receipts not stored", "receipts", len(batch), "err", err)
 	}
 	for _, in := range batch {
-		b.received(in.session, in.frame, status, result)
+		in.link.received(in.session, in.frame, status, result)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
 	"mobileid/smpp/wire"
 )
 
@@ -32,8 +33,8 @@ func newReceiver(t *testing.T) *receiver {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	r := &receiver{t: t, conn: theirs}
-	rig := assemble(t, Config{Operator: "beeline", SystemID: "mobileid"})
-	rig.bridge.dial = func(context.Context) (net.Conn, error) { return ours, nil }
+	rig := assemble(t, Config{Profile: testProfile("operator:2775", 10)})
+	rig.bridge.dial = func(context.Context, string, profile.TLS) (net.Conn, error) { return ours, nil }
 	rig.store.onReceipts = func(batch []mobileid.Receipt) error {
 		r.mu.Lock()
 		r.batches, r.at = append(r.batches, len(batch)), append(r.at, time.Now())

@@ -64,10 +64,12 @@ type sessionConfig struct {
 	window       int
 	response     time.Duration
 	enquire      time.Duration
+	inactivity   time.Duration // without a submit_sm, answer or receipt; 0: never
 	writeTimeout time.Duration
 	unbindWait   time.Duration // how long answers are awaited after the operator's unbind
 	now          func() time.Time
 	handler      sessionHandler
+	freed        func() // a slot has come back; it must not block
 }
 
 // The reasons a session ends for.
@@ -77,6 +79,7 @@ var (
 	errClosed   = errors.New("closed by us")
 	errFraming  = errors.New("framing lost")
 	errHalfOpen = errors.New("the peer stopped reading")
+	errInactive = errors.New("nothing was carried for too long")
 )
 
 // session is one bind: a connection, the requests in flight and three
@@ -87,8 +90,6 @@ type session struct {
 	br     *bufio.Reader
 	cfg    sessionConfig
 
-	slots  chan struct{} // free slots of the window
-	freed  chan struct{} // a slot has come back
 	wake   chan struct{} // the writer has work
 	fewer  chan struct{} // something is no longer in flight
 	dead   chan struct{} // closed when the session is ending
@@ -96,6 +97,7 @@ type session struct {
 	owners sync.WaitGroup
 
 	mu       sync.Mutex
+	used     int        // slots of the window
 	control  []byte     // answers and enquire_link, encoded, in order; they go first
 	submits  []*request // asked to be written, in order; at most window of them
 	inFlight map[uint32]*request
@@ -104,6 +106,7 @@ type session struct {
 	nextSeq  uint32
 	heard    time.Time // last PDU from the operator
 	probe    time.Time // enquire_link sent then and not answered; zero = none
+	carried  time.Time // last PDU that was no enquire_link
 	closing  bool      // write what is queued, then end
 	draining bool      // no further submits
 	cause    error
@@ -112,10 +115,8 @@ type session struct {
 // newSession wraps a bound connection; run must be called. br holds what was
 // read ahead while binding, firstSeq is the next sequence number.
 func newSession(conn net.Conn, br *bufio.Reader, firstSeq uint32, cfg sessionConfig) *session {
-	s := &session{
+	return &session{
 		conn: conn, br: br, cfg: cfg,
-		slots:    make(chan struct{}, cfg.window),
-		freed:    make(chan struct{}, 1),
 		wake:     make(chan struct{}, 1),
 		fewer:    make(chan struct{}, 1),
 		dead:     make(chan struct{}),
@@ -124,11 +125,8 @@ func newSession(conn net.Conn, br *bufio.Reader, firstSeq uint32, cfg sessionCon
 		overdue:  map[uint32]*request{},
 		nextSeq:  firstSeq,
 		heard:    cfg.now(),
+		carried:  cfg.now(),
 	}
-	for range cfg.window {
-		s.slots <- struct{}{}
-	}
-	return s
 }
 
 // run serves the session until it ends and returns why. When it returns every
@@ -176,46 +174,36 @@ func (s *session) end(cause error) {
 	}
 }
 
-// reserveAll takes n slots of the window, or none when ctx or the session ends
-// before they are free.
-func (s *session) reserveAll(ctx context.Context, n int) error {
-	for taken := range n {
-		if err := s.reserve(ctx); err != nil {
-			s.releaseAll(taken)
-			return err
-		}
+// reserve takes n slots of the window, or none when fewer are free or the
+// session is ending.
+func (s *session) reserve(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil || s.draining || s.used+n > s.cfg.window {
+		return false
 	}
-	return nil
+	s.used += n
+	return true
 }
 
-// releaseAll gives back n slots that were reserved and not used.
-func (s *session) releaseAll(n int) {
-	for range n {
-		s.release()
+// release gives back slots that were reserved and not used.
+func (s *session) release(n int) {
+	s.mu.Lock()
+	s.used -= n
+	s.mu.Unlock()
+	s.cfg.freed()
+}
+
+// free returns how many slots could be reserved; only reserve makes them fewer,
+// or the end of the session.
+func (s *session) free() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil || s.draining {
+		return 0
 	}
+	return s.cfg.window - s.used
 }
-
-// reserve takes a slot of the window, waiting for one. It fails when ctx or
-// the session ends.
-func (s *session) reserve(ctx context.Context) error {
-	select {
-	case <-s.slots:
-		return nil
-	case <-s.dead:
-		return net.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// release gives back a slot that was reserved and not used.
-func (s *session) release() {
-	s.slots <- struct{}{}
-	signal(s.freed)
-}
-
-// free returns how many slots are free; only reserve makes them fewer.
-func (s *session) free() int { return len(s.slots) }
 
 // submit asks for requests to be written together, each in a slot taken with
 // reserve; the slot comes back with the answer. done tells what became of each,
@@ -263,14 +251,37 @@ func signal(c chan struct{}) {
 // fate finds the slot free.
 func (s *session) finish(r *request, a answer) {
 	if r.slot {
-		s.release()
+		s.release(1)
 	}
 	r.done(a)
 	signal(s.fewer)
 }
 
 // inUse returns how many slots are taken.
-func (s *session) inUse() int { return s.cfg.window - len(s.slots) }
+func (s *session) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
+}
+
+// oldestUnanswered returns the age of the oldest submit_sm without an answer.
+func (s *session) oldestUnanswered(now time.Time) (age time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.inFlight {
+		if r.command == wire.SubmitSM {
+			age = max(age, now.Sub(r.writtenAt))
+		}
+	}
+	return age
+}
+
+// drain lets no further submit_sm in.
+func (s *session) drain() {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+}
 
 // unbind ends the session in the polite way: no further submits, unbind sent,
 // its answer awaited for at most wait.

@@ -27,6 +27,9 @@ func (s *session) read() {
 		}
 		s.mu.Lock()
 		s.heard = s.cfg.now()
+		if f.Command != wire.EnquireLink && f.Command != wire.EnquireLink.Response() {
+			s.carried = s.heard
+		}
 		s.mu.Unlock()
 		if f.Command.IsResponse() {
 			s.resolve(f)

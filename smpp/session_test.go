@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mobileid/smpp/profile"
 	"mobileid/smpp/wire"
 )
 
@@ -25,6 +26,7 @@ type peer struct {
 	mu        sync.Mutex
 	oddities  []string
 	delivered []wire.Frame
+	freed     chan struct{} // a slot has come back
 }
 
 func (p *peer) odd(kind string) {
@@ -44,10 +46,10 @@ func (p *peer) deliver(_ *session, f wire.Frame) {
 func pipe(t *testing.T, tune func(*sessionConfig)) *peer {
 	t.Helper()
 	ours, theirs := net.Pipe()
-	p := &peer{t: t, conn: theirs, done: make(chan error, 1)}
+	p := &peer{t: t, conn: theirs, done: make(chan error, 1), freed: make(chan struct{}, 1)}
 	cfg := sessionConfig{
 		window: 2, response: 10 * time.Second, enquire: 30 * time.Second, writeTimeout: 5 * time.Second,
-		unbindWait: time.Second, now: time.Now, handler: p,
+		unbindWait: time.Second, now: time.Now, handler: p, freed: func() { signal(p.freed) },
 	}
 	if tune != nil {
 		tune(&cfg)
@@ -83,8 +85,8 @@ func (p *peer) end() error {
 // submit sends a small submit_sm and returns where its fate will be told.
 func (p *peer) submit(permit func(time.Time) (time.Time, bool)) <-chan answer {
 	p.t.Helper()
-	if err := p.s.reserve(context.Background()); err != nil {
-		p.t.Fatal(err)
+	if !p.s.reserve(1) {
+		p.t.Fatal("no slot")
 	}
 	fate := make(chan answer, 2)
 	p.s.submit(&request{
@@ -148,24 +150,20 @@ func TestAnswerOfAnotherCommandIsNotOurs(t *testing.T) {
 	})
 }
 
-func TestWindowWaitsForASlot(t *testing.T) {
+func TestASlotIsFreeWhenItsAnswerHasCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pipe(t, nil)
 		p.submit(nil)
 		p.submit(nil)
 		f := p.read()
 		p.read()
-		got := make(chan error, 1)
-		go func() { got <- p.s.reserve(context.Background()) }()
-		synctest.Wait()
-		select {
-		case <-got:
+		if p.s.reserve(1) {
 			t.Fatal("a third slot in a window of two")
-		default:
 		}
 		p.write(wire.AppendHeader(nil, wire.SubmitSM.Response(), 0, f.Sequence))
-		if err := <-got; err != nil {
-			t.Error(err)
+		<-p.freed
+		if p.s.reserve(2) || !p.s.reserve(1) {
+			t.Error("not exactly one slot is free")
 		}
 		p.end()
 	})
@@ -271,13 +269,14 @@ func TestLinkLostAfterTheWrite(t *testing.T) {
 		if got := <-a; got.fate != lost || got.sequence == 0 {
 			t.Errorf("%+v", got)
 		}
-		if err := p.s.reserve(context.Background()); err == nil {
-			p.s.submit(&request{command: wire.SubmitSM, done: func(x answer) {
-				if x.fate != notWritten {
-					t.Errorf("on an ended session: %+v", x)
-				}
-			}})
+		if p.s.reserve(1) {
+			t.Error("a slot on an ended session")
 		}
+		p.s.submit(&request{command: wire.SubmitSM, done: func(x answer) {
+			if x.fate != notWritten {
+				t.Errorf("on an ended session: %+v", x)
+			}
+		}})
 	})
 }
 
@@ -286,10 +285,15 @@ func TestUnbindIsAnsweredAfterTheWindowIsEmpty(t *testing.T) {
 		p := pipe(t, nil)
 		a := p.submit(nil)
 		f := p.read()
+		if !p.s.reserve(1) {
+			t.Fatal("no slot")
+		}
 		p.write(wire.AppendHeader(nil, wire.Unbind, 0, 1))
 		synctest.Wait()
-		if got := <-p.submit(nil); got.fate != notWritten {
-			t.Errorf("written after unbind: %+v", got)
+		late := make(chan answer, 1)
+		p.s.submit(&request{command: wire.SubmitSM, done: func(x answer) { late <- x }})
+		if got := <-late; got.fate != notWritten || p.s.reserve(1) {
+			t.Errorf("written after unbind, or a slot for it: %+v", got)
 		}
 		p.write(wire.AppendHeader(nil, wire.SubmitSM.Response(), 0, f.Sequence))
 		if got := <-a; got.fate != answered {
@@ -375,6 +379,13 @@ func TestSequenceStaysInItsRangeAndSkipsWhatIsInFlight(t *testing.T) {
 	}
 }
 
+// bridgeOn makes a bridge whose only link dials conn.
+func bridgeOn(conn net.Conn) *Bridge {
+	return NewBridge(Config{Profile: testProfile("operator:2775", 10)}, Deps{
+		Store: newStore(), Dial: func(context.Context, string, profile.TLS) (net.Conn, error) { return conn, nil },
+	})
+}
+
 func TestBindThatIsNeverAnsweredEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
@@ -385,11 +396,10 @@ func TestBindThatIsNeverAnsweredEnds(t *testing.T) {
 				}
 			}
 		}()
-		b := NewBridge(Config{SystemID: "a", Password: "b", BindTimeout: 7 * time.Second}, Deps{
-			Store: newStore(), Dial: func(context.Context) (net.Conn, error) { return ours, nil },
-		})
+		b := bridgeOn(ours)
+		b.cfg.Profile.Timers.Bind = 7 * time.Second
 		began := time.Now()
-		_, err := b.bind(t.Context())
+		_, err := b.links[0].connect(t.Context(), "")
 		if err == nil || time.Since(began) != 7*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
@@ -411,10 +421,8 @@ func TestReceiptsAroundTheBindAreKept(t *testing.T) {
 			_, _ = theirs.Write(raw)
 			_, _ = theirs.Write(wire.AppendCString(nil, f.Command.Response(), 0, f.Sequence, "x"))
 		}()
-		b := NewBridge(Config{SystemID: "a", Password: "b"}, Deps{
-			Store: newStore(), Dial: func(context.Context) (net.Conn, error) { return ours, nil },
-		})
-		if _, err := b.bind(t.Context()); err != nil {
+		b := bridgeOn(ours)
+		if _, err := b.links[0].connect(t.Context(), ""); err != nil {
 			t.Fatal(err)
 		}
 		if len(b.receipts) != 1 {
@@ -427,8 +435,8 @@ func TestReceiptsAroundTheBindAreKept(t *testing.T) {
 
 func TestUnreadableDeliverIsAcknowledgedAndTheBindStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := NewBridge(Config{SystemID: "a"}, Deps{Store: newStore()})
-		p := pipe(t, func(c *sessionConfig) { c.handler = b })
+		b := bridgeOn(nil)
+		p := pipe(t, func(c *sessionConfig) { c.handler = b.links[0] })
 		short := wire.AppendHeader(nil, wire.DeliverSM, 0, 1) // no body at all
 		mo, _ := wire.Message{Command: wire.DeliverSM, ShortMessage: []byte("salom")}.Encode()
 		wire.SetSequence(mo, 2)

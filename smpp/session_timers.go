@@ -22,12 +22,12 @@ func (s *session) watch() {
 		case <-s.dead:
 			return
 		}
-		expired, ask, silent := s.check(s.cfg.now())
+		expired, ask, cause := s.check(s.cfg.now())
 		for _, r := range expired {
 			s.finish(r, answer{fate: timedOut, sequence: r.sequence, writtenAt: r.writtenAt})
 		}
-		if silent {
-			s.end(errSilent)
+		if cause != nil {
+			s.end(cause)
 			return
 		}
 		if ask {
@@ -37,7 +37,7 @@ func (s *session) watch() {
 }
 
 // check looks at the timers.
-func (s *session) check(now time.Time) (expired []*request, ask, silent bool) {
+func (s *session) check(now time.Time) (expired []*request, ask bool, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for seq, r := range s.inFlight {
@@ -54,7 +54,10 @@ func (s *session) check(now time.Time) (expired []*request, ask, silent bool) {
 	case s.probe.IsZero():
 		ask = now.Sub(s.heard) >= s.cfg.enquire
 	case now.Sub(s.probe) >= s.cfg.response:
-		silent = true
+		cause = errSilent
+	}
+	if s.cfg.inactivity > 0 && now.Sub(s.carried) >= s.cfg.inactivity {
+		cause = errInactive
 	}
 	if ask {
 		s.probe = now
@@ -63,7 +66,7 @@ func (s *session) check(now time.Time) (expired []*request, ask, silent bool) {
 		}
 		s.submits = slices.Insert(s.submits, 0, link)
 	}
-	return expired, ask, silent
+	return expired, ask, cause
 }
 
 // remember keeps a timed-out request for a late answer. The caller holds mu.

@@ -90,7 +90,7 @@ func (b *Bridge) settleLoop(ctx context.Context) {
 // letGo forgets the jobs of a stored batch, and admits again what has to be.
 func (b *Bridge) letGo(batch []settled) {
 	b.mu.Lock()
-	carries := !b.draining && b.link != nil
+	carries := !b.draining && b.carries()
 	for _, s := range batch {
 		if s.job != nil && b.held[s.outcome.ID] == s.job {
 			delete(b.held, s.outcome.ID)

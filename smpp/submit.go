@@ -2,16 +2,11 @@ package smpp
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
 	"mobileid/internal/mobileid"
-	"mobileid/internal/sms"
 	"mobileid/smpp/wire"
 )
 
@@ -22,97 +17,116 @@ func (b *Bridge) submit(j *job, next func(stale bool)) {
 	b.outgoing.put(j)
 }
 
-// submitLoop moves jobs into the window. The slots are taken first and the job
+// submitLoop moves jobs into windows. The slots are taken first and the job
 // chosen then, so a code never waits behind a notice for a slot. As many are
 // taken as the job before needed: one of several parts that did not get its
 // slots in time finds them when it is back, whatever else waits.
 //
-// Behind a backlog of notices the window would be full whenever a code comes,
+// Behind a backlog of notices the windows would be full whenever a code comes,
 // and the code would wait for an operator's answer: so notices leave a few
 // slots free (promise P8).
 func (b *Bridge) submitLoop(ctx context.Context) {
 	slots := 1
-	defer b.progress.submit.Rest()
-	for {
-		b.progress.submit.Rest()
-		s, ok := b.boundSession(ctx)
-		if !ok {
-			return
-		}
-		if !b.outgoing.wait(ctx, s.dead) || b.takeSlots(ctx, s, slots) != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			b.progress.submit.Step()
-			select { // the session is ending; its requests learn their fates first
-			case <-s.gone:
-			case <-ctx.Done():
-				return
-			}
-			continue
+	for ; b.outgoing.wait(ctx); b.progress.submit.Rest() {
+		at := b.takeSlots(ctx, slots)
+		if at.session == nil {
+			continue // given back meanwhile, or ctx has ended
 		}
 		b.progress.submit.Step()
 		j := b.outgoing.pop()
 		if j == nil {
-			s.releaseAll(slots) // given back meanwhile
+			at.session.release(at.slots)
 			continue
 		}
 		signal(b.kick)
 		if until, ok := j.permit(b.now()); !ok || until.Sub(b.now()) < writeMargin {
-			s.releaseAll(slots)
+			at.session.release(at.slots)
 			j.next(true)
 			continue
 		}
-		slots = b.write(ctx, s, j, slots)
+		slots = b.write(ctx, at, j)
 	}
 }
 
 const (
 	// keptForCodes is how many slots notices leave free, at most a quarter of
-	// the window.
+	// the windows.
 	keptForCodes = 2
 	// codesExpected is how long after a code more of them are expected. An
 	// operator who carries no codes has his whole window for notices.
 	codesExpected = time.Minute
 )
 
-// takeSlots takes n slots of the window: for a code as soon as they are free,
-// for a notice when enough remain for codes.
-func (b *Bridge) takeSlots(ctx context.Context, s *session, n int) error {
+// place is where a Message goes: slots taken in the window of a session.
+type place struct {
+	link    *link
+	session *session // nil: none
+	slots   int
+}
+
+// takeSlots takes n slots of one window, or as many as the largest window has
+// if that is fewer: for a code as soon as they are free, for a notice when
+// enough remain for codes. There is no place when nothing waits any more or ctx
+// has ended.
+func (b *Bridge) takeSlots(ctx context.Context, n int) place {
 	for {
-		codes, _, lastCode := b.outgoing.waiting()
-		want := n
-		if codes == 0 && b.now().Sub(lastCode) < codesExpected {
-			want = min(n+min(keptForCodes, b.cfg.Window/4), b.cfg.Window)
+		codes, notices, lastCode := b.outgoing.waiting()
+		if codes+notices == 0 || ctx.Err() != nil {
+			return place{}
 		}
-		if codes > 0 || s.free() >= want {
-			return s.reserveAll(ctx, n)
+		best, free, windows := b.freest(n)
+		keep := 0
+		if codes == 0 && b.now().Sub(lastCode) < codesExpected {
+			keep = min(keptForCodes, windows/4, windows-best.slots)
+		}
+		if best.session != nil && free >= best.slots+keep && best.session.reserve(best.slots) {
+			return best
 		}
 		select {
-		case <-s.freed:
-		case <-b.outgoing.wake:
-		case <-s.dead:
-			return net.ErrClosed
+		case <-b.places:
 		case <-ctx.Done():
-			return ctx.Err()
+			return place{}
 		}
 	}
+}
+
+// freest returns where n slots could be taken, or as many as the widest bound
+// window has, and the sums of free slots and of windows.
+func (b *Bridge) freest(n int) (best place, free, windows int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	most, widest := 0, 0
+	for _, l := range b.links {
+		if l.session == nil || !l.bind.Type.Carries() {
+			continue
+		}
+		has := l.session.free()
+		free, windows, widest = free+has, windows+l.bind.Window, max(widest, l.bind.Window)
+		if has > most {
+			best, most = place{link: l, session: l.session}, has
+		}
+	}
+	if best.slots = min(n, widest); most < best.slots {
+		best.session = nil
+	}
+	return best, free, windows
 }
 
 // write opens the text, makes the parts and hands them to the session together,
 // when there is a slot for each: half a text is no text, and its other half
 // would not be admitted any more. The caller has reserved some slots; write
 // returns how many the job needs.
-func (b *Bridge) write(ctx context.Context, s *session, j *job, slots int) int {
+func (b *Bridge) write(ctx context.Context, at place, j *job) int {
+	s := at.session
 	// Sequence numbers begin again with each session and leases are never given
 	// twice, so this and a sequence number name one PDU for ever.
-	j.link = fmt.Sprintf("%s#%d.%d", b.cfg.linkName(), j.lease.id, s.number)
+	j.link = fmt.Sprintf("%s#%d.%d", at.link.name, j.lease.id, s.number)
 	parts, err := b.compose(j)
-	if err == nil && len(parts) > b.cfg.Window {
+	if err == nil && len(parts) > b.widest() {
 		err = errTooManyParts
 	}
 	if err != nil {
-		s.releaseAll(slots)
+		s.release(at.slots)
 		b.log.Error("message cannot be written", "id", j.admission.ID, "err", err)
 		j.outcome = mobileid.Outcome{
 			ID: j.admission.ID, State: mobileid.MessageFailed, Reason: reasonOf(err), Link: j.link,
@@ -120,17 +134,14 @@ func (b *Bridge) write(ctx context.Context, s *session, j *job, slots int) int {
 		j.next(false)
 		return 1
 	}
-	if more := len(parts) - slots; more > 0 {
-		inTime, cancel := context.WithTimeout(ctx, j.until().Sub(b.now())-writeMargin)
-		err := s.reserveAll(inTime, more)
-		cancel()
-		if err != nil {
-			s.releaseAll(slots)
+	if more := len(parts) - at.slots; more > 0 {
+		if !b.takeMore(ctx, s, more, j.until().Add(-writeMargin)) {
+			s.release(at.slots)
 			j.next(true)
 			return len(parts)
 		}
 	} else {
-		s.releaseAll(-more)
+		s.release(-more)
 	}
 	t := &tally{answers: make([]answer, len(parts)), left: len(parts)}
 	requests := make([]*request, len(parts))
@@ -138,7 +149,7 @@ func (b *Bridge) write(ctx context.Context, s *session, j *job, slots int) int {
 		requests[i] = &request{
 			raw: raw, command: wire.SubmitSM, permit: j.permit,
 			done: func(a answer) {
-				b.partDone(a)
+				b.partDone(at.link, a)
 				if t.put(i, a) {
 					b.conclude(j, t.answers)
 				}
@@ -148,6 +159,36 @@ func (b *Bridge) write(ctx context.Context, s *session, j *job, slots int) int {
 	}
 	s.submit(requests...)
 	return len(parts)
+}
+
+// widest is the largest window of the profile.
+func (b *Bridge) widest() int {
+	n := 0
+	for _, l := range b.links {
+		if l.bind.Type.Carries() {
+			n = max(n, l.bind.Window)
+		}
+	}
+	return n
+}
+
+// takeMore takes further slots of a session; false when they are not free in
+// time, or the session ends.
+func (b *Bridge) takeMore(ctx context.Context, s *session, n int, until time.Time) bool {
+	over := time.NewTimer(until.Sub(b.now()))
+	defer over.Stop()
+	for !s.reserve(n) {
+		select {
+		case <-b.places:
+		case <-s.dead:
+			return false
+		case <-over.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // tally collects the answers of the parts of one Message.
@@ -166,18 +207,18 @@ func (t *tally) put(i int, a answer) bool {
 	return t.left == 0
 }
 
-func (b *Bridge) partDone(a answer) {
+func (b *Bridge) partDone(l *link, a answer) {
 	switch a.fate {
 	case answered:
-		b.metrics.submits.WithLabelValues(statusLabel(a.frame.Status)).Inc()
-		b.metrics.submitSeconds.Observe(a.answeredAt.Sub(a.writtenAt).Seconds())
+		l.metrics.submits.WithLabelValues(statusLabel(a.frame.Status)).Inc()
+		l.metrics.submitSeconds.Observe(a.answeredAt.Sub(a.writtenAt).Seconds())
 		b.mu.Lock()
 		b.rate.add(a.answeredAt)
 		b.mu.Unlock()
 	case timedOut:
-		b.metrics.submits.WithLabelValues("no_answer").Inc()
+		l.metrics.submits.WithLabelValues("no_answer").Inc()
 	case lost:
-		b.metrics.submits.WithLabelValues("link_lost").Inc()
+		l.metrics.submits.WithLabelValues("link_lost").Inc()
 	case notWritten:
 	}
 }
@@ -213,87 +254,6 @@ func (b *Bridge) lateAnswer(j *job, parts int, a answer) {
 	o := judge([]answer{a}, j.admission.Deadline, b.now())
 	o.ID, o.Link, o.Reason, o.Parts[0].Dest = j.admission.ID, j.link, mobileid.ReasonLateAnswer, j.admission.Dest
 	b.settling.put(settled{bridge: j.lease.id, outcome: o})
-}
-
-// The reasons a Message cannot be composed for. They are outcomes' reasons and
-// say nothing of the content.
-var (
-	errUnsealable = errors.New(mobileid.ReasonUnsealable)
-	errAlphabet   = errors.New(mobileid.ReasonUnencodable)
-	errTooLong    = errors.New(mobileid.ReasonFieldTooLong)
-
-	errTooManyParts = errors.New(mobileid.ReasonTooManyParts)
-)
-
-func reasonOf(err error) string {
-	for _, known := range []error{errUnsealable, errAlphabet, errTooLong, errTooManyParts} {
-		if errors.Is(err, known) {
-			return known.Error()
-		}
-	}
-	return mobileid.ReasonCompose
-}
-
-// compose opens the sealed text and makes its submit_sm PDUs, one a part.
-func (b *Bridge) compose(j *job) ([][]byte, error) {
-	id := j.admission.ID
-	plain, err := b.opener.Open(id[:], j.admission.Sealed)
-	if err != nil {
-		return nil, errUnsealable
-	}
-	var text mobileid.SealedText
-	if err := json.Unmarshal(plain, &text); err != nil {
-		return nil, errUnsealable // the error of json may quote the text
-	}
-	enc, err := sms.Options{}.Encode(text.Text, reference(id))
-	if err != nil {
-		return nil, errAlphabet
-	}
-	m := wire.Message{
-		Command:            wire.SubmitSM,
-		Source:             wire.Address{TON: b.cfg.SourceTON, NPI: b.cfg.SourceNPI, Addr: b.cfg.SourceAddr},
-		Dest:               wire.Address{TON: 1, NPI: 1, Addr: text.To},
-		ValidityPeriod:     validity(j.admission.Deadline.Sub(b.now())),
-		RegisteredDelivery: 1, // a receipt of the final state, always (SMPP 3.4, 5.2.17)
-		DataCoding:         enc.DataCoding,
-		// Some operators repeat it in the receipt: a second key to match by.
-		TLV: []wire.TLV{{Tag: wire.TagUserMessageReference, Value: binary.BigEndian.AppendUint16(nil, reference(id))}},
-	}
-	out := make([][]byte, 0, len(enc.Parts))
-	for _, part := range enc.Parts {
-		m.ShortMessage, m.ESMClass, m.TLV = part.ShortMessage, 0, m.TLV[:1]
-		if part.UDHI {
-			m.ESMClass = wire.ESMClassUDHI
-		}
-		for _, t := range part.TLV {
-			m.TLV = append(m.TLV, wire.TLV(t))
-		}
-		raw, err := m.Encode()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errTooLong, err)
-		}
-		out = append(out, raw)
-	}
-	return out, nil
-}
-
-// reference is a Message's 16-bit number on the wire. It comes from the keyed
-// part of the id, so it is spread evenly.
-func reference(id mobileid.ID) uint16 { return binary.BigEndian.Uint16(id[7:9]) }
-
-// The bounds of validity_period. Many operators refuse less than a minute; the
-// relative format ends at 32 days.
-const (
-	minValidity = time.Minute
-	maxValidity = 30 * 24 * time.Hour
-)
-
-// validity prints the time left. Relative, because it does not depend on the
-// operator's clock. It is never below a minute: an operator may then try up to a
-// minute longer than the Message's deadline, when the code in it is refused
-// anyway.
-func validity(left time.Duration) string {
-	return wire.RelativeTime(min(max(left, minValidity), maxValidity))
 }
 
 // messageID reads the operator's id from a submit_sm_resp. An answer without

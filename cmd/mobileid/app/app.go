@@ -176,10 +176,7 @@ func (a *App) buildBridges() error {
 	host, _ := os.Hostname() // only a name for people; "" is one too
 	for _, o := range a.cfg.Operators {
 		a.bridges = append(a.bridges, smpp.NewBridge(smpp.Config{
-			Operator: o.ID, Name: fmt.Sprintf("%s/%d", host, os.Getpid()),
-			Addr: o.Addr, SystemID: o.SystemID, Password: o.Password.Reveal(),
-			SourceAddr: o.SourceAddr, SourceTON: o.SourceTON, SourceNPI: o.SourceNPI,
-			Window: o.Window, EnquireLink: o.EnquireLink, ResponseTimeout: o.Response,
+			Profile: o.Profile(), Name: fmt.Sprintf("%s/%d", host, os.Getpid()),
 		}, smpp.Deps{
 			Store: a.db, Opener: opener, Numbers: a.pseudonyms, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
 		}))

@@ -104,7 +104,7 @@ func TestAThrottledCodeIsSentAgainAndChargedOnce(t *testing.T) {
 // TestACodeWithoutAnAnswerIsSentOnceMoreANoticeIsNot is promise P5: at most
 // what was written and not answered, codes only, one extra each.
 func TestACodeWithoutAnAnswerIsSentOnceMoreANoticeIsNot(t *testing.T) {
-	s := look(t, apptest.Options{Change: func(c *config.Config) { c.Operators[0].Response = 400 * time.Millisecond }})
+	s := look(t, apptest.Options{Change: func(c *config.Config) { c.Operators[0].Timers.Response = 400 * time.Millisecond }})
 	p, q, r := s.Bind(1, 1000_00), s.Bind(2, 1000_00), s.Bind(3, 1000_00)
 	s.fault(smsc.Fault{Kind: smsc.FaultNoAnswer, To: p.Number, Count: 1})
 	s.fault(smsc.Fault{Kind: smsc.FaultNoAnswer, To: q.Number, Count: 1})

@@ -208,7 +208,7 @@ func TestAHalfOpenLinkIsNoticedAndTheCodeSentOnANewOne(t *testing.T) {
 	s := look(t, apptest.Options{
 		Through: struct{ Postgres, Kafka, Redis, SMSC bool }{SMSC: true},
 		Change: func(c *config.Config) {
-			c.Operators[0].EnquireLink, c.Operators[0].Response = 300*time.Millisecond, 500*time.Millisecond
+			c.Operators[0].Timers.EnquireLink, c.Operators[0].Timers.Response = 300*time.Millisecond, 500*time.Millisecond
 		},
 	})
 	p := s.Bind(1, 1000_00)

@@ -76,28 +76,19 @@ func (a *App) group(name string, topics []string, h consumers.Handler) part {
 	return part{"group " + name, g.Run}
 }
 
-// lane feeds a bridge. A batch is what the window writes within about a
+// lane feeds a bridge. A batch is what the windows write within about a
 // second on a slow operator: what Take cannot admit in time comes again.
 func (a *App) lane(b *smpp.Bridge, lane mobileid.Lane) part {
 	name := bridgeGroup(b.Operator(), lane)
 	g := consumers.NewGroup(consumers.GroupConfig{
 		Kafka: a.kafka, Group: name, Topics: []string{mobileid.TopicSMS(b.Operator(), lane)},
 		Handler: laneHandler(b), DLQ: a.dlq, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
-		MaxBatch: min(max(a.window(b.Operator())*5, minLaneBatch), maxLaneBatch),
+		MaxBatch: min(max(b.Windows()*5, minLaneBatch), maxLaneBatch),
 	})
 	return part{"group " + name, g.Run}
 }
 
 const minLaneBatch, maxLaneBatch = 20, 500
-
-func (a *App) window(operator string) int {
-	for _, o := range a.cfg.Operators {
-		if o.ID == operator {
-			return o.Window
-		}
-	}
-	return 0
-}
 
 // laneHandler gives ids from a lane to the bridge. When Take returns, the rows
 // are the job and the offsets may go.

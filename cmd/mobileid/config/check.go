@@ -243,32 +243,12 @@ func (c *Config) checkClients(wrong *Mistakes) {
 }
 
 func (c *Config) checkOperators(wrong *Mistakes) {
-	seen := map[string]bool{}
-	if len(c.Operators) == 0 {
-		wrong.addf("operators", "at least one")
+	if len(c.OperatorFiles) == 0 {
+		wrong.addf("operators", "at least one file of an operator")
 	}
-	for i, o := range c.Operators {
-		path := fmt.Sprintf("operators[%d]", i)
-		checkID(path+".id", o.ID, seen, wrong)
-		checkAddr(path+".addr", o.Addr, wrong)
-		if o.SystemID == "" || len(o.SystemID) > 15 {
-			wrong.addf(path+".system_id", "1 to 15 characters (SMPP 3.4, 5.2.1)")
-		}
-		if len(o.Password.Reveal()) > 8 {
-			wrong.addf(path+".password", "at most 8 characters (SMPP 3.4, 5.2.2)")
-		}
-		if o.SourceAddr == "" || len(o.SourceAddr) > 20 {
-			wrong.addf(path+".source_addr", "1 to 20 characters (SMPP 3.4, 5.2.8)")
-		}
-		if o.Window < 1 {
-			wrong.addf(path+".window", "at least 1")
-		}
-		if o.EnquireLink < time.Second || o.Response < time.Second {
-			wrong.addf(path+".response_timeout", "enquire_link and response_timeout at least 1s")
-		}
-		if _, err := mobileid.ParseMoney(o.Tariff); err != nil {
-			wrong.addf(path+".tariff", "want soum with at most two decimals, for example 120.50")
-		}
+	seen := map[string]bool{}
+	for _, o := range c.Operators {
+		seen[o.ID] = true
 	}
 	for i, n := range c.Numbers {
 		if n.Operator != "" && !seen[n.Operator] {

@@ -15,17 +15,19 @@ import (
 // Config is the file. config.sample.yaml beside the README is its manual: each
 // field is explained there, and a test reads it strictly.
 type Config struct {
-	HTTP      HTTP       `yaml:"http"`
-	Postgres  Postgres   `yaml:"postgres"`
-	Redis     Redis      `yaml:"redis"`
-	Kafka     Kafka      `yaml:"kafka"`
-	Keys      Keys       `yaml:"keys"`
-	Auth      Auth       `yaml:"auth"`
-	Deadlines Deadlines  `yaml:"deadlines"`
-	Purposes  []Purpose  `yaml:"purposes"`
-	Clients   []Client   `yaml:"clients"`
-	Numbers   []Number   `yaml:"numbers"`
-	Operators []Operator `yaml:"operators"`
+	HTTP      HTTP      `yaml:"http"`
+	Postgres  Postgres  `yaml:"postgres"`
+	Redis     Redis     `yaml:"redis"`
+	Kafka     Kafka     `yaml:"kafka"`
+	Keys      Keys      `yaml:"keys"`
+	Auth      Auth      `yaml:"auth"`
+	Deadlines Deadlines `yaml:"deadlines"`
+	Purposes  []Purpose `yaml:"purposes"`
+	Clients   []Client  `yaml:"clients"`
+	Numbers   []Number  `yaml:"numbers"`
+	// OperatorFiles are the files of the operators, relative to this one.
+	OperatorFiles []string   `yaml:"operators"`
+	Operators     []Operator `yaml:"-"` // as read from them
 }
 
 // HTTP says where the program listens.
@@ -129,21 +131,6 @@ type Number struct {
 	Operator string `yaml:"operator"`
 	From     string `yaml:"from"`  // YYYY-MM-DD, Asia/Tashkent
 	Until    string `yaml:"until"` // exclusive; empty = in force
-}
-
-// Operator is a mobile operator and its SMPP account.
-type Operator struct {
-	ID          string        `yaml:"id"`
-	Addr        string        `yaml:"addr"` // host:port of the SMSC
-	SystemID    string        `yaml:"system_id"`
-	Password    Secret        `yaml:"password"`
-	SourceAddr  string        `yaml:"source_addr"`
-	SourceTON   uint8         `yaml:"source_ton"`
-	SourceNPI   uint8         `yaml:"source_npi"`
-	Window      int           `yaml:"window"`
-	EnquireLink time.Duration `yaml:"enquire_link"`
-	Response    time.Duration `yaml:"response_timeout"`
-	Tariff      string        `yaml:"tariff"` // soum a message, for example 120.50
 }
 
 // ClientSet returns the clients by id, in the vocabulary's type.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -39,11 +40,16 @@ func Load(path string, environ []string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w (config.sample.yaml is the manual)", err)
 	}
-	return parse(raw, environ)
+	return parse(raw, environ, func(name string) ([]byte, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(path), name)
+		}
+		return os.ReadFile(name)
+	})
 }
 
-// parse is Load on bytes.
-func parse(raw []byte, environ []string) (*Config, error) {
+// parse is Load on bytes; read reads the files that they name.
+func parse(raw []byte, environ []string, read func(name string) ([]byte, error)) (*Config, error) {
 	tree := map[string]any{}
 	if err := yaml.Unmarshal(raw, &tree); err != nil {
 		return nil, Mistakes{"not YAML: " + strings.TrimSpace(yaml.FormatError(err, false, false))}
@@ -52,6 +58,7 @@ func parse(raw []byte, environ []string) (*Config, error) {
 	var wrong Mistakes
 	overlay(tree, environ, &wrong)
 	decode("", tree, reflect.ValueOf(&cfg).Elem(), &wrong)
+	cfg.readOperators(read, &wrong)
 	// A half-read file makes the checks of meaning speak of things that are
 	// there but unread; both lists still come at once.
 	cfg.check(&wrong)
@@ -188,10 +195,10 @@ func decodeScalar(v any, out reflect.Value) error {
 			return errors.New("want a whole number")
 		}
 		out.SetInt(n)
-	case reflect.Uint8:
-		n, err := strconv.ParseUint(text, 10, 8)
+	case reflect.Uint8, reflect.Uint32:
+		n, err := strconv.ParseUint(text, 10, out.Type().Bits())
 		if err != nil {
-			return errors.New("want a whole number from 0 to 255")
+			return fmt.Errorf("want a whole number from 0 to %d", uint64(1)<<out.Type().Bits()-1)
 		}
 		out.SetUint(n)
 	default:

@@ -8,6 +8,7 @@ package sandbox
 
 import (
 	"crypto/rand"
+	"embed"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -18,13 +19,11 @@ import (
 	"text/template"
 	"time"
 
-	_ "embed"
-
 	"mobileid/internal/mobileid"
 )
 
-//go:embed mobileid.yaml.tmpl
-var configTemplate string
+//go:embed *.yaml.tmpl
+var templates embed.FS
 
 // Addresses is where the engines are; random ports, usually.
 type Addresses struct {
@@ -61,10 +60,11 @@ const (
 	// SystemID is our account at the operator.
 	SystemID = "mobileid"
 
-	configName = "mobileid.yaml"
-	secretDir  = "secrets"
-	dirMode    = 0o700
-	fileMode   = 0o600
+	configName   = "mobileid.yaml"
+	operatorName = "operator.yaml"
+	secretDir    = "secrets"
+	dirMode      = 0o700
+	fileMode     = 0o600
 )
 
 // WriteSecrets makes what is not there yet.
@@ -128,8 +128,8 @@ func Secret(dir, name string) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-// WriteConfig writes the configuration into dir, beside its secrets, and
-// returns its path.
+// WriteConfig writes the configuration and its operator's file into dir, beside
+// the secrets, and returns the configuration's path.
 func WriteConfig(dir string, a Addresses) (string, error) {
 	secrets := filepath.Join(dir, secretDir)
 	err := os.WriteFile(filepath.Join(secrets, "dsn"), []byte(a.DSN), fileMode)
@@ -152,14 +152,23 @@ func WriteConfig(dir string, a Addresses) (string, error) {
 			return "", err
 		}
 	}
-	t, err := template.New(configName).Parse(configTemplate)
-	if err != nil {
-		return "", fmt.Errorf("the template of the configuration: %w", err)
+	for _, name := range []string{operatorName, configName} {
+		if err := f.write(filepath.Join(dir, name)); err != nil {
+			return "", err
+		}
 	}
-	path := filepath.Join(dir, configName)
+	return filepath.Join(dir, configName), nil
+}
+
+// write fills in the template that has the file's name.
+func (f file) write(path string) error {
+	t, err := template.ParseFS(templates, filepath.Base(path)+".tmpl")
+	if err != nil {
+		return fmt.Errorf("the template of the configuration: %w", err)
+	}
 	out, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
 	if err != nil {
-		return "", fmt.Errorf("write the configuration: %w", err)
+		return fmt.Errorf("write the configuration: %w", err)
 	}
-	return path, errors.Join(t.Execute(out, f), out.Close())
+	return errors.Join(t.Execute(out, f), out.Close())
 }

@@ -1,0 +1,95 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mobileid/smpp/profile"
+)
+
+func TestTheOperatorsSampleIsAValidManualOfTheDefaults(t *testing.T) {
+	withSecrets(t)
+	raw, err := beside("operator.sample.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, wrong := parseOperator(raw)
+	if len(wrong) > 0 {
+		t.Fatal(wrong)
+	}
+	want := defaultOperator()
+	want.ID, want.Account, want.Binds, want.Senders, want.Tariff = o.ID, o.Account, o.Binds, o.Senders, o.Tariff
+	want.Validity.Offset = o.Validity.Offset
+	want.Statuses, want.Receipts.Rules = []Status{}, []profile.ReceiptRule{}
+	if !reflect.DeepEqual(o, want) {
+		t.Errorf("the sample says\n%+v\nand the defaults are\n%+v", o, want)
+	}
+}
+
+func TestEveryMistakeOfAnOperatorComesAtOnceWithItsPath(t *testing.T) {
+	withSecrets(t)
+	raw, err := beside("operator.sample.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(raw)
+	for old, wrong := range map[string]string{
+		"system_id: mobileid":                 "system_id: mobileid-of-the-whole-country",
+		"password: env:MOBILEID_SMPP_BEELINE": "password: hunter2",
+		"type: transceiver":                   "type: sideways",
+		"hosts: [127.0.0.1:2775]":             "hosts: [somewhere]",
+		"window: 10":                          "window: 0",
+		"response: 10s":                       "response: never",
+		"rate: 0, burst: 5":                   "rate: -1, burst: 0",
+		`kind: "", addr: MobileID`:            `kind: otp, addr: MobileIDentity`,
+		"charset: gsm7":                       "charset: morse",
+		"format: relative":                    "format: maybe",
+		"offset: 5h":                          "offset: 20m",
+		"answer: as_is":                       "answer: octal",
+		"statuses: []":                        "statuses: [{status: 0x400, class: fatal}, {status: 0x08, class: retry}, {status: 0, class: pace}]",
+		"rules: []":                           "rules: [{stat: X, state: gone}]",
+		`tariff: "120.00"`:                    `tariff: "120.001"`,
+		"final_unknown: false":                "final_unknown: false\n  mercy: 1",
+	} {
+		if !strings.Contains(text, old) {
+			t.Fatalf("the sample has no %q", old)
+		}
+		text = strings.Replace(text, old, wrong, 1)
+	}
+	_, wrong := parseOperator([]byte(text))
+	for _, path := range []string{
+		"account.system_id:", "account.password:", "binds[0].type:", "binds[0].hosts[0]:", "binds:", "timers.response:",
+		"pace.rate:", "pace.burst:", "senders[0].addr:", "senders:", "text.charset:", "validity.format:", "validity.offset:",
+		"ids.answer:", "statuses[0x400].class:", "statuses[0x08].after:", "statuses[0x00]:", "receipts.rules[0].state:",
+		"tariff:", "receipts.mercy:",
+	} {
+		if !slices.ContainsFunc(wrong, func(m string) bool { return strings.HasPrefix(m, path) }) {
+			t.Errorf("no mistake at %s in:\n%v", path, wrong)
+		}
+	}
+	if strings.Contains(wrong.Error(), "hunter2") {
+		t.Error("a mistake repeats the secret that was written into the file")
+	}
+}
+
+func TestAnOperatorsStatusesAreLaidOverTheCommonTable(t *testing.T) {
+	o := defaultOperator()
+	o.Statuses = []Status{{Status: 0x08, Class: profile.ClassPermanent}, {Status: 0x400, Class: profile.ClassBalance, Name: "no credit"}}
+	table := o.statuses()
+	for status, want := range map[uint32]profile.StatusRule{
+		0x08:  {Name: "RSYSERR", Class: profile.ClassPermanent},
+		0x400: {Name: "no credit", Class: profile.ClassBalance},
+		0x58:  {Name: "RTHROTTLED", Class: profile.ClassPace},
+		0x45:  {Name: "RSUBMITFAIL", Class: profile.ClassRetry, After: 3 * time.Second, Tries: 1},
+	} {
+		if got, mapped := table.Rule(status); got != want || !mapped {
+			t.Errorf("0x%02x: %+v", status, got)
+		}
+	}
+	if got, mapped := table.Rule(0x401); got.Class != profile.ClassPermanent || mapped {
+		t.Errorf("a status that nobody knows: %+v, mapped %t", got, mapped)
+	}
+}

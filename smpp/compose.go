@@ -1,0 +1,94 @@
+package smpp
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
+	"mobileid/smpp/wire"
+)
+
+// The reasons a Message cannot be composed for. They are outcomes' reasons and
+// say nothing of the content.
+var (
+	errUnsealable = errors.New(mobileid.ReasonUnsealable)
+	errAlphabet   = errors.New(mobileid.ReasonUnencodable)
+	errTooLong    = errors.New(mobileid.ReasonFieldTooLong)
+
+	errTooManyParts = errors.New(mobileid.ReasonTooManyParts)
+)
+
+func reasonOf(err error) string {
+	for _, known := range []error{errUnsealable, errAlphabet, errTooLong, errTooManyParts} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return mobileid.ReasonCompose
+}
+
+// compose opens the sealed text and makes its submit_sm PDUs, one a part.
+func (b *Bridge) compose(j *job) ([][]byte, error) {
+	id := j.admission.ID
+	plain, err := b.opener.Open(id[:], j.admission.Sealed)
+	if err != nil {
+		return nil, errUnsealable
+	}
+	var text mobileid.SealedText
+	if err := json.Unmarshal(plain, &text); err != nil {
+		return nil, errUnsealable // the error of json may quote the text
+	}
+	enc, err := b.cfg.Profile.Text.Options().Encode(text.Text, reference(id))
+	if err != nil {
+		return nil, errAlphabet
+	}
+	sender := b.cfg.Profile.Sender(j.admission.TextID)
+	m := wire.Message{
+		Command:            wire.SubmitSM,
+		ServiceType:        sender.ServiceType,
+		Source:             wire.Address{TON: sender.TON, NPI: sender.NPI, Addr: sender.Addr},
+		Dest:               wire.Address{TON: 1, NPI: 1, Addr: text.To},
+		ValidityPeriod:     validity(b.cfg.Profile.Validity, j.admission.Deadline, b.now()),
+		RegisteredDelivery: 1, // a receipt of the final state, always (SMPP 3.4, 5.2.17)
+		DataCoding:         enc.DataCoding,
+		// Some operators repeat it in the receipt: a second key to match by.
+		TLV: []wire.TLV{{Tag: wire.TagUserMessageReference, Value: binary.BigEndian.AppendUint16(nil, reference(id))}},
+	}
+	out := make([][]byte, 0, len(enc.Parts))
+	for _, part := range enc.Parts {
+		m.ShortMessage, m.ESMClass, m.TLV = part.ShortMessage, 0, m.TLV[:1]
+		if part.UDHI {
+			m.ESMClass = wire.ESMClassUDHI
+		}
+		for _, t := range part.TLV {
+			m.TLV = append(m.TLV, wire.TLV(t))
+		}
+		raw, err := m.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errTooLong, err)
+		}
+		out = append(out, raw)
+	}
+	return out, nil
+}
+
+// reference is a Message's 16-bit number on the wire. It comes from the keyed
+// part of the id, so it is spread evenly.
+func reference(id mobileid.ID) uint16 { return binary.BigEndian.Uint16(id[7:9]) }
+
+// validity prints how long the operator may try.
+func validity(v profile.Validity, deadline, now time.Time) string {
+	left := v.Bound(deadline.Sub(now))
+	switch v.Format {
+	case profile.NoPeriod:
+		return ""
+	case profile.Absolute:
+		return wire.AbsoluteTime(now.Add(left).In(time.FixedZone("", int(v.Offset/time.Second))))
+	case profile.Relative:
+	}
+	return wire.RelativeTime(left)
+}

@@ -1,0 +1,81 @@
+package smpp
+
+import (
+	"time"
+
+	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
+)
+
+// LinkState is where a link stands.
+type LinkState string
+
+// The states of a link.
+const (
+	LinkDown     LinkState = "down"     // not bound; it is tried again
+	LinkBinding  LinkState = "binding"  // dialling, or waiting for the bind's answer
+	LinkUp       LinkState = "up"       // bound
+	LinkRefused  LinkState = "refused"  // the operator refuses our credentials; tried again slowly
+	LinkDraining LinkState = "draining" // stopping: it waits for the answers of its window
+	LinkStopped  LinkState = "stopped"  // by hand
+)
+
+// LinkView is a link as `mobileid links` shows it.
+type LinkView struct {
+	Operator string           `json:"operator"`
+	Name     string           `json:"name"` // of the bind
+	Type     profile.BindType `json:"type"`
+	State    LinkState        `json:"state"`
+	Since    time.Time        `json:"since"`
+	Host     string           `json:"host"`
+	Window   int              `json:"window"`
+	InUse    int              `json:"in_use"`  // of the window
+	Oldest   time.Duration    `json:"oldest"`  // age of the oldest unanswered submit_sm, ns
+	Failure  string           `json:"failure"` // why it is not up, "" when it is
+}
+
+// Links returns the links in the profile's order.
+func (b *Bridge) Links() []LinkView {
+	now := b.now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	views := make([]LinkView, len(b.links))
+	for i, l := range b.links {
+		views[i] = LinkView{
+			Operator: b.cfg.Profile.ID, Name: l.bind.Name, Type: l.bind.Type, State: l.state, Since: l.since,
+			Host: l.host, Window: l.bind.Window, Failure: l.failure,
+		}
+		if l.session != nil {
+			views[i].InUse, views[i].Oldest = l.session.inUse(), l.session.oldestUnanswered(now)
+		}
+	}
+	return views
+}
+
+// StartLink has a link bound that was stopped or drained; a link that waits
+// before its next try tries at once. The error is KindNotFound.
+func (b *Bridge) StartLink(name string) error { return b.want(name, wantUp) }
+
+// StopLink has a link unbound now: what the operator has not answered is in
+// doubt. The error is KindNotFound.
+func (b *Bridge) StopLink(name string) error { return b.want(name, wantDown) }
+
+// DrainLink has a link unbound when its window is empty, at the latest after
+// the response timer. The error is KindNotFound.
+func (b *Bridge) DrainLink(name string) error { return b.want(name, wantDrain) }
+
+func (b *Bridge) want(name string, w wanted) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.links {
+		if l.bind.Name == name {
+			l.wanted = w
+			if !b.carries() {
+				b.down = b.now()
+			}
+			signal(l.changed)
+			return nil
+		}
+	}
+	return &mobileid.Error{Kind: mobileid.KindNotFound, Code: "link_unknown", Message: "the operator has no link of that name"}
+}

@@ -1,0 +1,48 @@
+package profile
+
+// ReceiptState is what a receipt says of a part in the end, or that it says
+// nothing final.
+type ReceiptState string
+
+// The states.
+const (
+	Delivered     ReceiptState = "delivered"
+	Undeliverable ReceiptState = "undeliverable"
+	Expired       ReceiptState = "expired"
+	Rejected      ReceiptState = "rejected"
+	Failed        ReceiptState = "failed"
+	NotFinal      ReceiptState = "not_final"
+)
+
+// ReceiptRule says what a receipt of the operator means when that is not what
+// SMPP 3.4, 5.2.28 says.
+type ReceiptRule struct {
+	Stat    string       `yaml:"stat"` // as in the text, for example UNDELIV
+	Err     string       `yaml:"err"`  // "": whatever err says
+	State   ReceiptState `yaml:"state"`
+	Balance bool         `yaml:"balance"` // the subscriber could not pay
+}
+
+// Receipts is an operator's dialect. The forms that vendors write receipts in
+// are known to the parser; this is what only the operator can tell.
+type Receipts struct {
+	Rules []ReceiptRule `yaml:"rules"`
+	// FinalUnknown takes UNKNOWN as failed: the operator will say no more.
+	FinalUnknown bool `yaml:"final_unknown"`
+}
+
+// Find returns the rule for a receipt, the one that names its err first.
+func (r Receipts) Find(stat, err string) (ReceiptRule, bool) {
+	var found ReceiptRule
+	ok := false
+	for _, rule := range r.Rules {
+		switch {
+		case rule.Stat != stat:
+		case rule.Err == err && err != "":
+			return rule, true
+		case rule.Err == "":
+			found, ok = rule, true
+		}
+	}
+	return found, ok
+}
