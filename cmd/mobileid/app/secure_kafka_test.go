@@ -96,7 +96,7 @@ func withPrincipals(t *testing.T, s *apptest.System) string {
   - {id: tax, scopes: [challenges], purposes: [sign_in], disclosure: full, mode: live,
      quota: {rate: 5, per: 1s, burst: 5}, kafka: true, principal: User:tax}
 `, 1)
-	file := filepath.Join(t.TempDir(), "mobileid.yaml")
+	file := filepath.Join(filepath.Dir(s.ConfigFile), "principals.yaml") // the operator's file is beside it
 	check(t, os.WriteFile(file, []byte(changed), 0o600))
 	return file
 }
