@@ -23,19 +23,11 @@ const (
 	publishDialTimeout = 600 * time.Millisecond
 	publishAttempts    = 4
 	publishBackoff     = 40 * time.Millisecond // doubles
-
-	// A record goes at once while fewer than fewPending are unanswered: the next
-	// one is far, and a wait of 1 ms costs more than writing does. From there on
-	// records wait for company, because a partition has one produce request
-	// under way and one for each record would make a queue.
-	fewPending = 4
-	atOnce     = time.Nanosecond
 )
 
 // PublisherConfig tunes a Publisher; the zero value is right.
 type PublisherConfig struct {
-	// BatchTimeout is how long a record waits for company when it is not among
-	// the first few; 0 means 1 ms.
+	// BatchTimeout is how long a record waits for company; 0 means 1 ms.
 	BatchTimeout time.Duration
 	// Timeout bounds one Publish; 0 means 900 ms.
 	Timeout time.Duration
@@ -58,7 +50,6 @@ type PublisherConfig struct {
 type Publisher struct {
 	cfg       PublisherConfig
 	writer    *kafka.Writer
-	prompt    *kafka.Writer // waits for nobody
 	transport *kafka.Transport
 	pending   atomic.Int64
 	metrics   publisherMetrics
@@ -88,8 +79,6 @@ func NewPublisher(kc KafkaConfig, cfg PublisherConfig) *Publisher {
 	}
 	p := &Publisher{cfg: cfg, metrics: newPublisherMetrics(cfg.Reg)}
 	p.writer, p.transport = newWriter(kc, cfg.BatchTimeout, p.completed)
-	p.prompt, _ = newWriter(kc, atOnce, p.completed)
-	p.prompt.Transport = p.transport
 	return p
 }
 
@@ -163,20 +152,15 @@ func (p *Publisher) attempts(ctx context.Context, left []kafka.Message) ([]kafka
 func (p *Publisher) attempt(ctx context.Context, messages []kafka.Message) (failed []kafka.Message, unsure bool, cause error) {
 	n := int64(len(messages))
 	// A call larger than the limit passes when it is alone.
-	all := p.pending.Add(n)
-	if all > int64(p.cfg.MaxPending) && all > n {
+	if all := p.pending.Add(n); all > int64(p.cfg.MaxPending) && all > n {
 		p.pending.Add(-n)
 		return messages, false, errBacklog
-	}
-	writer := p.writer
-	if all-n < fewPending {
-		writer = p.prompt
 	}
 	call := &writeCall{}
 	for i := range messages {
 		messages[i].WriterData = call
 	}
-	err := writer.WriteMessages(ctx, messages...)
+	err := p.writer.WriteMessages(ctx, messages...)
 	if err == nil {
 		return nil, false, nil
 	}
@@ -222,12 +206,12 @@ func (p *Publisher) fail(topic string, records int, maybe bool, cause error) err
 func (p *Publisher) Close() error {
 	p.closeOnce.Do(func() {
 		done := make(chan error, 1)
-		go func() { done <- errors.Join(closeWriter(p.writer), closeWriter(p.prompt)) }()
+		go func() { done <- p.writer.Close() }()
 		guard := time.NewTimer(p.cfg.CloseTimeout)
 		defer guard.Stop()
 		select {
 		case err := <-done:
-			if err != nil {
+			if err != nil && !errors.Is(err, io.ErrClosedPipe) {
 				p.closeErr = fmt.Errorf("close the writer: %w", err)
 			}
 		case <-guard.C:
@@ -236,13 +220,6 @@ func (p *Publisher) Close() error {
 		p.transport.CloseIdleConnections()
 	})
 	return p.closeErr
-}
-
-func closeWriter(w *kafka.Writer) error {
-	if err := w.Close(); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-		return err
-	}
-	return nil
 }
 
 // pause waits d and reports whether at least left remains of ctx then.

@@ -86,26 +86,6 @@ func TestManyCallersShareOneWriter(t *testing.T) {
 	}
 }
 
-// Company is waited for only where there is some: a record that is alone goes at
-// once, and one that comes after many that are unanswered shares a request.
-func TestOnlyARecordAmongManyWaitsForCompany(t *testing.T) {
-	_, kc := startKafka(t, kfake.SeedTopics(1, topic))
-	p := newTestPublisher(t, kc, PublisherConfig{BatchTimeout: time.Hour})
-	mustPublish(t, p, topic, event(0))
-	p.pending.Add(fewPending - 1)
-	mustPublish(t, p, topic, event(1))
-	p.pending.Add(1)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if err := p.Publish(ctx, topic, event(2)); mobileid.KindOf(err) != mobileid.KindUnknown {
-		t.Fatalf("it has not waited: %v", err)
-	}
-	// The one that waits is written when the Publisher closes.
-	if err := p.Close(); err != nil || len(logOf(t, kc, topic)) != 3 {
-		t.Errorf("%d records, %v", len(logOf(t, kc, topic)), err)
-	}
-}
-
 // What Publish says after each answer of the broker, and what then stands in
 // the log: "unavailable" must never be said of a record that is there.
 func TestPublishSaysWhetherARecordMayBeWritten(t *testing.T) {
