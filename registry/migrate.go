@@ -28,8 +28,9 @@ type migration struct {
 	sql     string
 }
 
-// migrations returns the embedded files NNNN_name.sql in order. They are part
-// of the program, so a wrong name is a bug that the tests find.
+// migrations returns the embedded files NNNN_name.sql in order; a number may be
+// left out, and filled in later. They are part of the program, so a wrong name
+// is a bug that the tests find.
 func migrations() ([]migration, error) {
 	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
 	if err != nil {
@@ -37,12 +38,14 @@ func migrations() ([]migration, error) {
 	}
 	sort.Strings(names)
 	out := make([]migration, 0, len(names))
-	for i, name := range names {
+	last := 0
+	for _, name := range names {
 		number, _, _ := strings.Cut(path.Base(name), "_")
 		v, err := strconv.Atoi(number)
-		if err != nil || v != i+1 {
-			return nil, fmt.Errorf("migration %s: want number %04d", path.Base(name), i+1)
+		if err != nil || len(number) != 4 || v <= last {
+			return nil, fmt.Errorf("migration %s: want four digits above %04d", path.Base(name), last)
 		}
+		last = v
 		sql, err := migrationFiles.ReadFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("migration %s: %w", path.Base(name), err)
@@ -91,10 +94,10 @@ func (db *DB) apply(ctx context.Context, m migration) error {
 	})
 }
 
-// CheckSchema refuses a schema older than this program (KindInvalid, code
-// "schema_old"). A newer one is accepted: migrations only add, so that a
-// version can be rolled out process by process. It also notes when the schema
-// was made, which plans go by.
+// CheckSchema refuses a schema that lacks a migration of this program
+// (KindInvalid, code "schema_old"). A newer one is accepted: migrations only
+// add, so that a version can be rolled out process by process. It also notes
+// when the schema was made, which plans go by.
 func (db *DB) CheckSchema(ctx context.Context) error {
 	all, err := migrations()
 	if err != nil {
@@ -104,19 +107,26 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	if err := db.pool.QueryRow(ctx, `select to_regclass('schema_migrations') is not null`).Scan(&have); err != nil {
 		return clean("check schema", err)
 	}
-	version := 0
+	wanted := make([]int32, len(all))
+	for i, m := range all {
+		wanted[i] = int32(m.version)
+	}
+	var missing *int32
 	if have {
 		var age time.Duration // by the database's clock, which applied_at is of
 		err := db.pool.QueryRow(ctx, `
-select coalesce(max(version), 0), coalesce(clock_timestamp() - min(applied_at), '0') from schema_migrations`).Scan(&version, &age)
+select (select min(w) from unnest($1::integer[]) w where not exists (select from schema_migrations m where m.version = w)),
+	coalesce(clock_timestamp() - min(applied_at), '0') from schema_migrations`, wanted).Scan(&missing, &age)
 		if err != nil {
 			return clean("check schema", err)
 		}
 		db.plans.installed.Store(db.now().Add(-age).UnixNano())
+	} else {
+		missing = &wanted[0]
 	}
-	if want := all[len(all)-1].version; version < want {
+	if missing != nil {
 		return mobileid.Invalid("", "schema_old",
-			fmt.Sprintf("the schema is at version %d, this program needs %d: run mobileid migrate", version, want))
+			fmt.Sprintf("the schema lacks migration %04d of this program: run mobileid migrate", *missing))
 	}
 	return nil
 }

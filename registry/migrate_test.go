@@ -38,8 +38,12 @@ func TestMigrateRunsOnceWhoeverCallsIt(t *testing.T) {
 func TestAnOlderSchemaIsRefused(t *testing.T) {
 	e := newEnv(t)
 	must(t, e.CheckSchema(e.ctx()))
-	e.exec(`update schema_migrations set version = version + 1000`)
-	must(t, e.CheckSchema(e.ctx())) // newer: a process of the version before runs on
+	e.exec(`insert into schema_migrations (version, name) values (1000, 'newer')`)
+	must(t, e.CheckSchema(e.ctx())) // a process of the version before runs on
+	e.exec(`delete from schema_migrations where version = 2`)
+	if err := e.CheckSchema(e.ctx()); mobileid.CodeOf(err) != "schema_old" {
+		t.Fatalf("a migration before the last is missing: err = %v", err)
+	}
 	e.exec(`delete from schema_migrations`)
 	if err := e.CheckSchema(e.ctx()); mobileid.CodeOf(err) != "schema_old" {
 		t.Fatalf("err = %v", err)
