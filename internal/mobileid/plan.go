@@ -44,12 +44,18 @@ func NewNumberPlan(rows []PlanRow) (NumberPlan, []error) {
 }
 
 // Operator returns who issued numbers of m's code at that time. known = false
-// is an answer ("ask the operators"), never a refusal.
+// is an answer ("ask the operators"), never a refusal. Who serves a number is
+// said by Route.
 func (p NumberPlan) Operator(m MSISDN, at time.Time) (operator string, known bool) {
+	row, known := p.row(m, at)
+	return row.Operator, known
+}
+
+func (p NumberPlan) row(m MSISDN, at time.Time) (PlanRow, bool) {
 	for _, r := range p.rows {
 		if r.Code == m.Code() && !at.Before(r.From) && (r.Until.IsZero() || at.Before(r.Until)) {
-			return r.Operator, true
+			return r, true
 		}
 	}
-	return "", false
+	return PlanRow{}, false
 }
