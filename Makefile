@@ -96,7 +96,7 @@ fuzz: go-version ## every fuzz target for FUZZTIME (default 10s)
 	done
 
 .PHONY: bench
-bench: bench-e2e bench-lanes ## every benchmark whose figures BENCH.md keeps
+bench: bench-e2e bench-lanes bench-bridge ## every benchmark whose figures BENCH.md keeps
 
 BENCH_BIN := .run/bench/bin
 # The time limit is for a bench that waits for the last word on its requests.
@@ -110,6 +110,10 @@ bench-e2e: bench-programs ## accept to submit_sm on the real engines: latency be
 .PHONY: bench-lanes
 bench-lanes: bench-programs ## codes behind a backlog of notices, beside codes alone: promise P8 (5 minutes)
 	@$(BENCH_RUN) '^BenchmarkLanes$$'
+
+.PHONY: bench-bridge
+bench-bridge: bench-programs ## messages a second through one bridge, with and without charging and receipts (6 minutes)
+	@$(BENCH_RUN) '^BenchmarkBridge$$'
 
 .PHONY: bench-programs
 bench-programs: go-version services-up

@@ -1,5 +1,5 @@
 // Package bench measures the whole system on the real engines, as the programs
-// that an operator runs: `make bench-e2e` and `make bench-lanes`.
+// that an operator runs: `make bench-e2e`, `make bench-lanes`, `make bench-bridge`.
 //
 // Its promise: what BENCH.md shows is what this package printed. Every process
 // of the measured system is a child of its own; the load comes from a program

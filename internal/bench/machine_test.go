@@ -34,8 +34,8 @@ func (s *system) describe(b *testing.B) string {
 		infoField(info, "redis_version"), infoField(info, "aof_enabled"))
 	fmt.Fprintf(&w, "Kafka      %s, KRaft, one broker: replication 1, min.insync.replicas 1, acks=all, %d partitions, %s\n",
 		strings.TrimPrefix(filepath.Base(os.Getenv("MOBILEID_REAL_KAFKA_LIBS")), "libs-"), partitions, jvmFlags(s.kafkaPID))
-	fmt.Fprintf(&w, "system     gateway, consumers and bridge in a process each; one SMPP bind, window %d; receipts after %s; %d persons\n",
-		s.window, receiptDelay, persons)
+	fmt.Fprintf(&w, "system     each role in a process of its own; one SMPP bind a bridge, window %d; receipts after %s; %d persons\n",
+		s.window, s.receipt, persons)
 	if len(s.unusual) > 0 {
 		fmt.Fprintf(&w, "NOT THE STANDARD BENCH, not for BENCH.md: %s\n", strings.Join(s.unusual, "; "))
 	}

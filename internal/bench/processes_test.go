@@ -29,7 +29,7 @@ func binary(b *testing.B, name string) string {
 	b.Helper()
 	dir := os.Getenv("MOBILEID_BENCH_BIN")
 	if dir == "" {
-		b.Fatal("MOBILEID_BENCH_BIN is not set: run make bench-e2e or make bench-lanes")
+		b.Fatal("MOBILEID_BENCH_BIN is not set: run one of make bench-*")
 	}
 	return filepath.Join(dir, name)
 }

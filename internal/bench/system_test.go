@@ -35,6 +35,7 @@ type system struct {
 	loadBefore string
 	unusual    []string // what makes the figures other than the standard ones
 	gateway    string   // URL
+	config     string   // file
 	smscURL    string   // control
 	tokenURL   string
 	operator   operatorLog
@@ -53,12 +54,31 @@ type system struct {
 
 // setup is what differs between the benchmarks.
 type setup struct {
-	window  int      // of the SMPP bind
-	environ []string // over the configuration of each process
+	window  int           // of the SMPP bind
+	receipt time.Duration // until the operator's receipt; zero means receiptDelay
+	silent  bool          // the operator writes no log of what it received
+	environ []string      // over the configuration of each process
 }
 
+// startSystem starts everything.
 func startSystem(b *testing.B, set setup) *system {
 	b.Helper()
+	s := prepare(b, set)
+	for _, role := range []string{"gateway", "consumers", "bridge"} {
+		s.startRole(b, role, role)
+	}
+	awaitOK(b, s.gateway+"/readyz")
+	until(b, "the bridge is bound", 20*time.Second, func() bool { return s.smsc(b)["bound"] == 1 })
+	return s
+}
+
+// prepare starts what is around the program: the simulators, an empty schema
+// and topics, persons with money.
+func prepare(b *testing.B, set setup) *system {
+	b.Helper()
+	if set.receipt == 0 {
+		set.receipt = receiptDelay
+	}
 	s := &system{setup: set, env: testenv.New(b), dir: b.TempDir(), evidence: newEvidence(time.Now()), loadBefore: loadAverage()}
 	b.Cleanup(func() { // when all processes have ended
 		if !b.Failed() && !s.evidence.made {
@@ -70,7 +90,7 @@ func startSystem(b *testing.B, set setup) *system {
 		fmt.Printf("\nEvidence (what became of the requests that are not in order, the logs of the processes): %s\n", s.evidence)
 	})
 	if s.env.Set != testenv.Real {
-		b.Fatal("this bench is about the real engines: run make bench-e2e or make bench-lanes")
+		b.Fatal("this bench is about the real engines: run one of make bench-*")
 	}
 	must(b, sandbox.WriteSecrets(s.dir))
 	secret := func(name string) string {
@@ -81,9 +101,14 @@ func startSystem(b *testing.B, set setup) *system {
 	smpp, control, gov := freeAddr(b), freeAddr(b), freeAddr(b)
 	s.smscURL, s.tokenURL = "http://"+control, "http://"+gov+"/oauth2/token"
 	s.operator.path = filepath.Join(s.dir, "submits.jsonl")
-	smscsim := start(b, s.dir, "smscsim", []string{"SMSCSIM_PASSWORD=" + secret("smpp")}, "smscsim",
+	flags := []string{
 		"--listen", smpp, "--control", control, "--system-id", sandbox.SystemID,
-		"--receipt-delay", receiptDelay.String(), "--log", s.operator.path, "--quiet")
+		"--receipt-delay", set.receipt.String(), "--quiet",
+	}
+	if !set.silent {
+		flags = append(flags, "--log", s.operator.path)
+	}
+	smscsim := start(b, s.dir, "smscsim", []string{"SMSCSIM_PASSWORD=" + secret("smpp")}, "smscsim", flags...)
 	start(b, s.dir, "govsim", []string{"GOVSIM_SECRET_PORTAL=" + secret("client")}, "govsim", "--listen", gov, "--client", sandbox.Client)
 	awaitOK(b, s.smscURL+"/healthz")
 	awaitOK(b, "http://"+gov+"/.well-known/jwks.json")
@@ -106,24 +131,28 @@ func startSystem(b *testing.B, set setup) *system {
 	s.ids, err = mobileid.NewIDKey([]byte(secret("id")))
 	must(b, err)
 	s.bind(b)
-	for _, role := range []string{"gateway", "consumers", "bridge"} {
-		admin := freeAddr(b)
-		c := start(b, s.dir, role, append([]string{"MOBILEID_HTTP__ADMIN=" + admin}, s.environ...), "mobileid", "serve", "--config", file, "--roles", role)
-		awaitOK(b, "http://"+admin+"/metrics")
-		s.watched = append(s.watched, watched{name: "mobileid " + role, pid: c.cmd.Process.Pid})
-		if os.Getenv("MOBILEID_BENCH_VERBOSE") != "" {
-			fmt.Fprintln(os.Stderr, role, "http://"+admin)
-		}
-	}
 	s.kafkaPID = pidFile(b, servicesFile("kafka/kafka.pid"))
 	s.watched = append(s.watched,
 		watched{name: "Kafka", pid: s.kafkaPID},
 		watched{name: "PostgreSQL", pid: pidFile(b, servicesFile("postgres/data/postmaster.pid")), tree: true},
 		watched{name: "Redis", pid: pidFile(b, servicesFile("redis/redis.pid"))},
 		watched{name: "smscsim", pid: smscsim.cmd.Process.Pid})
-	awaitOK(b, s.gateway+"/readyz")
-	until(b, "the bridge is bound", 20*time.Second, func() bool { return s.smsc(b)["bound"] == 1 })
+	s.config = file
 	return s
+}
+
+// startRole starts a process with one role and returns its admin URL; name is
+// its own.
+func (s *system) startRole(b *testing.B, role, name string) string {
+	b.Helper()
+	admin := freeAddr(b)
+	c := start(b, s.dir, name, append([]string{"MOBILEID_HTTP__ADMIN=" + admin}, s.environ...), "mobileid", "serve", "--config", s.config, "--roles", role)
+	awaitOK(b, "http://"+admin+"/metrics")
+	s.watched = append(s.watched, watched{name: "mobileid " + name, pid: c.cmd.Process.Pid})
+	if os.Getenv("MOBILEID_BENCH_VERBOSE") != "" {
+		fmt.Fprintln(os.Stderr, name, "http://"+admin)
+	}
+	return "http://" + admin
 }
 
 func servicesFile(name string) string { return filepath.Join("..", "..", ".run", "services", name) }
