@@ -31,6 +31,8 @@ type LinkView struct {
 	Window   int              `json:"window"`
 	InUse    int              `json:"in_use"`  // of the window
 	Oldest   time.Duration    `json:"oldest"`  // age of the oldest unanswered submit_sm, ns
+	Pace     float64          `json:"pace"`    // submit_sm a second that the account is given; 0: not known
+	Rate     int              `json:"rate"`    // answers in the last second, on all links of the account here
 	Failure  string           `json:"failure"` // why it is not up, "" when it is
 }
 
@@ -39,11 +41,12 @@ func (b *Bridge) Links() []LinkView {
 	now := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	pace, rate := b.allowed(), b.rate.lastSecond(now)
 	views := make([]LinkView, len(b.links))
 	for i, l := range b.links {
 		views[i] = LinkView{
 			Operator: b.cfg.Profile.ID, Name: l.bind.Name, Type: l.bind.Type, State: l.state, Since: l.since,
-			Host: l.host, Window: l.bind.Window, Failure: l.failure,
+			Host: l.host, Window: l.bind.Window, Pace: pace, Rate: rate, Failure: l.failure,
 		}
 		if l.session != nil {
 			views[i].InUse, views[i].Oldest = l.session.inUse(), l.session.oldestUnanswered(now)
@@ -51,6 +54,9 @@ func (b *Bridge) Links() []LinkView {
 	}
 	return views
 }
+
+// allowed is the pace of the account in submit_sm a second; 0: not known.
+func (b *Bridge) allowed() float64 { return float64(b.cfg.Profile.Pace.Rate) }
 
 // StartLink has a link bound that was stopped or drained; a link that waits
 // before its next try tries at once. The error is KindNotFound.

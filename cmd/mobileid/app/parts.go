@@ -202,6 +202,7 @@ func (a *App) admin() http.Handler {
 	mux.Handle("GET /metrics", a.metricsHandler())
 	mux.HandleFunc("GET /livez", a.progress.livez)
 	mux.HandleFunc("GET /readyz", a.adminReady)
+	a.handleLinks(mux)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
