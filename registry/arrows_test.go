@@ -176,7 +176,7 @@ func TestEveryDrawnArrowIsTaken(t *testing.T) {
 	// What a bridge settles.
 	taken(func(l *life) { _, err := l.confirmCode(l.c, 1); must(t, err) })
 	taken(func(l *life) { l.told(mobileid.MessageDelivered); l.answer(mobileid.MessageSent) })
-	for _, state := range []mobileid.MessageState{mobileid.MessageRejected, mobileid.MessageExpired, mobileid.MessageFailed} {
+	for _, state := range []mobileid.MessageState{mobileid.MessageRejected, mobileid.MessageExpired, mobileid.MessageFailed, mobileid.MessageNoFunds} {
 		answered(state, func(*life) {})
 	}
 	for _, state := range []mobileid.MessageState{

@@ -324,7 +324,7 @@ func (e *env) admittedNotice() (person, mobileid.NewNotification, int64) {
 func (e *env) outcome(id mobileid.ID, state mobileid.MessageState, dest mobileid.Pseudonym, operatorID string) mobileid.Outcome {
 	o := mobileid.Outcome{ID: id, State: state, Link: "link-1", SubmittedAt: e.clk.now()}
 	seq := uint32(e.n.Add(1))
-	p := mobileid.PartOutcome{Part: 1, Sequence: seq, OperatorID: operatorID, Dest: dest}
+	p := mobileid.PartOutcome{Part: 1, Link: o.Link, Sequence: seq, OperatorID: operatorID, Dest: dest}
 	if operatorID != "" {
 		p.AnsweredAt = e.clk.now()
 	}

@@ -159,7 +159,7 @@ func (m *machine) settleSome(rt *rapid.T) {
 	if !ok {
 		return
 	}
-	state := rapid.SampledFrom([]mobileid.MessageState{"sent", "sent", "sent", "rejected", "retry", "in_doubt", "in_doubt", "expired", "failed"}).Draw(rt, "state")
+	state := rapid.SampledFrom([]mobileid.MessageState{"sent", "sent", "sent", "rejected", "retry", "in_doubt", "in_doubt", "expired", "failed", "no_funds"}).Draw(rt, "state")
 	operatorID := ""
 	if state == mobileid.MessageSent {
 		operatorID = m.operatorID(rt, id)

@@ -14,9 +14,9 @@ import (
 // locked.
 var settleSQL = `
 with moves as (
-	select o.*, m.challenge_id, m.operator, m.resends, o.next in ('rejected', 'failed', 'expired') as ends
-	from unnest($3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[])
-	     with ordinality as o(id, next, why, link, retry_at, submitted_at, ord)
+	select o.*, m.challenge_id, m.operator, m.resends, o.next in ('rejected', 'failed', 'expired', 'no_funds') as ends
+	from unnest($3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::bigint[])
+	     with ordinality as o(id, next, why, link, retry_at, submitted_at, tried, taken, ord)
 	join messages m on m.id = o.id
 	where ` + isKnown("o.ord") + ` and m.owner = $2 and (m.state = 'admitted' or (m.state = 'in_doubt' and o.next in ('sent', 'rejected')))
 ), changed as (
@@ -24,6 +24,7 @@ with moves as (
 		state = v.next, reason = v.why, state_version = m.state_version + 1,
 		link = v.link, retry_at = case when v.next = 'retry' then v.retry_at end,
 		submitted_at = coalesce(v.submitted_at, m.submitted_at),
+		tries = least(m.tries + v.tried::integer, 32767), parts_taken = m.parts_taken | v.taken,
 		owner = case when v.next = 'in_doubt' then m.owner end,
 		sealed = case when v.ends or v.next = 'sent' then null else m.sealed end,
 		seal_key = case when v.ends or v.next = 'sent' then null else m.seal_key end,
@@ -75,7 +76,7 @@ where p.operator_id <> ''`
 // outcomeStates are what a bridge may say of a Message.
 var outcomeStates = map[mobileid.MessageState]bool{
 	mobileid.MessageSent: true, mobileid.MessageRejected: true, mobileid.MessageRetry: true,
-	mobileid.MessageInDoubt: true, mobileid.MessageExpired: true, mobileid.MessageFailed: true,
+	mobileid.MessageInDoubt: true, mobileid.MessageExpired: true, mobileid.MessageFailed: true, mobileid.MessageNoFunds: true,
 }
 
 // Settle stores what became of Messages on a link of the operator account
@@ -83,6 +84,7 @@ var outcomeStates = map[mobileid.MessageState]bool{
 //
 //	sent       the charge is posted, the text erased
 //	rejected   the operator refused it for good: voided; its challenge ends undeliverable
+//	no_funds   the operator says that the subscriber cannot pay: voided; its challenge ends no_funds
 //	failed     our fault: voided; its challenge ends failed
 //	expired    not written by its deadline: voided; its challenge ends expired
 //	retry      comes back by DueRetries at RetryAt; the money stays reserved
@@ -95,14 +97,14 @@ var outcomeStates = map[mobileid.MessageState]bool{
 func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error {
 	s := newSettlement(outcomes)
 	if s.bad {
-		return mobileid.Invalid("state", "outcome_state", "a bridge says sent, rejected, retry, in_doubt, expired or failed")
+		return mobileid.Invalid("state", "outcome_state", "a bridge says sent, rejected, no_funds, retry, in_doubt, expired or failed")
 	}
 	if len(s.ids) == 0 {
 		return nil
 	}
 	b := &pgx.Batch{}
 	lockFromMessages(b, s.ids)
-	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt)
+	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt, s.tried, s.taken)
 	p := &s.parts
 	b.Queue(storePartsSQL, account, p.ids, p.numbers, p.operatorIDs, p.dests, p.links, p.sequences, p.statuses, p.answeredAt)
 	var waiting []int64
@@ -130,6 +132,8 @@ type settlement struct {
 	states               []string
 	reasons, links       []string
 	retryAt, submittedAt []*time.Time
+	tried                []bool
+	taken                []int64
 	parts                struct {
 		ids, dests         [][]byte
 		numbers            []int32
@@ -158,17 +162,18 @@ func newSettlement(outcomes []mobileid.Outcome) *settlement {
 			s.ids, s.states = append(s.ids, o.ID[:]), append(s.states, string(o.State))
 			s.reasons, s.links = append(s.reasons, o.Reason), append(s.links, o.Link)
 			s.retryAt, s.submittedAt = append(s.retryAt, orNull(o.RetryAt)), append(s.submittedAt, orNull(o.SubmittedAt))
+			s.tried, s.taken = append(s.tried, o.Tried), append(s.taken, int64(o.Taken()))
 		}
 		for j := range o.Parts {
 			p := &o.Parts[j]
-			k := partKey{o.ID, p.Part, o.Link, p.Sequence}
+			k := partKey{o.ID, p.Part, p.Link, p.Sequence}
 			if parts[k] {
 				continue
 			}
 			parts[k] = true
 			s.parts.ids, s.parts.numbers = append(s.parts.ids, o.ID[:]), append(s.parts.numbers, int32(p.Part))
 			s.parts.operatorIDs, s.parts.dests = append(s.parts.operatorIDs, p.OperatorID), append(s.parts.dests, p.Dest[:])
-			s.parts.links, s.parts.sequences = append(s.parts.links, o.Link), append(s.parts.sequences, int64(p.Sequence))
+			s.parts.links, s.parts.sequences = append(s.parts.links, p.Link), append(s.parts.sequences, int64(p.Sequence))
 			s.parts.statuses = append(s.parts.statuses, int64(p.Status))
 			s.parts.answeredAt = append(s.parts.answeredAt, orNull(p.AnsweredAt))
 		}

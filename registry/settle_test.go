@@ -27,6 +27,7 @@ func TestWhatTheOperatorAnswered(t *testing.T) {
 	}{
 		{"sent", "", "posted", "pending", 0},
 		{"rejected", "smpp_0x0b", "voided", "undeliverable", 0},
+		{"no_funds", "subscriber_cannot_pay", "voided", "no_funds", 0},
 		{"failed", "encoding", "voided", "failed", 0},
 		{"expired", "deadline", "voided", "expired", 0},
 		{"retry", "smpp_0x58", "pending", "pending", 1},
@@ -64,6 +65,32 @@ func TestWhatTheOperatorAnswered(t *testing.T) {
 	err := e.Settle(e.ctx(), 1, account, []mobileid.Outcome{{State: mobileid.MessageDelivered}})
 	if mobileid.CodeOf(err) != "outcome_state" {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// A try that counts, and the parts that the operator has, come back with the
+// next admission, on whichever bridge; being given back is no try.
+func TestTriesAndTakenPartsComeBackWithTheNextAdmission(t *testing.T) {
+	e := newEnv(t)
+	p, n, b := e.admittedNotice()
+	first, second := e.outcome(n.Message.ID, mobileid.MessageRetry, p.binding.Number, "op1"), e.outcome(n.Message.ID, mobileid.MessageRetry, p.binding.Number, "op2")
+	first.Tried, first.Parts[0].Part = true, 2
+	refused := first.Parts[0]
+	refused.Part, refused.Sequence, refused.Status, refused.OperatorID, refused.Link = 1, 900, 0x45, "", "link-2"
+	first.Parts = append(first.Parts, refused)
+	e.settle(b, first)
+	other := e.bridge()
+	a := e.admit(other, n.Message.ID)[0]
+	if a.Verdict != mobileid.VerdictMine || a.Tries != 1 || !a.Taken.Has(2) || a.Taken.Has(1) || a.Taken.Has(3) {
+		t.Fatalf("admitted again: %+v", a)
+	}
+	if links := query[int](e, `select count(distinct link) from message_parts where message_id = $1`, n.Message.ID[:]); links != 2 {
+		t.Errorf("parts written on %d links, want 2", links)
+	}
+	second.Parts[0].Part = 3
+	e.settle(other, second)
+	if a = e.admit(b, n.Message.ID)[0]; a.Tries != 1 || !a.Taken.Has(2) || !a.Taken.Has(3) || a.Taken.Has(1) {
+		t.Errorf("given back and admitted again: %+v", a)
 	}
 }
 

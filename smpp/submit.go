@@ -236,7 +236,7 @@ func (b *Bridge) conclude(j *job, answers []answer) {
 	j.outcome = judge(answers, j.admission.Deadline, b.now())
 	j.outcome.ID, j.outcome.Link = j.admission.ID, j.link
 	for i := range j.outcome.Parts {
-		j.outcome.Parts[i].Dest = j.admission.Dest
+		j.outcome.Parts[i].Dest, j.outcome.Parts[i].Link = j.admission.Dest, j.link
 	}
 	j.next(false)
 }
@@ -252,7 +252,8 @@ func (b *Bridge) lateAnswer(j *job, parts int, a answer) {
 		return
 	}
 	o := judge([]answer{a}, j.admission.Deadline, b.now())
-	o.ID, o.Link, o.Reason, o.Parts[0].Dest = j.admission.ID, j.link, mobileid.ReasonLateAnswer, j.admission.Dest
+	o.ID, o.Link, o.Reason = j.admission.ID, j.link, mobileid.ReasonLateAnswer
+	o.Parts[0].Dest, o.Parts[0].Link = j.admission.Dest, j.link
 	b.settling.put(settled{bridge: j.lease.id, outcome: o})
 }
 

@@ -36,9 +36,10 @@ const (
 	ReasonCodeLost     = "code_lost"     // Redis lost the live code
 	ReasonWrongCodes   = "wrong_codes"   // every try was used
 
-	// Told by a receipt or found by the bridge.
+	// Told by the operator or found by the bridge.
 
 	ReasonReceipt          = "receipt"
+	ReasonCannotPay        = "subscriber_cannot_pay"  // says the operator, who charges the subscriber
 	ReasonNoAnswer         = "no_answer"              // written, not answered in time
 	ReasonLinkLost         = "link_lost"              // written, then the link was lost
 	ReasonLateAnswer       = "late_answer"            // the answer came after the wait for it
@@ -61,7 +62,7 @@ var reasons = []string{
 	ReasonKeyReused, ReasonSecondID, ReasonUnbound, ReasonNewer,
 	ReasonBindingChanged, ReasonBalance, ReasonSuspended, ReasonChallengeGone,
 	ReasonDeadline, ReasonNotProcessed, ReasonOwnerLost, ReasonNoReceipt, ReasonCodeLost, ReasonWrongCodes,
-	ReasonReceipt, ReasonNoAnswer, ReasonLinkLost, ReasonLateAnswer, ReasonPartlyWritten, ReasonPartlyAccepted,
+	ReasonReceipt, ReasonCannotPay, ReasonNoAnswer, ReasonLinkLost, ReasonLateAnswer, ReasonPartlyWritten, ReasonPartlyAccepted,
 	ReasonNotWritten, ReasonAdmissionUnknown, ReasonLinkDown, ReasonLeaseLost, ReasonDrained,
 	ReasonUnsealable, ReasonUnencodable, ReasonFieldTooLong, ReasonTooManyParts, ReasonCompose,
 }

@@ -1,6 +1,9 @@
 package mobileid
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // These are the records that rooms hand to each other through ports. The
 // registry stores them; nobody else gives them meaning.
@@ -154,17 +157,20 @@ type Admission struct {
 	Deadline time.Time
 	Dest     Pseudonym
 	Sealed   []byte
-	Resend   bool // it was in doubt: this is its one extra try
+	Resend   bool    // it was in doubt: this is its one extra try
+	Tries    int     // how often the operator has asked for later
+	Taken    PartSet // parts that the operator has: not written again
 	State    MessageState
 }
 
 // Outcome is what became of one admitted Message on the link.
 type Outcome struct {
 	ID          ID
-	State       MessageState // sent, rejected, retry, in_doubt, expired, failed
+	State       MessageState // sent, rejected, no_funds, retry, in_doubt, expired, failed
 	Reason      string       // closed vocabulary, for example "smpp_0x0b"
 	Link        string
 	RetryAt     time.Time
+	Tried       bool // the operator asked for later, and that counts
 	SubmittedAt time.Time
 	Parts       []PartOutcome
 }
@@ -172,12 +178,34 @@ type Outcome struct {
 // PartOutcome is the operator's answer to one part.
 type PartOutcome struct {
 	Part       int    // from 1
+	Link       string // it was written on
 	Sequence   uint32 // of the submit_sm
 	Status     uint32 // command_status of the answer
 	OperatorID string // message_id of the answer, normalised
 	Dest       Pseudonym
 	AnsweredAt time.Time // zero: no answer
 }
+
+// Taken returns the parts that the operator accepted.
+func (o *Outcome) Taken() PartSet {
+	var s PartSet
+	for i := range o.Parts {
+		if p := &o.Parts[i]; p.Status == 0 && !p.AnsweredAt.IsZero() {
+			s = s.With(p.Part)
+		}
+	}
+	return s
+}
+
+// PartSet is a set of the parts 1 to 63 of a Message, a bit each. A part above
+// is never in it.
+type PartSet int64
+
+// With returns the set with one part more.
+func (s PartSet) With(part int) PartSet { return s | 1<<(part-1)&math.MaxInt64 }
+
+// Has reports whether a part is in the set.
+func (s PartSet) Has(part int) bool { return s&(1<<(part-1)&math.MaxInt64) != 0 }
 
 // Receipt is a delivery receipt of one part, parsed. The text it may quote is
 // dropped: it can hold the code.
@@ -186,6 +214,7 @@ type Receipt struct {
 	OperatorID string // normalised
 	Dest       Pseudonym
 	State      MessageState // delivered, undeliverable, expired, rejected, failed; "" = not final
+	Reason     string       // of a final state, "" when the state says it all: ReasonCannotPay
 	Stat       string       // as the operator wrote it, for example DELIVRD
 	Err        string
 	At         time.Time // when we received it

@@ -30,6 +30,7 @@ var messageNext = map[MessageState][]MessageState{
 	MessageQueued: {MessageAdmitted, MessageNoFunds, MessageFenced, MessageCancelled, MessageExpired},
 	MessageAdmitted: {
 		MessageSent, MessageRejected, MessageRetry, MessageInDoubt, MessageExpired, MessageFailed,
+		MessageNoFunds,   // the operator charges the subscriber, who cannot pay
 		MessageDelivered, // the receipt may overtake the settling of submit_sm_resp
 	},
 	MessageRetry: {MessageAdmitted, MessageNoFunds, MessageFenced, MessageCancelled, MessageExpired},
