@@ -1,13 +1,14 @@
 package bench
 
 import (
-	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,7 +83,9 @@ func (row bridgeRow) run(b *testing.B, messages int, first bool) {
 	for n := range row.bridges {
 		admin := s.startRole(b, "bridge", fmt.Sprintf("bridge %d", n+1))
 		if dir := os.Getenv("MOBILEID_BENCH_PROFILES"); dir != "" && n == 0 {
-			s.profile(b, admin, filepath.Join(dir, b.Name()+".pprof"))
+			path := filepath.Join(dir, strings.ReplaceAll(b.Name(), "/", "-"))
+			finish := s.profile(b, admin, path)
+			defer finish()
 		}
 	}
 	s.awaitCarried(b, row, messages)
@@ -172,8 +175,7 @@ func (s *system) preload(b *testing.B, row bridgeRow, messages int) {
 	}
 	_, err = s.sql.CopyFrom(b.Context(), pgx.Identifier{"messages"}, columns, pgx.CopyFromRows(stored))
 	must(b, err)
-	s.exec(b, `vacuum analyze`)
-	s.exec(b, `checkpoint`)
+	s.exec(b, `analyze`)
 
 	publisher := consumers.NewPublisher(consumers.KafkaConfig{Brokers: s.env.Kafka()}, consumers.PublisherConfig{})
 	defer func() { must(b, publisher.Close()) }()
@@ -236,26 +238,24 @@ func (s *system) checkCarried(b *testing.B, row bridgeRow, messages int) {
 	}
 }
 
-// profile writes a CPU profile of a process's next seconds, for who works on
-// the bench.
-func (s *system) profile(b *testing.B, admin, path string) {
+// profile keeps a CPU profile of a process's next seconds, and its metrics when
+// finish is called, for who works on the bench.
+func (s *system) profile(b *testing.B, admin, path string) (finish func()) {
 	b.Helper()
 	must(b, os.MkdirAll(filepath.Dir(path), 0o755))
-	done := make(chan struct{})
-	ctx, cancel := context.WithTimeout(b.Context(), 30*time.Second)
-	go func() {
-		defer close(done)
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, admin+"/debug/pprof/profile?seconds=8", nil)
+	keep := func(url, path string) error {
+		res, err := http.Get(url)
 		if err != nil {
-			return
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return
+			return err
 		}
 		defer res.Body.Close()
-		raw, _ := io.ReadAll(res.Body)
-		_ = os.WriteFile(path, raw, 0o600)
-	}()
-	b.Cleanup(func() { <-done; cancel() })
+		raw, err := io.ReadAll(res.Body)
+		return errors.Join(err, os.WriteFile(path, raw, 0o600))
+	}
+	done := make(chan error, 1)
+	go func() { done <- keep(admin+"/debug/pprof/profile?seconds=8", path+".pprof") }()
+	return func() {
+		must(b, keep(admin+"/metrics", path+".metrics"))
+		must(b, <-done)
+	}
 }
