@@ -39,8 +39,8 @@ from unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[]) with ordinal
 // receipt of a part is its state; a repeated one adds nothing.
 const attachSQL = `
 with r as (
-	select * from unnest($1::bytea[], $2::integer[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
-	     with ordinality as r(id, part, link, sequence, state, stat, err, at, ord)
+	select * from unnest($1::bytea[], $2::integer[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::text[])
+	     with ordinality as r(id, part, link, sequence, state, stat, err, at, reason, ord)
 ), fresh as (
 	select distinct on (r.id, r.part, r.state, r.stat, r.err) r.*
 	from r left join receipts x on x.message_id = r.id and x.part = r.part
@@ -48,16 +48,16 @@ with r as (
 	where x.message_id is null
 	order by r.id, r.part, r.state, r.stat, r.err, r.ord
 ), kept as (
-	insert into receipts (message_id, part, seen, state, stat, err, received_at)
+	insert into receipts (message_id, part, seen, state, stat, err, received_at, reason)
 	select f.id, f.part, coalesce(max(x.seen), 0) + row_number() over (partition by f.id, f.part order by f.ord),
-	       f.state, f.stat, f.err, f.at
+	       f.state, f.stat, f.err, f.at, f.reason
 	from fresh f left join receipts x on x.message_id = f.id and x.part = f.part
-	group by f.id, f.part, f.state, f.stat, f.err, f.at, f.ord
+	group by f.id, f.part, f.state, f.stat, f.err, f.at, f.reason, f.ord
 ), final as (
-	select distinct on (id, part, link, sequence) id, part, link, sequence, state
+	select distinct on (id, part, link, sequence) id, part, link, sequence, state, reason
 	from r where state <> '' order by id, part, link, sequence, ord
 )
-update message_parts p set receipt = f.state from final f
+update message_parts p set receipt = f.state, receipt_reason = f.reason from final f
 where p.message_id = f.id and p.part = f.part and p.link = f.link and p.sequence = f.sequence and p.receipt = ''`
 
 // foldSQL moves Messages whose parts all have a final receipt. A part that was
@@ -71,18 +71,20 @@ var foldSQL = `
 with part as (
 	select message_id, part, bool_or(receipt = 'delivered') as delivered,
 	       coalesce(bool_and(receipt <> '') filter (where operator_id <> ''), false) as final,
-	       min(receipt) filter (where receipt not in ('', 'delivered')) as failure
+	       min(receipt) filter (where receipt not in ('', 'delivered')) as failure, max(receipt_reason) as reason
 	from message_parts where message_id in ` + known("$2") + ` group by message_id, part
 ), whole as (
-	select message_id, bool_and(delivered) as delivered, min(failure) filter (where not delivered) as failure
+	select message_id, bool_and(delivered) as delivered, min(failure) filter (where not delivered) as failure,
+	       max(reason) filter (where not delivered) as reason
 	from part group by message_id having bool_and(delivered or final)
 ), final as (
-	select m.id, m.challenge_id, m.state, m.ended_at, case when w.delivered then 'delivered' else w.failure end as next
+	select m.id, m.challenge_id, m.state, m.ended_at, case when w.delivered then 'delivered' else w.failure end as next,
+	       case when w.delivered then '' else w.reason end as reason
 	from whole w join messages m on m.id = w.message_id
 ), moves as (
 	select * from final where state in ('sent', 'in_doubt') or (state = 'admitted' and next = 'delivered')
 ), changed as (
-	update messages m set state = v.next, reason = 'receipt', state_version = m.state_version + 1,
+	update messages m set state = v.next, reason = coalesce(nullif(v.reason, ''), 'receipt'), state_version = m.state_version + 1,
 	       sealed = null, seal_key = null, owner = null, ended_at = $1
 	from moves v where m.id = v.id
 	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
@@ -105,7 +107,7 @@ with part as (
 	union all select account_id, 0, -amount from reversed
 ), ended as (
 	update challenges c set state = case v.next when 'failed' then 'failed' else 'undeliverable' end,
-	       reason = 'receipt_' || v.next, state_version = c.state_version + 1, ended_at = $1
+	       reason = coalesce(nullif(v.reason, ''), 'receipt_' || v.next), state_version = c.state_version + 1, ended_at = $1
 	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.next <> 'delivered'
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), done as (
@@ -132,6 +134,9 @@ var receiptStates = map[mobileid.MessageState]bool{
 // (Settle and the sweeper look), or be missing for good (reconciliation).
 func (db *DB) StoreReceipts(ctx context.Context, receipts []mobileid.Receipt) (matched int, err error) {
 	for i := range receipts {
+		if !mobileid.ReasonListed(receipts[i].Reason) {
+			return 0, mobileid.Invalid("reason", "receipt_reason", "the reason of a receipt is in the closed list")
+		}
 		if !receiptStates[receipts[i].State] {
 			return 0, mobileid.Invalid("state", "receipt_state", "a receipt says delivered, undeliverable, expired, rejected, failed or nothing final")
 		}
@@ -175,21 +180,21 @@ func queueUnmatched(b *pgx.Batch, receipts []mobileid.Receipt) {
 	}
 	n := len(receipts)
 	accounts, ids, dests, states := make([]string, n), make([]string, n), make([][]byte, n), make([]string, n)
-	stats, errs, at := make([]string, n), make([]string, n), make([]time.Time, n)
+	stats, errs, at, reasons := make([]string, n), make([]string, n), make([]time.Time, n), make([]string, n)
 	for i := range receipts {
 		r := &receipts[i]
 		accounts[i], ids[i], dests[i], states[i] = r.Account, r.OperatorID, r.Dest[:], string(r.State)
-		stats[i], errs[i], at[i] = r.Stat, r.Err, r.At
+		stats[i], errs[i], at[i], reasons[i] = r.Stat, r.Err, r.At, r.Reason
 	}
 	b.Queue(`
-insert into receipts_unmatched (account, operator_id, dest, state, stat, err, received_at)
+insert into receipts_unmatched (account, operator_id, dest, state, stat, err, received_at, reason)
 select distinct on (operator_id, account, dest, stat, err) *
-from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
-	as r(account, operator_id, dest, state, stat, err, received_at)
+from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
+	as r(account, operator_id, dest, state, stat, err, received_at, reason)
 order by operator_id, account, dest, stat, err, received_at desc
 on conflict (operator_id, account, dest, stat, err) do update
-set received_at = excluded.received_at, state = excluded.state
-where receipts_unmatched.received_at < excluded.received_at`, accounts, ids, dests, states, stats, errs, at)
+set received_at = excluded.received_at, state = excluded.state, reason = excluded.reason
+where receipts_unmatched.received_at < excluded.received_at`, accounts, ids, dests, states, stats, errs, at, reasons)
 }
 
 // partRef names one submission of one part.
@@ -229,6 +234,7 @@ type attachment struct {
 	links             []string
 	sequences         []int64
 	states, stats, er []string
+	reasons           []string
 	at                []time.Time
 }
 
@@ -238,14 +244,14 @@ func (a *attachment) add(p partRef, r *mobileid.Receipt) {
 	a.messages, a.parts = append(a.messages, raw(p.message)), append(a.parts, p.part)
 	a.links, a.sequences = append(a.links, p.link), append(a.sequences, p.sequence)
 	a.states, a.stats = append(a.states, string(r.State)), append(a.stats, r.Stat)
-	a.er, a.at = append(a.er, r.Err), append(a.at, r.At)
+	a.er, a.at, a.reasons = append(a.er, r.Err), append(a.at, r.At), append(a.reasons, r.Reason)
 }
 
 // queue queues the locks, the receipts and what follows from them.
 func (a *attachment) queue(b *pgx.Batch, now time.Time) {
 	ids := slices.CompactFunc(slices.SortedFunc(slices.Values(a.messages), slices.Compare), slices.Equal)
 	lockFromMessages(b, ids)
-	b.Queue(attachSQL, a.messages, a.parts, a.links, a.sequences, a.states, a.stats, a.er, a.at)
+	b.Queue(attachSQL, a.messages, a.parts, a.links, a.sequences, a.states, a.stats, a.er, a.at, a.reasons)
 	b.Queue(foldSQL, now, ids)
 }
 
@@ -256,7 +262,7 @@ func (db *DB) rematch(ctx context.Context, ids []int64) (int, error) {
 	err := db.inTx(ctx, "rematch receipts", func(tx pgx.Tx) error {
 		matched = 0
 		rows, err := tx.Query(ctx, `
-select r.id, r.state, r.stat, r.err, r.received_at, p.message_id, p.part, p.link, p.sequence
+select r.id, r.state, r.stat, r.err, r.reason, r.received_at, p.message_id, p.part, p.link, p.sequence
 from (select * from receipts_unmatched where id = any($1) order by id for update skip locked) r`+partOfReceiptSQL, ids)
 		if err != nil {
 			return err
@@ -267,7 +273,7 @@ from (select * from receipts_unmatched where id = any($1) order by id for update
 		var r mobileid.Receipt
 		var p partRef
 		var message []byte
-		_, err = pgx.ForEachRow(rows, []any{&id, &r.State, &r.Stat, &r.Err, &r.At, &message, &p.part, &p.link, &p.sequence}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&id, &r.State, &r.Stat, &r.Err, &r.Reason, &r.At, &message, &p.part, &p.link, &p.sequence}, func() error {
 			p.message = toID(message)
 			found = append(found, id)
 			at.add(p, &r)

@@ -1,18 +1,23 @@
 package smpp
 
 import (
+	"encoding/binary"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
 	"mobileid/smpp/wire"
 )
 
 // receipt is what a delivery receipt says. The text of the Message that it may
-// quote is never kept.
+// quote is never kept, and its dates neither: they are of the operator's
+// clock, without a zone.
 type receipt struct {
-	operatorID string
+	operatorID string                // in the normal form of the profile
 	state      mobileid.MessageState // "" = not final
+	reason     string                // of a final state, where the operator tells more
 	stat       string
 	err        string
 	from       string // the handset's number, as the operator wrote it
@@ -25,6 +30,20 @@ const (
 	esmIntermediate = 0x20
 )
 
+// isReceipt reports whether a deliver_sm or data_sm is a receipt. What its text
+// looks like says nothing, because anybody can write such a text; but nobody
+// can put the id of one of our Messages beside his own text.
+func isReceipt(m wire.Message) bool {
+	switch m.ESMClass & esmTypeMask {
+	case esmReceipt:
+		return true
+	case 0: // some leave the type out of a receipt in data_sm
+		_, names := m.Optional(wire.TagReceiptedMessageID)
+		return names
+	}
+	return false
+}
+
 // states are the message_state values (SMPP 3.4, 5.2.28) with their names in
 // receipt texts. What says nothing final changes nothing: UNKNOWN is not a
 // failure, and ACCEPTD is not final at many operators.
@@ -33,6 +52,7 @@ var states = []struct {
 	stat  string
 	state mobileid.MessageState
 }{
+	{0, "SCHEDULED", ""}, // SMPP 5.0
 	{1, "ENROUTE", ""},
 	{2, "DELIVRD", mobileid.MessageDelivered},
 	{3, "EXPIRED", mobileid.MessageExpired},
@@ -46,11 +66,15 @@ var states = []struct {
 	{2, "DELIVERED", mobileid.MessageDelivered},
 }
 
-// readReceipt reads a receipt: the optional parameters first, the text for
-// what they do not say. ok is false when no id can be found.
-func readReceipt(m wire.Message) (r receipt, ok bool) {
+// readReceipt reads a receipt in the operator's dialect: the optional
+// parameters first, the text for what they do not say. ok is false when no id
+// can be found, or nothing that is said of it.
+func readReceipt(m wire.Message, p profile.Profile) (r receipt, ok bool) {
 	text := parseReceiptText(m.Bytes())
 	r = receipt{operatorID: operatorID(text.id), stat: text.stat, err: text.err, from: m.Source.Addr}
+	if code, has := m.Optional(wire.TagNetworkErrorCode); has && len(code) == 3 && r.err == "" {
+		r.err = strconv.Itoa(int(binary.BigEndian.Uint16(code[1:]))) // behind the kind of network
+	}
 	for _, s := range states {
 		if s.stat == r.stat {
 			r.state = s.state
@@ -70,7 +94,25 @@ func readReceipt(m wire.Message) (r receipt, ok bool) {
 			}
 		}
 	}
-	return r, r.operatorID != ""
+	r.operatorID = p.IDs.FromReceipt(r.operatorID)
+	r.apply(p.Receipts)
+	return r, r.operatorID != "" && r.stat != ""
+}
+
+// apply lays over the standard what the operator means by it.
+func (r *receipt) apply(dialect profile.Receipts) {
+	rule, ok := dialect.Find(r.stat, r.err)
+	switch {
+	case ok && rule.State == profile.NotFinal:
+		r.state = ""
+	case ok:
+		r.state = mobileid.MessageState(rule.State)
+		if rule.Balance {
+			r.reason = mobileid.ReasonCannotPay
+		}
+	case dialect.FinalUnknown && r.stat == "UNKNOWN":
+		r.state = mobileid.MessageFailed
+	}
 }
 
 func sameState(stat string, value byte) bool {
@@ -121,8 +163,7 @@ func parseReceiptText(b []byte) receiptText {
 }
 
 // operatorID checks an operator's message id: an opaque string of at most 64
-// printable characters. It is matched as it was given; forms that differ
-// between answer and receipt follow with the operators' tables.
+// printable characters.
 func operatorID(s string) string {
 	s = strings.TrimSpace(s)
 	if len(s) > 64 {

@@ -41,21 +41,22 @@ func (l *link) deliver(s *session, f wire.Frame) {
 		l.received(s, f, wire.StatusOK, "malformed")
 		return
 	}
-	if esm := m.ESMClass & esmTypeMask; esm != esmReceipt {
+	if !isReceipt(m) {
 		result := "message" // from a handset; storing those is a later thing
-		if esm == esmIntermediate {
+		if m.ESMClass&esmTypeMask == esmIntermediate {
 			result = "intermediate"
 		}
 		l.received(s, f, wire.StatusOK, result)
 		return
 	}
-	r, ok := readReceipt(m)
+	r, ok := readReceipt(m, b.cfg.Profile)
 	if !ok {
 		l.received(s, f, wire.StatusOK, "unparseable")
 		return
 	}
 	in := incoming{link: l, session: s, frame: f, record: mobileid.Receipt{
-		Account: b.cfg.account(), OperatorID: r.operatorID, State: r.state, Stat: r.stat, Err: r.err, At: b.now(),
+		Account: b.cfg.account(), OperatorID: r.operatorID, State: r.state, Reason: r.reason, Stat: r.stat, Err: r.err,
+		At: b.now(), // by our clock, whatever dates it writes
 	}}
 	in.frame.Raw = nil // it may quote the text
 	if number, err := mobileid.ParseMSISDN(r.from); err == nil && b.numbers != nil {

@@ -237,6 +237,7 @@ func (b *Bridge) conclude(j *job, answers []answer) {
 	j.outcome.ID, j.outcome.Link = j.admission.ID, j.link
 	for i := range j.outcome.Parts {
 		j.outcome.Parts[i].Dest, j.outcome.Parts[i].Link = j.admission.Dest, j.link
+		j.outcome.Parts[i].OperatorID = b.cfg.Profile.IDs.FromAnswer(j.outcome.Parts[i].OperatorID)
 	}
 	j.next(false)
 }
@@ -254,6 +255,7 @@ func (b *Bridge) lateAnswer(j *job, parts int, a answer) {
 	o := judge([]answer{a}, j.admission.Deadline, b.now())
 	o.ID, o.Link, o.Reason = j.admission.ID, j.link, mobileid.ReasonLateAnswer
 	o.Parts[0].Dest, o.Parts[0].Link = j.admission.Dest, j.link
+	o.Parts[0].OperatorID = b.cfg.Profile.IDs.FromAnswer(o.Parts[0].OperatorID)
 	b.settling.put(settled{bridge: j.lease.id, outcome: o})
 }
 

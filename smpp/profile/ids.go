@@ -35,6 +35,9 @@ func (i IDs) FromAnswer(id string) string { return i.normal(i.Answer, id) }
 func (i IDs) FromReceipt(id string) string { return i.normal(i.Receipt, id) }
 
 func (i IDs) normal(form IDForm, id string) string {
+	if id == "" {
+		return "" // none is not the id 0
+	}
 	base := 0
 	switch form {
 	case Decimal:

@@ -1,5 +1,7 @@
 package profile
 
+import "strings"
+
 // ReceiptState is what a receipt says of a part in the end, or that it says
 // nothing final.
 type ReceiptState string
@@ -18,7 +20,7 @@ const (
 // SMPP 3.4, 5.2.28 says.
 type ReceiptRule struct {
 	Stat    string       `yaml:"stat"` // as in the text, for example UNDELIV
-	Err     string       `yaml:"err"`  // "": whatever err says
+	Err     string       `yaml:"err"`  // as in the text, or network_error_code in decimal; "": whatever it says
 	State   ReceiptState `yaml:"state"`
 	Balance bool         `yaml:"balance"` // the subscriber could not pay
 }
@@ -37,7 +39,7 @@ func (r Receipts) Find(stat, err string) (ReceiptRule, bool) {
 	ok := false
 	for _, rule := range r.Rules {
 		switch {
-		case rule.Stat != stat:
+		case !strings.EqualFold(rule.Stat, stat):
 		case rule.Err == err && err != "":
 			return rule, true
 		case rule.Err == "":
