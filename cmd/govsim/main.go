@@ -18,7 +18,8 @@ import (
 	"mobileid/cmd/govsim/world"
 )
 
-const help = `govsim plays the agencies that Mobile-ID talks to. Today: the issuer of access tokens.
+const help = `govsim plays the agencies that Mobile-ID talks to. Today: the issuer of access tokens and
+the operators' number-info service.
 
   govsim --client oneid=/run/secrets/oneid
   GOVSIM_SECRET_TAX_COMMITTEE=... govsim --client tax-committee
@@ -31,6 +32,9 @@ Flags:
   --client ID[=FILE]  a client that may have tokens; may be repeated. The secret is the first line of
                       FILE, else the environment variable GOVSIM_SECRET_<ID>, ID in capitals with _ for
                       every other sign
+  --number-info-token FILE
+                      the first line is the bearer token of those who may ask number-info; without it,
+                      and without the environment variable GOVSIM_NUMBER_INFO_TOKEN, nobody may
 
 Token issuer (OAuth 2.0 client credentials; Basic or client_id and client_secret in the body):
   curl -s -u oneid:SECRET -d grant_type=client_credentials -d scope=challenges http://127.0.0.1:8090/oauth2/token
@@ -38,10 +42,18 @@ Token issuer (OAuth 2.0 client credentials; Basic or client_id and client_secret
   GET  /.well-known/oauth-authorization-server    metadata (RFC 8414)
   Without scope a token carries all of them. Tokens are JWT (RFC 9068), ES256.
 
+Number-info (who serves a number; a contract of our own, since none is public):
+  POST /number-info/v1/operator, bearer token   {"msisdn": "+998901234567"}
+  200 {"status": "known", "operator": "ucell"}  or {"status": "unknown"}
+  400 the question is wrong; 401 the token is; 429, 5xx, anything else: no answer, ask again
+
 Control:
   GET  /control/state        issuer, keys, clients, tokens issued, what is left of an outage
   POST /control/rotate-key   sign with a new key; the old one stays published while its tokens live
   POST /control/outage       {"seconds": 30}: everything but /control answers 503; 0 ends it
+  POST /control/number-info  {"answers": {"+998901234567": "ucell"}, "fault": "", "delay_ms": 0, "times": 0}
+                             answers are added, "" forgets; fault: error, garbage, hang, cut; times: how
+                             many questions fault and delay are for, 0 = all until the next order
 
 Ctrl-C or SIGTERM ends it. It keeps nothing on disk.
 `
@@ -93,6 +105,11 @@ func parse(args []string, getenv func(string) string) (world.Config, error) {
 	flags.StringVar(&cfg.Issuer, "issuer", "", "")
 	flags.StringVar(&cfg.Audience, "audience", "mobileid", "")
 	flags.DurationVar(&cfg.TokenLife, "token-life", 0, "")
+	cfg.NumberInfoToken = getenv("GOVSIM_NUMBER_INFO_TOKEN")
+	flags.Func("number-info-token", "", func(file string) (err error) {
+		cfg.NumberInfoToken, err = firstLine(file)
+		return err
+	})
 	flags.Func("client", "", func(value string) error {
 		id, secret, err := client(value, getenv)
 		if err != nil {
@@ -126,14 +143,9 @@ func client(value string, getenv func(string) string) (id, secret string, err er
 		return "", "", errors.New("a client needs an id")
 	}
 	if fromFile {
-		content, err := os.ReadFile(file)
+		secret, err = firstLine(file)
 		if err != nil {
 			return "", "", fmt.Errorf("secret of %s: %w", id, err)
-		}
-		secret, _, _ = strings.Cut(string(content), "\n")
-		secret = strings.TrimSpace(secret)
-		if secret == "" {
-			return "", "", fmt.Errorf("secret of %s: %s begins with an empty line", id, file)
 		}
 		return id, secret, nil
 	}
@@ -143,6 +155,20 @@ func client(value string, getenv func(string) string) (id, secret string, err er
 		return "", "", fmt.Errorf("secret of %s: %s is not set", id, name)
 	}
 	return id, secret, nil
+}
+
+// firstLine reads a secret from a file.
+func firstLine(file string) (string, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(content), "\n")
+	line = strings.TrimSpace(line)
+	if line == "" {
+		return "", fmt.Errorf("%s begins with an empty line", file)
+	}
+	return line, nil
 }
 
 // secretVariable names the environment variable of a client's secret.

@@ -15,7 +15,7 @@ func TestFlagsAreUnderstoodOrRefusedByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	getenv := func(name string) string {
-		return map[string]string{"GOVSIM_SECRET_TAX_COMMITTEE": "from-env"}[name]
+		return map[string]string{"GOVSIM_SECRET_TAX_COMMITTEE": "from-env", "GOVSIM_NUMBER_INFO_TOKEN": "asker"}[name]
 	}
 	tests := []struct {
 		name    string
@@ -32,6 +32,7 @@ func TestFlagsAreUnderstoodOrRefusedByName(t *testing.T) {
 		{"nobody", nil, nil, "no --client"},
 		{"secret not set", []string{"--client", "oneid"}, nil, "GOVSIM_SECRET_ONEID is not set"},
 		{"no such file", []string{"--client", "oneid=/nowhere"}, nil, "/nowhere"},
+		{"no file of the token", []string{"--client", "tax-committee", "--number-info-token", "/nowhere"}, nil, "/nowhere"},
 		{"twice", []string{"--client", "tax-committee", "--client", "tax-committee"}, nil, "given twice"},
 		{"unknown flag", []string{"--port", "1"}, nil, "port"},
 		{"argument", []string{"--client", "tax-committee", "now"}, nil, `"now"`},
@@ -49,6 +50,9 @@ func TestFlagsAreUnderstoodOrRefusedByName(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if cfg.NumberInfoToken != "asker" {
+				t.Errorf("token of number-info %q", cfg.NumberInfoToken)
+			}
 			for id, secret := range tt.clients {
 				if cfg.Clients[id] != secret {
 					t.Errorf("secret of %s = %q, want %q", id, cfg.Clients[id], secret)
@@ -63,7 +67,7 @@ func TestHelpGoesToStdoutAndAMistakeExitsTwo(t *testing.T) {
 	if status := run(t.Context(), []string{"--help"}, os.Getenv, &out, &errs); status != 0 || errs.Len() != 0 {
 		t.Errorf("--help: status %d, stderr %q", status, errs.String())
 	}
-	for _, want := range []string{"--client", "/oauth2/token", "/control/rotate-key", "/control/outage"} {
+	for _, want := range []string{"--client", "/oauth2/token", "/control/rotate-key", "/control/outage", "/number-info/v1/operator", "/control/number-info"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("--help does not name %s", want)
 		}

@@ -12,9 +12,10 @@ import (
 // control is the API by which a test or a person makes the world misbehave. It
 // answers during an outage too.
 type control struct {
-	now    func() time.Time
-	log    *slog.Logger
-	issuer *issuer
+	now     func() time.Time
+	log     *slog.Logger
+	issuer  *issuer
+	numbers *numberInfo
 
 	mu       sync.Mutex
 	outUntil time.Time
@@ -27,6 +28,7 @@ func (c *control) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /control/state", c.getState)
 	mux.HandleFunc("POST /control/rotate-key", c.postRotateKey)
 	mux.HandleFunc("POST /control/outage", c.postOutage)
+	mux.HandleFunc("POST /control/number-info", c.postNumberInfo)
 }
 
 type state struct {
@@ -36,11 +38,14 @@ type state struct {
 	Clients       []string `json:"clients"`
 	TokensIssued  int      `json:"tokens_issued"`
 	OutageSeconds int      `json:"outage_seconds"` // left, rounded up
+
+	NumberInfo numberInfoState `json:"number_info"`
 }
 
 func (c *control) getState(w http.ResponseWriter, _ *http.Request) {
 	s := c.issuer.state()
 	s.OutageSeconds = seconds(c.outage())
+	s.NumberInfo = c.numbers.state()
 	answer(w, http.StatusOK, s)
 }
 
@@ -70,6 +75,25 @@ func (c *control) postOutage(w http.ResponseWriter, r *http.Request) {
 	c.outUntil = c.now().Add(time.Duration(*order.Seconds) * time.Second)
 	c.mu.Unlock()
 	c.log.Info("outage by order", "seconds", *order.Seconds)
+	c.getState(w, r)
+}
+
+func (c *control) postNumberInfo(w http.ResponseWriter, r *http.Request) {
+	var order struct {
+		Answers map[string]string `json:"answers"`
+		numberInfoOrder
+	}
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if decoder.Decode(&order) != nil {
+		http.Error(w, `want {"answers": {"+998...": "ucell"}, "fault": "", "delay_ms": 0, "times": 0}`, http.StatusBadRequest)
+		return
+	}
+	if err := c.numbers.obey(order.numberInfoOrder, order.Answers); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	c.log.Info("number-info by order", "fault", order.Fault, "delay_ms", order.Delay, "times", order.Times, "answers", len(order.Answers))
 	c.getState(w, r)
 }
 

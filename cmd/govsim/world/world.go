@@ -23,6 +23,11 @@ type Config struct {
 	Audience string
 	// TokenLife is how long a token is good. 0 means 15 minutes.
 	TokenLife time.Duration
+	// NumberInfoToken is the bearer token of those who may ask who serves a
+	// number. "" means that nobody may.
+	NumberInfoToken string
+	// Numbers says who serves which, for example "+998901234567": "ucell".
+	Numbers map[string]string
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 	// Log gets one line for each order given through the control API. nil
@@ -34,6 +39,7 @@ type Config struct {
 type World struct {
 	url     string
 	issuer  *issuer
+	numbers *numberInfo
 	control *control
 	server  *http.Server
 	served  chan error // how serving ended
@@ -77,10 +83,15 @@ func Start(cfg Config) (*World, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	w.control = &control{now: cfg.Now, log: cfg.Log, issuer: w.issuer}
+	w.numbers, err = newNumberInfo(cfg)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	w.control = &control{now: cfg.Now, log: cfg.Log, issuer: w.issuer, numbers: w.numbers}
 
 	agencies := http.NewServeMux()
 	w.issuer.routes(agencies)
+	w.numbers.routes(agencies)
 	mux := http.NewServeMux()
 	mux.Handle("/", w.control.unlessOut(agencies))
 	w.control.routes(mux)
@@ -101,12 +112,19 @@ func (w *World) URL() string { return w.url }
 // TokenURL returns the OAuth 2.0 token endpoint.
 func (w *World) TokenURL() string { return w.url + tokenPath }
 
+// NumberInfoURL returns where one asks who serves a number.
+func (w *World) NumberInfoURL() string { return w.url + numberInfoPath }
+
+// NumberInfoAsked returns how often that was asked.
+func (w *World) NumberInfoAsked() int { return w.numbers.state().Asked }
+
 // jwksURL returns where the issuer's public keys are.
 func (w *World) jwksURL() string { return w.url + keysPath }
 
 // Close lets running requests end, up to two seconds, and returns when nothing
 // is served any more.
 func (w *World) Close() error {
+	close(w.numbers.closing)
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	err := w.server.Shutdown(ctx)
