@@ -19,9 +19,9 @@ func TestAPortedNumberWinsOverThePlanFromItsDate(t *testing.T) {
 		return Ported{Source: "mnp", Seq: seq, Operator: operator, From: from}
 	}
 	once := []Ported{move("1", "ucell", date(2025, 6, 1))}
-	back := append(once[:1:1], move("2", "beeline", date(2026, 6, 1)))
+	back := []Ported{once[0], move("2", "beeline", date(2026, 6, 1))}
 	late := []Ported{back[1], back[0]} // the older move was told last
-	mended := append(once[:1:1], move("3", "humans", date(2025, 6, 1)))
+	mended := []Ported{once[0], move("3", "humans", date(2025, 6, 1))}
 	for _, c := range []struct {
 		name   string
 		number string
