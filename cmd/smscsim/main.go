@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,6 +27,8 @@ usage: smscsim [flags]
   --listen ADDR          SMPP, default 127.0.0.1:2775
   --control ADDR         HTTP control API, default 127.0.0.1:8775, "" = none
   --system-id NAME       account that may bind, default mobileid
+  --charset NAME         what data_coding 0 means: gsm7 (default), latin1 or ascii
+  --fault JSON           a fault from the start, as below; may be given again
   --receipt-delay D      from submit_sm to its delivery receipt, default 1s
   --enquire-link D       enquire_link after this silence, default 30s, 0 = never
   --log FILE             append every submit_sm as a JSON line (texts in clear)
@@ -36,6 +41,8 @@ Try it:
   smscsim &
   curl -s http://127.0.0.1:8775/messages
   curl -s -d '{"kind":"status","count":3,"status":88}' http://127.0.0.1:8775/faults
+  curl -s -d '{"from":"998901234567","to":"MobileID","text":"STOP"}' http://127.0.0.1:8775/inbound
+  curl -s -X DELETE 'http://127.0.0.1:8775/faults?kind=status'
   curl -sN http://127.0.0.1:8775/events
 
 `
@@ -63,10 +70,20 @@ func run(ctx context.Context, args []string, password string, out, errOut io.Wri
 	enquire := fs.Duration("enquire-link", 30*time.Second, "")
 	logFile := fs.String("log", "", "")
 	state := fs.String("state", "", "")
+	charset := fs.String("charset", smsc.CharsetGSM7, "")
+	var faults []smsc.Fault
+	fs.Func("fault", "", func(raw string) error {
+		var f smsc.Fault
+		if err := json.Unmarshal([]byte(raw), &f); err != nil {
+			return err
+		}
+		faults = append(faults, f)
+		return nil
+	})
 	quiet := fs.Bool("quiet", false, "")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			_, _ = io.WriteString(out, usage+smsc.Help)
+			_, _ = io.WriteString(out, usage+smsc.Help())
 			return 0
 		}
 		_, _ = io.WriteString(errOut, "smscsim --help says more\n")
@@ -74,6 +91,10 @@ func run(ctx context.Context, args []string, password string, out, errOut io.Wri
 	}
 	if fs.NArg() > 0 {
 		_, _ = fmt.Fprintf(errOut, "smscsim: unexpected argument %q; see --help\n", fs.Arg(0))
+		return 2
+	}
+	if !slices.Contains(smsc.Charsets(), *charset) {
+		_, _ = fmt.Fprintf(errOut, "smscsim: --charset: want one of %s\n", strings.Join(smsc.Charsets(), ", "))
 		return 2
 	}
 	if password == "" {
@@ -85,6 +106,7 @@ func run(ctx context.Context, args []string, password string, out, errOut io.Wri
 	}
 	s, err := smsc.Start(smsc.Config{
 		Addr: *listen, ControlAddr: *control, Accounts: map[string]string{*systemID: password},
+		Charsets: map[string]string{*systemID: *charset}, Faults: faults,
 		ReceiptDelay: *delay, Enquire: *enquire, LogFile: *logFile, StateFile: *state, Log: log,
 	})
 	if err != nil {

@@ -15,7 +15,11 @@ func TestHelpAndWrongCommandLines(t *testing.T) {
 	}{
 		{[]string{"--help"}, 0, "SMSCSIM_PASSWORD"},
 		{[]string{"--help"}, 0, "POST /faults"},
+		{[]string{"--help"}, 0, `'{"kind":"throttle","rate":500,"burst":50}'`},
 		{[]string{"--nonsense"}, 2, "not defined"},
+		{[]string{"--charset", "ebcdic"}, 2, "gsm7, latin1, ascii"},
+		{[]string{"--fault", `{"kind":"delay","delay":"soon"}`}, 2, "want a time like 500ms"},
+		{[]string{"--fault", `{"kind":"delay"}`, "--listen", "127.0.0.1:0", "--control", ""}, 1, "delay: missing"},
 		{[]string{"extra"}, 2, "unexpected argument"},
 		{[]string{"--listen", "127.0.0.1:99999"}, 1, "listen"},
 	} {

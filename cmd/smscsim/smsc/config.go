@@ -10,7 +10,10 @@ type Config struct {
 	Addr        string            // SMPP; "127.0.0.1:0" picks a free port
 	ControlAddr string            // HTTP control API; "" = none
 	Accounts    map[string]string // system_id -> password
+	Charsets    map[string]string // system_id -> what data_coding 0 means: CharsetGSM7 (the default), CharsetLatin1, CharsetASCII
 	SystemID    string            // "smscsim": what binds are answered with
+
+	Faults []Fault // in force from the start; one that is done once does nothing
 
 	ReceiptDelay  time.Duration // from the submit_sm to its receipt; 0 = at once
 	RedeliverWait time.Duration // 1 s: until a receipt that was not acknowledged is sent again
@@ -21,6 +24,16 @@ type Config struct {
 	StateFile     string        // receipts still owed, so that a restart sends them; "" = forgotten
 	Log           *slog.Logger  // of binds and faults; texts are not in it
 }
+
+// The charsets that operators mean by data_coding 0.
+const (
+	CharsetGSM7   = "gsm7" // one septet a byte
+	CharsetLatin1 = "latin1"
+	CharsetASCII  = "ascii"
+)
+
+// Charsets lists them.
+func Charsets() []string { return []string{CharsetGSM7, CharsetLatin1, CharsetASCII} }
 
 func (c Config) withDefaults() Config {
 	if c.Addr == "" {

@@ -9,45 +9,30 @@ import (
 	"time"
 )
 
-// Help describes the control API; GET / answers it.
-const Help = `smscsim control API (JSON)
-
-  GET  /healthz             200 and counters
-  GET  /messages            submit_sm received, oldest first; ?to=998901234567 ?after=2026-01-02T15:04:05Z ?limit=100 (the newest)
-  GET  /events              the same and receipts, live, as server-sent events
-  GET  /faults              faults in force
-  POST /faults              add one: {"kind":"status","count":3,"status":88}
-  POST /receipts            not a fault: {"message_id":"...","state":"DELIVRD"} sends a further receipt now
-  POST /reset               forget faults, messages and waiting receipts
-
-Faults ("count" times, 0 or absent = until reset; "to" = only this number,
-not for binds, enquire_link, unbind and cut):
-  refuse_bind   "status" (14)       binds are refused
-  ignore_bind                       binds are not answered
-  delay         "delay_ns"          submit_sm_resp comes later
-  no_answer                         submit_sm is taken, no answer
-  status        "status"            submit_sm is refused, for example 88 = throttled
-  drop          "count" (1)         the connection is cut behind the count-th submit_sm (with "to": to that number)
-  receipt       "state"             DELIVRD EXPIRED DELETED UNDELIV ACCEPTD UNKNOWN REJECTD ENROUTE
-  receipt_first                     the receipt is sent before the answer
-  no_receipt                        no receipt
-  ignore_link                       enquire_link is not answered
-  unbind, cut                       once, now: unbind sent, connections cut
-`
-
 // controlHandler serves the control API.
 func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = io.WriteString(w, Help)
+		_, _ = io.WriteString(w, Help())
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]int{"bound": s.Bound(), "submits": s.Count()})
 	})
 	mux.HandleFunc("GET /messages", s.getMessages)
 	mux.HandleFunc("GET /events", s.getEvents)
-	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Faults()) })
+	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, map[string]any{"in_force": s.Faults(), "kinds": Kinds()})
+	})
+	mux.HandleFunc("DELETE /faults", func(w http.ResponseWriter, r *http.Request) {
+		kind := FaultKind(r.URL.Query().Get("kind"))
+		if kindOf(kind).Kind == "" {
+			fail(w, fmt.Errorf("kind: want one of %s", kindNames()))
+			return
+		}
+		s.Lift(kind)
+		reply(w, http.StatusOK, s.Faults())
+	})
 	mux.HandleFunc("POST /faults", func(w http.ResponseWriter, r *http.Request) {
 		var f Fault
 		if !read(w, r, &f) {
@@ -73,6 +58,17 @@ func (s *Server) controlHandler() http.Handler {
 		}
 		reply(w, http.StatusOK, map[string]bool{"sent": true})
 	})
+	mux.HandleFunc("POST /inbound", func(w http.ResponseWriter, r *http.Request) {
+		var in Inbound
+		if !read(w, r, &in) {
+			return
+		}
+		if err := s.SendInbound(in); err != nil {
+			fail(w, err)
+			return
+		}
+		reply(w, http.StatusOK, map[string]bool{"sent": true})
+	})
 	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, _ *http.Request) {
 		s.Reset()
 		reply(w, http.StatusOK, map[string]bool{"reset": true})
@@ -91,7 +87,7 @@ func (s *Server) SendReceipt(messageID, state string) error {
 			sub := m.submit()
 			s.deliver(&delivery{
 				receipt: Receipt{Account: m.account, MessageID: messageID, Dest: sub.Dest, State: state},
-				source:  sub.Source, text: quote(sub.Text),
+				said:    idText(m.number, m.receiptForm), source: sub.Source, quoted: quote(sub.Text),
 			})
 			return nil
 		}

@@ -15,6 +15,8 @@ const (
 	EventSubmit     EventKind = "submit"
 	EventReceipt    EventKind = "receipt"     // a deliver_sm was written
 	EventReceiptAck EventKind = "receipt_ack" // its answer was read
+	EventInbound    EventKind = "inbound"     // a message from a handset was written
+	EventInboundAck EventKind = "inbound_ack" // its answer was read
 )
 
 // Event is something that happened, as it happened.
@@ -24,6 +26,7 @@ type Event struct {
 	Account string    `json:"account"`
 	Submit  *Submit   `json:"submit,omitempty"`
 	Receipt *Receipt  `json:"receipt,omitempty"`
+	Inbound *Inbound  `json:"inbound,omitempty"`
 }
 
 // subscriberQueue is how many events wait for a subscriber.

@@ -1,13 +1,16 @@
 package smsc
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
 	"github.com/fiorix/go-smpp/smpp/pdu/pdutext"
+	"github.com/fiorix/go-smpp/smpp/pdu/pdutlv"
 
 	"mobileid/smpp/wire"
 )
@@ -21,8 +24,9 @@ type Submit struct {
 	Answered   bool              `json:"answered"`   // false: a fault kept the answer back
 	Source     string            `json:"source"`
 	Dest       string            `json:"dest"`
-	Text       string            `json:"text"` // of this part, decoded
-	Part       int               `json:"part"` // from 1
+	Text       string            `json:"text"`            // of this part, decoded
+	Whole      string            `json:"whole,omitempty"` // what the person reads, on the part that completes it
+	Part       int               `json:"part"`            // from 1
 	Parts      int               `json:"parts"`
 	Reference  int               `json:"reference"` // of the concatenation, 0 = none
 	DataCoding byte              `json:"data_coding"`
@@ -53,35 +57,57 @@ type Receipt struct {
 
 // stored is a submit as it is kept: the fields are decoded when somebody asks.
 type stored struct {
-	at        time.Time
-	account   string
-	messageID string
-	status    uint32
-	answered  bool
-	frame     wire.Frame
+	at          time.Time
+	account     string
+	charset     string // of data_coding 0
+	number      int64  // that the ids are written from
+	messageID   string
+	receiptForm string
+	status      uint32
+	answered    bool
+	whole       string
+	frame       wire.Frame
 }
 
 // submit decodes a stored submit.
 func (m *stored) submit() Submit {
-	s := Submit{
-		At: m.at, Account: m.account, MessageID: m.messageID, Status: m.status, Answered: m.answered,
-		Sequence: m.frame.Sequence, Raw: m.frame.Raw, Part: 1, Parts: 1,
-	}
 	f, err := wire.Decode(m.frame)
 	if err != nil {
-		return s
+		return Submit{} // submit decoded it once
+	}
+	s := m.read(f)
+	s.Validity = f.Text(pdufield.ValidityPeriod)
+	s.Fields = fieldsOf(m.frame, f)
+	return s
+}
+
+// read takes from the fields what a handset would.
+func (m *stored) read(f wire.Fields) Submit {
+	s := Submit{
+		At: m.at, Account: m.account, MessageID: m.messageID, Status: m.status, Answered: m.answered,
+		Sequence: m.frame.Sequence, Raw: m.frame.Raw, Part: 1, Parts: 1, Whole: m.whole,
 	}
 	s.Source, s.Dest = f.Text(pdufield.SourceAddr), f.Text(pdufield.DestinationAddr)
 	s.DataCoding, s.ESMClass = f.Byte(pdufield.DataCoding), f.Byte(pdufield.ESMClass)
 	s.Registered = f.Byte(pdufield.RegisteredDelivery)
-	s.Validity = f.Text(pdufield.ValidityPeriod)
 	payload := f.Bytes()
-	if s.ESMClass&0x40 != 0 {
+	if s.ESMClass&wire.ESMClassUDHI != 0 {
 		payload = s.header(payload)
+	} else {
+		s.sar(f)
 	}
-	s.Text = decodeText(s.DataCoding, payload)
-	s.Fields = fieldsOf(m.frame, f)
+	s.Text = decodeText(s.DataCoding, m.charset, payload)
 	return s
+}
+
+// sar reads the place of a part from the sar_ parameters (SMPP 3.4, 5.3.2.22).
+func (s *Submit) sar(f wire.Fields) {
+	reference, total, part := f.TLV[pdutlv.TagSarMsgRefNum], f.TLV[pdutlv.TagSarTotalSegments], f.TLV[pdutlv.TagSarSegmentSeqnum]
+	if reference == nil || total == nil || part == nil || len(reference.Bytes()) != 2 || len(total.Bytes()) != 1 || len(part.Bytes()) != 1 {
+		return
+	}
+	s.Reference = int(binary.BigEndian.Uint16(reference.Bytes()))
+	s.Parts, s.Part = int(total.Bytes()[0]), int(part.Bytes()[0])
 }
 
 // header reads the user data header and returns what stands behind it.
@@ -104,9 +130,15 @@ func (s *Submit) header(payload []byte) []byte {
 }
 
 // decodeText decodes with the codec's tables, which the service does not use.
-func decodeText(coding byte, payload []byte) string {
+func decodeText(coding byte, charset string, payload []byte) string {
 	switch coding {
 	case 0:
+		switch charset {
+		case CharsetLatin1:
+			return string(pdutext.Latin1(payload).Decode())
+		case CharsetASCII:
+			return ascii(payload)
+		}
 		return string(pdutext.GSM7(payload).Decode())
 	case 3:
 		return string(pdutext.Latin1(payload).Decode())
@@ -116,6 +148,17 @@ func decodeText(coding byte, payload []byte) string {
 		return string(pdutext.UCS2(payload).Decode())
 	}
 	return hex.EncodeToString(payload)
+}
+
+// ascii shows what is none as a question mark.
+func ascii(payload []byte) string {
+	out := slices.Clone(payload)
+	for i, c := range out {
+		if c > '~' {
+			out[i] = '?'
+		}
+	}
+	return string(out)
 }
 
 func fieldsOf(frame wire.Frame, f wire.Fields) map[string]string {

@@ -16,6 +16,8 @@ import (
 // The text that a receipt quotes is not kept.
 type debt struct {
 	MessageID string    `json:"message_id"`
+	Said      string    `json:"said,omitempty"` // the id as the receipt says it
+	Form      string    `json:"form,omitempty"` // of the receipt
 	Account   string    `json:"account,omitempty"`
 	Dest      string    `json:"dest,omitempty"`
 	Source    string    `json:"source,omitempty"`
@@ -95,7 +97,7 @@ func (l *ledgerOfReceipts) owe(d *delivery, due time.Time) {
 	if l != nil {
 		l.write(debt{
 			MessageID: d.receipt.MessageID, Account: d.receipt.Account, Dest: d.receipt.Dest, State: d.receipt.State,
-			Source: d.source, Due: due,
+			Said: d.said, Form: d.form, Source: d.source, Due: due,
 		})
 	}
 }

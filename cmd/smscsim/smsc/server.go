@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"mobileid/smpp/wire"
 )
 
 // Server is a running message centre.
@@ -26,10 +24,13 @@ type Server struct {
 	cancel   context.CancelFunc
 	owners   sync.WaitGroup
 	epoch    int64 // makes message ids differ between runs
+	parts    parts
+	binding  sync.Mutex // one bind is admitted at a time
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	waiting  map[string][]*delivery // receipts of an account without a receiving bind
+	reversed []func()               // receipts that wait for their company
 	script   script
 	nextID   int64
 	closed   bool
@@ -39,6 +40,11 @@ type Server struct {
 // opened.
 func Start(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
+	for i := range cfg.Faults {
+		if err := cfg.Faults[i].check(); err != nil {
+			return nil, fmt.Errorf("fault %d: %w", i+1, err)
+		}
+	}
 	j, err := openJournal(cfg.MaxMessages, cfg.LogFile)
 	if err != nil {
 		return nil, err
@@ -58,6 +64,9 @@ func Start(cfg Config) (*Server, error) {
 		cfg: cfg, listener: l, journal: j, receipts: receipts, schedule: newSchedule(), cancel: cancel,
 		sessions: map[*session]struct{}{}, waiting: map[string][]*delivery{}, epoch: time.Now().UnixMilli(),
 	}
+	for _, f := range cfg.Faults {
+		s.script.add(f, time.Now())
+	}
 	if cfg.ControlAddr != "" {
 		cl, err := lc.Listen(ctx, "tcp", cfg.ControlAddr)
 		if err != nil {
@@ -74,7 +83,8 @@ func Start(cfg Config) (*Server, error) {
 	for _, d := range owed {
 		s.schedule.at(d.Due, func() {
 			s.deliver(&delivery{
-				receipt: Receipt{Account: d.Account, MessageID: d.MessageID, Dest: d.Dest, State: d.State}, source: d.Source,
+				receipt: Receipt{Account: d.Account, MessageID: d.MessageID, Dest: d.Dest, State: d.State},
+				said:    d.Said, form: d.Form, source: d.Source,
 			})
 		})
 	}
@@ -160,40 +170,47 @@ func (s *Server) SetFault(f Fault) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if f.Kind == FaultUnbind || f.Kind == FaultCut {
-		for _, x := range s.open() {
-			if f.Kind == FaultCut {
-				x.end()
-			} else {
-				x.request(wire.AppendHeader(nil, wire.Unbind, 0, 0), nil, nil)
-			}
-		}
+	if kindOf(f.Kind).Once {
+		s.now(f)
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.script.faults = append(s.script.faults, &f)
+	s.script.add(f, time.Now())
 	return nil
+}
+
+// Lift ends the faults of a kind, stalls included.
+func (s *Server) Lift(kind FaultKind) {
+	s.mu.Lock()
+	delete(s.script.faults, kind)
+	s.mu.Unlock()
+	if kind == FaultStall {
+		s.liftStalls()
+	}
+}
+
+func (s *Server) liftStalls() {
+	for _, x := range s.open() {
+		x.stall.lift()
+	}
 }
 
 // Faults returns what is in force.
 func (s *Server) Faults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]Fault, len(s.script.faults))
-	for i, f := range s.script.faults {
-		out[i] = *f
-	}
-	return out
+	return s.script.inForce(time.Now())
 }
 
 // Reset forgets faults, the log in memory and receipts that wait. Sessions
 // stay.
 func (s *Server) Reset() {
 	s.mu.Lock()
-	s.script.faults = nil
+	s.script.faults, s.reversed = nil, nil
 	clear(s.waiting)
 	s.mu.Unlock()
+	s.liftStalls()
 	s.schedule.clear()
 	s.journal.reset()
 }
@@ -234,6 +251,9 @@ func (s *Server) accept(ctx context.Context) {
 			return
 		}
 		s.sessions[x] = struct{}{}
+		if a := s.script.find(FaultSessionInit, "", time.Now()); a != nil {
+			s.schedule.at(time.Now().Add(a.Delay), x.endUnbound)
+		}
 		s.owners.Go(func() {
 			x.serve(ctx)
 			s.mu.Lock()
@@ -261,13 +281,16 @@ func (s *Server) flush(ctx context.Context) {
 func (s *Server) use(kind FaultKind, dest string) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.script.use(kind, dest)
+	return s.script.use(kind, dest, time.Now())
 }
 
-// newID makes a message id: hexadecimal, as most operators' are.
-func (s *Server) newID() string {
+// inForce returns a fault of a kind that is not counted down.
+func (s *Server) inForce(kind FaultKind) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.nextID++
-	return fmt.Sprintf("%x%06x", s.epoch&0xffffffff, s.nextID)
+	a := s.script.find(kind, "", time.Now())
+	if a == nil {
+		return Fault{}, false
+	}
+	return a.Fault, true
 }

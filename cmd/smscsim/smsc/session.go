@@ -3,22 +3,13 @@ package smsc
 import (
 	"bufio"
 	"context"
-	"crypto/subtle"
 	"errors"
 	"net"
 	"sync"
 	"time"
 
-	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
-
 	"mobileid/smpp/wire"
 )
-
-// writeTimeout ends a session whose peer does not read.
-const writeTimeout = 10 * time.Second
-
-// maxQueued bounds the bytes that wait for a session's writer.
-const maxQueued = 16 << 20
 
 // session is one connection of an account.
 type session struct {
@@ -27,23 +18,28 @@ type session struct {
 	number int
 	wake   chan struct{}
 	dead   chan struct{}
+	stall  stall
 
 	mu       sync.Mutex
 	account  string
 	receives bool // bound to get receipts
 	sends    bool // bound to submit
 	queue    []byte
+	queued   int  // PDUs in queue
 	last     bool // close when queue is written
 	ended    bool
 	nextSeq  uint32
 	unacked  map[uint32]*delivery
-	heard    time.Time
+	held     []*delivery // wait for the receipt window
+	// unanswered counts the submit_sm taken whose answer is not queued yet.
+	unanswered int
+	heard      time.Time
 }
 
 func newSession(s *Server, conn net.Conn, number int) *session {
 	return &session{
 		server: s, conn: conn, number: number, wake: make(chan struct{}, 1), dead: make(chan struct{}),
-		unacked: map[uint32]*delivery{}, heard: time.Now(),
+		stall: newStall(), unacked: map[uint32]*delivery{}, heard: time.Now(),
 	}
 }
 
@@ -64,6 +60,13 @@ func (x *session) end() {
 	}
 }
 
+// endUnbound ends a connection that nobody has bound in time.
+func (x *session) endUnbound() {
+	if !x.bound() {
+		x.end()
+	}
+}
+
 // serve runs the session until it ends.
 func (x *session) serve(ctx context.Context) {
 	var owners sync.WaitGroup
@@ -76,16 +79,25 @@ func (x *session) serve(ctx context.Context) {
 	x.end()
 	stop()
 	owners.Wait()
+	x.forget()
+}
+
+// forget gives up the bind: what it has not acknowledged comes again on
+// another.
+func (x *session) forget() {
 	x.mu.Lock()
-	account := x.account
-	unacked := x.unacked
-	x.unacked = nil
+	account, owed := x.account, x.held
+	for _, d := range x.unacked {
+		owed = append(owed, d)
+	}
+	x.account, x.receives, x.sends = "", false, false
+	x.unacked, x.held = nil, nil
 	x.mu.Unlock()
 	if account != "" {
 		x.server.cfg.Log.Info("session ended", "account", account, "session", x.number)
 		x.server.events.publish(Event{At: time.Now(), Kind: EventUnbind, Account: account})
 	}
-	for _, d := range unacked {
+	for _, d := range owed {
 		x.server.again(d)
 	}
 }
@@ -94,6 +106,7 @@ func (x *session) read() {
 	frames := wire.NewReader(bufio.NewReaderSize(x.conn, 64<<10))
 	for {
 		f, err := frames.Read()
+		x.stall.wait(x.dead)
 		if errors.Is(err, wire.ErrLength) {
 			x.sendLast(wire.AppendHeader(nil, wire.GenericNack, wire.StatusInvalidLength, f.Sequence))
 			<-x.dead
@@ -129,7 +142,7 @@ func (x *session) handle(f wire.Frame) bool {
 	case wire.Unbind.Response():
 		x.end()
 		return true
-	case wire.DeliverSM.Response(), wire.GenericNack:
+	case wire.DeliverSM.Response(), wire.DataSM.Response(), wire.GenericNack:
 		x.acknowledged(f)
 	case wire.EnquireLink.Response():
 	default:
@@ -138,186 +151,10 @@ func (x *session) handle(f wire.Frame) bool {
 	return false
 }
 
-func (x *session) bind(f wire.Frame) bool {
-	refuse := func(status wire.Status) bool {
-		x.server.cfg.Log.Info("bind refused", "session", x.number, "status", status.String())
-		x.sendLast(wire.AppendHeader(nil, f.Command.Response(), status, f.Sequence))
-		return true
-	}
-	if _, ignore := x.server.use(FaultIgnoreBind, ""); ignore {
-		return false
-	}
-	if fault, ok := x.server.use(FaultRefuseBind, ""); ok {
-		return refuse(wire.Status(fault.Status))
-	}
-	fields, err := wire.Decode(f)
-	if err != nil {
-		return refuse(wire.StatusBindFailed)
-	}
-	account := fields.Text(pdufield.SystemID)
-	password, known := x.server.cfg.Accounts[account]
-	if !known {
-		return refuse(wire.StatusBadSystemID)
-	}
-	if subtle.ConstantTimeCompare([]byte(password), []byte(fields.Text(pdufield.Password))) != 1 {
-		return refuse(wire.StatusBadPassword)
-	}
-	x.mu.Lock()
-	if x.account != "" {
-		x.mu.Unlock()
-		x.send(wire.AppendHeader(nil, f.Command.Response(), wire.StatusAlreadyBound, f.Sequence))
-		return false
-	}
-	x.account = account
-	x.receives = f.Command != wire.BindTransmitter
-	x.sends = f.Command != wire.BindReceiver
-	x.mu.Unlock()
-	x.send(wire.AppendCString(nil, f.Command.Response(), 0, f.Sequence, x.server.cfg.SystemID))
-	x.server.cfg.Log.Info("bound", "account", account, "session", x.number, "as", f.Command.String())
-	x.server.events.publish(Event{At: time.Now(), Kind: EventBind, Account: account})
-	if f.Command != wire.BindTransmitter {
-		x.server.deliverWaiting(account)
-	}
-	return false
-}
-
-// submit takes a submit_sm: into the log first, then the answer.
-func (x *session) submit(f wire.Frame) bool {
-	at := time.Now()
-	srv := x.server
-	x.mu.Lock()
-	account, may := x.account, x.sends
-	x.mu.Unlock()
-	if !may {
-		x.send(wire.AppendHeader(nil, f.Command.Response(), wire.StatusNotBound, f.Sequence))
-		return false
-	}
-	fields, err := wire.Decode(f)
-	if err != nil {
-		x.send(wire.AppendHeader(nil, f.Command.Response(), wire.StatusSystemError, f.Sequence))
-		return false
-	}
-	dest := fields.Text(pdufield.DestinationAddr)
-	m := &stored{at: at, account: account, frame: f, answered: true}
-	fault, refused := srv.use(FaultStatus, dest)
-	if refused {
-		m.status = fault.Status
-	} else {
-		m.messageID = srv.newID()
-	}
-	_, silent := srv.use(FaultNoAnswer, dest)
-	drop, counted := srv.use(FaultDrop, dest)
-	cut := counted && drop.Count == 1 // used: as it was before it was counted down
-	m.answered = !silent && !cut
-	srv.journal.add(m)
-	answer := wire.AppendCString(nil, f.Command.Response(), 0, f.Sequence, m.messageID)
-	if refused {
-		answer = wire.AppendHeader(nil, f.Command.Response(), wire.Status(m.status), f.Sequence)
-	}
-	if srv.events.any() {
-		s := m.submit()
-		if m.answered {
-			s.Answer = answer
-		}
-		srv.events.publish(Event{At: at, Kind: EventSubmit, Account: account, Submit: &s})
-	}
-	if cut {
-		return x.cut()
-	}
-	if !refused {
-		defer srv.plan(x, m, fields)()
-	}
-	if silent {
-		return false
-	}
-	if late, ok := srv.use(FaultDelay, dest); ok {
-		srv.schedule.at(at.Add(late.Delay), func() { x.send(answer) })
-		return false
-	}
-	x.send(answer)
-	return false
-}
-
 // cut ends the connection as a lost link does.
 func (x *session) cut() bool {
 	x.end()
 	return true
-}
-
-func (x *session) send(pdu []byte) {
-	x.mu.Lock()
-	x.queue = append(x.queue, pdu...)
-	full := len(x.queue) > maxQueued
-	x.mu.Unlock()
-	if full {
-		x.end()
-	}
-	x.poke()
-}
-
-func (x *session) sendLast(pdu []byte) {
-	x.mu.Lock()
-	x.queue = append(x.queue, pdu...)
-	x.last = true
-	x.mu.Unlock()
-	x.poke()
-}
-
-// request sends a request of ours with its own sequence number, which before,
-// if any, is told ahead of the write; d, if any, is remembered until it is
-// answered. False when the session has ended.
-func (x *session) request(pdu []byte, d *delivery, before func(sequence uint32)) bool {
-	x.mu.Lock()
-	if x.ended || x.unacked == nil {
-		x.mu.Unlock()
-		return false
-	}
-	x.nextSeq = x.nextSeq%wire.MaxSequence + 1
-	seq := x.nextSeq
-	wire.SetSequence(pdu, seq)
-	if d != nil {
-		x.unacked[seq] = d
-	}
-	if before != nil {
-		before(seq)
-	}
-	x.queue = append(x.queue, pdu...)
-	x.mu.Unlock()
-	x.poke()
-	return true
-}
-
-func (x *session) poke() {
-	select {
-	case x.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (x *session) write() {
-	var buf []byte
-	for {
-		select {
-		case <-x.wake:
-		case <-x.dead:
-			return
-		}
-		x.mu.Lock()
-		buf, x.queue = x.queue, buf[:0]
-		last := x.last
-		x.mu.Unlock()
-		if len(buf) > 0 {
-			_ = x.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if _, err := x.conn.Write(buf); err != nil {
-				x.end()
-				return
-			}
-		}
-		if last {
-			x.end()
-			return
-		}
-	}
 }
 
 func (x *session) enquire() {

@@ -503,10 +503,19 @@ func TestControlAPI(t *testing.T) {
 			t.Errorf("%s: %d %s", q.path, code, body)
 		}
 	}
+	if code, body := call("GET", "/faults", ""); code != 200 || !strings.Contains(body, `"in_force":[]`) || !strings.Contains(body, `"kind":"half_open"`) {
+		t.Errorf("what faults there are: %d %s", code, body)
+	}
+	if code, body := call("POST", "/faults", `{"kind":"delay","delay":"1m0s","for":"1h0m0s"}`); code != 200 || !strings.Contains(body, `"delay":"1m0s"`) {
+		t.Errorf("times: %d %s", code, body)
+	}
+	if code, body := call("DELETE", "/faults?kind=delay", ""); code != 200 || strings.TrimSpace(body) != "[]" {
+		t.Errorf("lifted: %d %s", code, body)
+	}
 	if code, body := call("POST", "/faults", `{"kind":"status","count":3,"status":88}`); code != 200 || !strings.Contains(body, `"count":3`) {
 		t.Errorf("%d %s", code, body)
 	}
-	for _, bad := range []string{`{"kind":"nothing"}`, `{"kind":"delay"}`, `{"unknown":1}`, `x`} {
+	for _, bad := range []string{`{"kind":"nothing"}`, `{"kind":"delay"}`, `{"kind":"delay","delay":"soon"}`, `{"kind":"delay","delay":"1s","n":1}`, `{"unknown":1}`, `x`} {
 		if code, _ := call("POST", "/faults", bad); code != 400 {
 			t.Errorf("%s: %d", bad, code)
 		}

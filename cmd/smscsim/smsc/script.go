@@ -1,0 +1,134 @@
+package smsc
+
+import (
+	"slices"
+	"time"
+)
+
+// armed is a fault in force, with what it has counted.
+type armed struct {
+	Fault
+	ends    time.Time // zero: not by itself
+	seen    int
+	bucket  bucket
+	buckets map[string]*bucket // of each number
+}
+
+// script is the faults in force, in the order they were set. The caller holds
+// the server's lock.
+type script struct{ faults map[FaultKind][]*armed }
+
+func (s *script) add(f Fault, now time.Time) {
+	a := &armed{Fault: f, bucket: newBucket(f, now), buckets: map[string]*bucket{}}
+	if f.For > 0 {
+		a.ends = now.Add(f.For)
+	}
+	if s.faults == nil {
+		s.faults = map[FaultKind][]*armed{}
+	}
+	s.faults[f.Kind] = append(s.faults[f.Kind], a)
+}
+
+// find returns the first fault of a kind for a destination.
+func (s *script) find(kind FaultKind, dest string, now time.Time) *armed {
+	if len(s.faults[kind]) == 0 {
+		return nil
+	}
+	s.expire(kind, now)
+	for _, a := range s.faults[kind] {
+		if a.To == "" || a.To == dest {
+			return a
+		}
+	}
+	return nil
+}
+
+// use is find, and counts it down.
+func (s *script) use(kind FaultKind, dest string, now time.Time) (Fault, bool) {
+	a := s.find(kind, dest, now)
+	if a == nil {
+		return Fault{}, false
+	}
+	used := a.Fault
+	if a.Count > 0 {
+		if a.Count--; a.Count == 0 {
+			s.faults[kind] = slices.DeleteFunc(s.faults[kind], func(o *armed) bool { return o == a })
+		}
+	}
+	return used, true
+}
+
+// refuses asks the rules that refuse some submits and not others.
+func (s *script) refuses(dest string, unanswered int, now time.Time) (Fault, bool) {
+	if a := s.find(FaultEvery, dest, now); a != nil {
+		if a.seen++; a.seen%a.N == 0 {
+			return s.use(FaultEvery, dest, now)
+		}
+	}
+	if a := s.find(FaultWindow, dest, now); a != nil && unanswered > a.N {
+		return a.Fault, true
+	}
+	if a := s.find(FaultThrottleDest, dest, now); a != nil && !a.ofNumber(dest, now).take(now) {
+		return a.Fault, true
+	}
+	if a := s.find(FaultThrottle, dest, now); a != nil && !a.bucket.take(now) {
+		return a.Fault, true
+	}
+	return Fault{}, false
+}
+
+// maxNumbers bounds the numbers that have a bucket of their own.
+const maxNumbers = 100_000
+
+func (a *armed) ofNumber(dest string, now time.Time) *bucket {
+	b := a.buckets[dest]
+	if b == nil {
+		if len(a.buckets) >= maxNumbers {
+			clear(a.buckets)
+		}
+		fresh := newBucket(a.Fault, now)
+		b = &fresh
+		a.buckets[dest] = b
+	}
+	return b
+}
+
+func (s *script) expire(kind FaultKind, now time.Time) {
+	s.faults[kind] = slices.DeleteFunc(s.faults[kind], func(a *armed) bool { return !a.ends.IsZero() && !now.Before(a.ends) })
+}
+
+// inForce lists what is, by kind.
+func (s *script) inForce(now time.Time) []Fault {
+	out := []Fault{}
+	for _, k := range kinds {
+		if len(s.faults[k.Kind]) == 0 {
+			continue
+		}
+		s.expire(k.Kind, now)
+		for _, a := range s.faults[k.Kind] {
+			out = append(out, a.Fault)
+		}
+	}
+	return out
+}
+
+// bucket is a token bucket.
+type bucket struct {
+	rate, burst, tokens float64
+	at                  time.Time
+}
+
+func newBucket(f Fault, now time.Time) bucket {
+	burst := float64(max(f.Burst, 1))
+	return bucket{rate: f.Rate, burst: burst, tokens: burst, at: now}
+}
+
+func (b *bucket) take(now time.Time) bool {
+	b.tokens = min(b.burst, b.tokens+b.rate*now.Sub(b.at).Seconds())
+	b.at = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
