@@ -1,0 +1,5 @@
+//go:build race
+
+package smpp
+
+const racing = true
