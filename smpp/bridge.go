@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/trace"
 )
 
 // Bridge carries the Messages of one operator over its links.
@@ -35,6 +36,7 @@ type Bridge struct {
 	leaseOver chan struct{}
 
 	links        []*link
+	tap          trace.Tap
 	sessionCount atomic.Int64
 
 	mu       sync.Mutex

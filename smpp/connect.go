@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mobileid/smpp/profile"
+	"mobileid/smpp/trace"
 	"mobileid/smpp/wire"
 )
 
@@ -72,7 +73,8 @@ func (l *link) connect(ctx context.Context, host string) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	br := bufio.NewReaderSize(conn, maxWrite)
-	early, err := l.bindOn(conn, br)
+	shown := tap{&b.tap, &trace.Session{Link: l.name, Host: host, Us: addrPort(conn.LocalAddr()), Peer: addrPort(conn.RemoteAddr())}}
+	early, err := l.bindOn(conn, br, shown)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -84,7 +86,7 @@ func (l *link) connect(ctx context.Context, host string) (*session, error) {
 	s := newSession(conn, br, 2, sessionConfig{
 		window: window, response: timers.Response, enquire: timers.EnquireLink, inactivity: timers.Inactivity,
 		writeTimeout: timers.Write, unbindWait: b.cfg.UnbindWait, now: b.now, handler: l,
-		freed: func() { signal(b.places) },
+		freed: func() { signal(b.places) }, tap: shown,
 	})
 	s.number = b.sessionCount.Add(1)
 	for _, f := range early {
@@ -99,7 +101,7 @@ var bindCommands = map[profile.BindType]wire.Command{
 
 // bindOn sends the bind and reads up to its answer. Receipts may come right
 // behind the answer or, from a hasty operator, before it: these are returned.
-func (l *link) bindOn(conn net.Conn, br *bufio.Reader) (early []wire.Frame, err error) {
+func (l *link) bindOn(conn net.Conn, br *bufio.Reader, shown tap) (early []wire.Frame, err error) {
 	account, command := l.bridge.cfg.Profile.Account, bindCommands[l.bind.Type]
 	raw, err := wire.Bind{
 		Command: command, SystemID: account.SystemID, Password: account.Password, SystemType: account.SystemType,
@@ -108,6 +110,7 @@ func (l *link) bindOn(conn net.Conn, br *bufio.Reader) (early []wire.Frame, err 
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(l.bridge.cfg.Profile.Timers.Bind))
+	shown.show(trace.Out, raw)
 	if _, err := conn.Write(raw); err != nil {
 		return nil, fmt.Errorf("bind: %w", err)
 	}
@@ -119,6 +122,7 @@ func (l *link) bindOn(conn net.Conn, br *bufio.Reader) (early []wire.Frame, err 
 			}
 			return nil, fmt.Errorf("bind: %w", err)
 		}
+		shown.show(trace.In, f.Raw)
 		switch {
 		case f.Command == command.Response() && f.Sequence == 1,
 			f.Command == wire.GenericNack && f.Sequence <= 1:

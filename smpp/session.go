@@ -70,6 +70,7 @@ type sessionConfig struct {
 	now          func() time.Time
 	handler      sessionHandler
 	freed        func() // a slot has come back; it must not block
+	tap          tap    // is shown every PDU
 }
 
 // The reasons a session ends for.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"mobileid/smpp/trace"
 	"mobileid/smpp/wire"
 )
 
@@ -25,6 +26,7 @@ func (s *session) read() {
 			s.end(err)
 			return
 		}
+		s.cfg.tap.show(trace.In, f.Raw)
 		s.mu.Lock()
 		s.heard = s.cfg.now()
 		if f.Command != wire.EnquireLink && f.Command != wire.EnquireLink.Response() {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"mobileid/smpp/trace"
 	"mobileid/smpp/wire"
 )
 
@@ -39,6 +40,7 @@ func (s *session) write() {
 			if len(out.buf) == 0 {
 				continue
 			}
+			s.cfg.tap.show(trace.Out, out.buf) // before the answer can come
 			if n, err := s.conn.Write(out.buf); err != nil {
 				s.unwritten(&out, n)
 				if isTimeout(err) {

@@ -52,6 +52,7 @@ prints a line for each bind:
   mobileid links --watch
   mobileid links drain beeline/a && mobileid links start beeline/a
   mobileid links statuses beeline
+  mobileid links trace beeline --for 10m
 
 Exit codes: 0 done; 1 not done, or no process answers; 2 a wrong command line or
 configuration.`,
@@ -62,7 +63,7 @@ configuration.`,
 	family(cmd, linkOrderCommand("start", "Bind a link that was stopped or drained, or waits for its next try"),
 		linkOrderCommand("drain", "Unbind a link when its window is empty, at the latest after the response timer"),
 		linkOrderCommand("stop", "Unbind a link now; what the operator has not answered is in doubt"),
-		linkStatusesCommand())
+		linkStatusesCommand(), linkTraceCommand())
 	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 		show := func() error {
 			links, err := app.Links(cmd.Context(), flags.admins(cfg))
@@ -212,12 +213,7 @@ func linkStatusesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "statuses OPERATOR",
 		Short: "Print what each command_status means at an operator: the common table, with the operator's rows laid over",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError{fmt.Errorf("want the id of an operator\nSee: %s --help", cmd.CommandPath())}
-			}
-			return nil
-		},
+		Args:  oneOperator,
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON array")
 	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
@@ -244,6 +240,14 @@ func linkStatusesCommand() *cobra.Command {
 		return w.Flush()
 	})
 	return cmd
+}
+
+// oneOperator wants the id of an operator.
+func oneOperator(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("want the id of an operator\nSee: %s --help", cmd.CommandPath())}
+	}
+	return nil
 }
 
 // operatorOf finds an operator of the file.

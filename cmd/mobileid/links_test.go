@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/app/apptest"
@@ -68,6 +69,34 @@ func TestALinkIsShownDrainedStoppedAndStartedByCommand(t *testing.T) {
 	} {
 		if reason := fails(t, append([]string{"links", "--config", s.ConfigFile}, strings.Fields(args)...)...); !strings.Contains(reason, want) {
 			t.Errorf("links %s: no %q in %s", args, want, reason)
+		}
+	}
+}
+
+// An old refusal is no answer to a new order, and an order is done when the
+// link is there, not when it was given.
+func TestAnOrderWaitsForTheLink(t *testing.T) {
+	before := time.Unix(1000, 0)
+	for _, c := range []struct {
+		order        string
+		state        smpp.LinkState
+		since        time.Time
+		there, never bool
+	}{
+		{"start", smpp.LinkUp, before, true, false},
+		{"start", smpp.LinkBinding, before.Add(1), false, false},
+		{"start", smpp.LinkDown, before.Add(1), false, false},
+		{"start", smpp.LinkRefused, before, false, false},
+		{"start", smpp.LinkRefused, before.Add(1), false, true},
+		{"drain", smpp.LinkUp, before, false, false},
+		{"drain", smpp.LinkDraining, before.Add(1), false, false},
+		{"drain", smpp.LinkStopped, before.Add(1), true, false},
+		{"stop", smpp.LinkUp, before, false, false},
+		{"stop", smpp.LinkStopped, before, true, false},
+	} {
+		there, never := reached(c.order, smpp.LinkView{State: c.state, Since: c.since}, before)
+		if there != c.there || never != c.never {
+			t.Errorf("%+v: %v, %v", c, there, never)
 		}
 	}
 }

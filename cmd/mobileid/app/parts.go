@@ -215,7 +215,8 @@ func (a *App) serveAdmin(ctx context.Context) error {
 		return fmt.Errorf("http.admin: %w", err)
 	}
 	server := gateway.NewServer(a.admin())
-	server.WriteTimeout = 2 * time.Minute // a profile takes as long as it was asked to
+	server.WriteTimeout = 2 * time.Minute                                  // a profile takes as long as it was asked to
+	server.BaseContext = func(net.Listener) context.Context { return ctx } // a trace ends with the process
 	return serve(ctx, server, l, func() {})
 }
 
