@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/pace"
 	"mobileid/smpp/trace"
 )
 
@@ -22,6 +23,7 @@ type Bridge struct {
 	now     func() time.Time
 	dial    Dialer
 	metrics *metrics
+	pacer   *pace.Pacer
 
 	progress progress
 
@@ -75,6 +77,11 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 	if b.dial == nil {
 		b.dial = dial
 	}
+	ceiling := pace.Unknown
+	if rate := cfg.Profile.Pace.Rate; rate > 0 {
+		ceiling = float64(rate)
+	}
+	b.pacer = pace.New(b.now(), pace.Config{Ceiling: ceiling, Burst: cfg.Profile.Pace.Burst})
 	b.intake = newIntake(b.kick)
 	b.down = b.now()
 	for _, bind := range cfg.Profile.Binds {
@@ -226,6 +233,17 @@ func (b *Bridge) unbindAll() {
 	}
 	all.Wait()
 }
+
+// SetPace bounds the pace: the share of the account's rate that this process
+// has, in submit_sm a second, or pace.Unknown. 0 stops writing.
+func (b *Bridge) SetPace(ceiling float64) {
+	b.pacer.SetCeiling(b.now(), ceiling)
+	signal(b.kick)
+}
+
+// Demand returns how many submit_sm were written in about the last second, and
+// whether the pace held some back.
+func (b *Bridge) Demand() (perSecond float64, more bool) { return b.pacer.Demand(b.now()) }
 
 // Windows is the sum of the windows that Messages are written in.
 func (b *Bridge) Windows() int { return b.cfg.Profile.Windows() }

@@ -309,21 +309,21 @@ func TestAMessageWithMorePartsThanTheWindowFails(t *testing.T) {
 func TestFinalStatusRejectsAndTemporaryOneRetries(t *testing.T) {
 	r := newRig(t, nil)
 	r.start()
-	refused, throttled := r.message(mobileid.LaneOTP, nil), r.message(mobileid.LaneOTP, nil)
+	refused, busy := r.message(mobileid.LaneOTP, nil), r.message(mobileid.LaneOTP, nil)
 	r.fault(smsc.Fault{Kind: smsc.FaultStatus, Count: 1, Status: 0x0B})
 	r.mustTake(mobileid.LaneOTP, refused)
 	r.until(refused, mobileid.MessageRejected)
 	if o := r.last(refused); o.Reason != "smpp_0x0b" || o.Parts[0].Status != 0x0B {
 		t.Errorf("outcome %+v", o)
 	}
-	r.fault(smsc.Fault{Kind: smsc.FaultStatus, Count: 1, Status: 0x58})
-	r.mustTake(mobileid.LaneOTP, throttled)
-	r.until(throttled, mobileid.MessageRetry)
-	o := r.last(throttled)
-	if o.Reason != "smpp_0x58" || !o.RetryAt.After(o.SubmittedAt) {
+	r.fault(smsc.Fault{Kind: smsc.FaultStatus, Count: 1, Status: 0x08})
+	r.mustTake(mobileid.LaneOTP, busy)
+	r.until(busy, mobileid.MessageRetry)
+	o := r.last(busy)
+	if o.Reason != "smpp_0x08" || !o.RetryAt.After(o.SubmittedAt) {
 		t.Errorf("outcome %+v", o)
 	}
-	r.until(throttled, mobileid.MessageSent) // the retry's time came
+	r.until(busy, mobileid.MessageSent) // the retry's time came
 }
 
 func TestNoAnswerIsInDoubtAndACodeIsSentOnceMore(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/wire"
 )
 
 // admissionGood is how long an admission may be acted on, counted from before
@@ -21,10 +22,58 @@ type job struct {
 	link      string    // the session it went to, "" = none yet
 	next      func(stale bool)
 	outcome   mobileid.Outcome
-	again     bool // once settled, admit it again
+	again     bool       // once settled, admit it again
+	turn      uint64     // its place in its lane
+	parts     []partFate // as written last; nil before the first write
 	// unsure: the admit statement may not have committed, so that it is held
 	// says nothing about its row. It does not change.
 	unsure bool
+}
+
+// stale reports that a job cannot be written any more under its admission.
+func (j *job) stale(now time.Time) bool {
+	until, ok := j.permit(now)
+	return !ok || until.Sub(now) < writeMargin
+}
+
+// partFate is the fate of one part of a job.
+type partFate struct {
+	answer
+	link       string
+	operatorID string // when taken
+}
+
+// missing returns the numbers from 0 of the parts that the operator does not
+// have yet, of n.
+func (j *job) missing(n int) []int {
+	out := make([]int, 0, n)
+	for i := range n {
+		had := i < len(j.parts) && j.parts[i].fate == answered && statusOf(j.parts[i].frame) == wire.StatusOK
+		if !had && !j.admission.Taken.Has(i+1) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// report makes an outcome with what the parts have met.
+func (j *job) report(state mobileid.MessageState, reason string) mobileid.Outcome {
+	o := mobileid.Outcome{ID: j.admission.ID, State: state, Reason: reason, Link: j.link}
+	for i := range j.parts {
+		p := &j.parts[i]
+		if p.fate == notWritten {
+			continue // it has no place in the operator's numbering
+		}
+		if o.SubmittedAt.IsZero() || p.writtenAt.Before(o.SubmittedAt) {
+			o.SubmittedAt = p.writtenAt
+		}
+		told := mobileid.PartOutcome{Part: i + 1, Link: p.link, Sequence: p.sequence, Dest: j.admission.Dest, OperatorID: p.operatorID}
+		if p.fate == answered {
+			told.Status, told.AnsweredAt = uint32(statusOf(p.frame)), p.answeredAt
+		}
+		o.Parts = append(o.Parts, told)
+	}
+	return o
 }
 
 // until returns the end of the permission to write.
@@ -53,17 +102,37 @@ type outgoing struct {
 	mu        sync.Mutex
 	otp, bulk []*job
 	lastCode  time.Time // when the last code was put
+	turns     uint64    // given
 }
 
 func newOutgoing(wake chan struct{}) *outgoing { return &outgoing{wake: wake} }
 
 func (q *outgoing) put(j *job) {
 	q.mu.Lock()
+	q.turns++
+	j.turn = q.turns
 	if j.admission.Lane == mobileid.LaneBulk {
 		q.bulk = append(q.bulk, j)
 	} else {
 		q.otp, q.lastCode = append(q.otp, j), j.asked
 	}
+	q.mu.Unlock()
+	signal(q.wake)
+}
+
+// back returns a job to its place in its lane: what was put after it has to
+// wait.
+func (q *outgoing) back(j *job) {
+	q.mu.Lock()
+	lane := &q.otp
+	if j.admission.Lane == mobileid.LaneBulk {
+		lane = &q.bulk
+	}
+	at := slices.IndexFunc(*lane, func(other *job) bool { return other.turn > j.turn })
+	if at < 0 {
+		at = len(*lane)
+	}
+	*lane = slices.Insert(*lane, at, j)
 	q.mu.Unlock()
 	signal(q.wake)
 }
@@ -106,14 +175,14 @@ func (q *outgoing) wait(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// jobs removes all jobs; only those of a lease unless it is nil.
-func (q *outgoing) jobs(l *lease) []*job {
+// remove takes out the jobs that fit.
+func (q *outgoing) remove(fits func(*job) bool) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var out []*job
 	for _, queue := range []*[]*job{&q.otp, &q.bulk} {
 		*queue = slices.DeleteFunc(*queue, func(j *job) bool {
-			if l != nil && j.lease != l {
+			if !fits(j) {
 				return false
 			}
 			out = append(out, j)

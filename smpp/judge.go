@@ -4,86 +4,141 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
 	"mobileid/smpp/wire"
 )
-
-// retryAfter says which statuses mean "the same message later", and how much
-// later. Everything else that is not OK is final (tables for each operator
-// follow).
-var retryAfter = map[wire.Status]time.Duration{
-	wire.StatusThrottled:   time.Second,
-	wire.StatusSystemError: 2 * time.Second,
-	wire.StatusQueueFull:   3 * time.Second,
-	wire.StatusTemporary:   3 * time.Second,
-}
 
 // lastTry is how long before its deadline a Message is still worth trying.
 const lastTry = 2 * time.Second
 
-// judge makes the outcome of a Message from the answers to its parts, at least
-// one of which was written:
+// weight orders what answers say: the heaviest decides about the Message.
+type weight int
+
+const (
+	taken    weight = iota // by the operator
+	tooFast                // the same when the pace allows
+	notNow                 // the same later
+	notTaken               // surely not, for a reason of the bind's: the same, admitted again
+	refusedIt
+	unknown // the operator may have taken it
+)
+
+// ruling is what one answer says.
+type ruling struct {
+	weight weight
+	reason string
+	state  mobileid.MessageState // when refused
+	after  time.Duration         // when not now
+}
+
+// step is what is done next about a job whose parts have their fates.
+type step int
+
+const (
+	storeIt    step = iota // job.outcome tells what became of it
+	writeAgain             // what is missing, as soon as the pace allows
+	admitAgain             // surely not written, or surely not taken
+)
+
+// judge decides by the fates of a Message's parts, and makes its outcome when
+// there is one. What the operator has of it is not written again:
 //
-//   - a part without an answer: in doubt, whatever the others say;
-//   - a part refused for good: rejected;
-//   - a part refused for now: retry if no part was accepted, else failed, for
-//     half a text is no text and sending it all again would repeat the half;
-//   - all accepted: sent.
-func judge(answers []answer, deadline, now time.Time) mobileid.Outcome {
-	o := mobileid.Outcome{State: mobileid.MessageSent}
-	var doubt, final, later, accepted bool
-	var finalStatus, laterStatus wire.Status
-	for i, a := range answers {
-		p := mobileid.PartOutcome{Part: i + 1, Sequence: a.sequence}
-		if !a.writtenAt.IsZero() && (o.SubmittedAt.IsZero() || a.writtenAt.Before(o.SubmittedAt)) {
-			o.SubmittedAt = a.writtenAt
+//   - a part that he may have taken: in doubt, whatever the others say;
+//   - a part refused for good: rejected, or no_funds;
+//   - a part that trouble of the bind kept away: admitted again;
+//   - a part not wanted now: retry;
+//   - a part that came too fast: written again;
+//   - all taken: sent.
+//
+// hold is how long the destination must be left alone.
+func (j *job) judge(statuses profile.Statuses, hold time.Duration, now time.Time) step {
+	var worst ruling
+	for i := range j.parts {
+		if j.admission.Taken.Has(i + 1) {
+			continue
 		}
-		switch {
-		case a.fate == notWritten:
-			doubt = true
-			o.Reason = mobileid.ReasonPartlyWritten
-			continue // it has no place in the operator's numbering
-		case a.fate == timedOut:
-			doubt = true
-			o.Reason = mobileid.ReasonNoAnswer
-		case a.fate == lost:
-			doubt = true
-			o.Reason = mobileid.ReasonLinkLost
-		default:
-			p.Status, p.AnsweredAt = uint32(a.frame.Status), a.answeredAt
-			_, again := retryAfter[a.frame.Status]
-			switch {
-			case a.frame.Command == wire.GenericNack && a.frame.Status == wire.StatusOK:
-				// A nack that names no fault is still a refusal.
-				final, finalStatus = true, wire.Status(0xFF)
-			case a.frame.Status == wire.StatusOK:
-				accepted = true
-				p.OperatorID = messageID(a.frame)
-			case again:
-				later, laterStatus = true, a.frame.Status
-			default:
-				final, finalStatus = true, a.frame.Status
-			}
-		}
-		o.Parts = append(o.Parts, p)
-	}
-	switch {
-	case doubt:
-		o.State = mobileid.MessageInDoubt
-	case final:
-		o.State, o.Reason = mobileid.MessageRejected, reasonOfStatus(finalStatus)
-	case later && accepted:
-		o.State, o.Reason = mobileid.MessageFailed, mobileid.ReasonPartlyAccepted
-	case later:
-		o.State, o.Reason = mobileid.MessageRetry, reasonOfStatus(laterStatus)
-		o.RetryAt = now.Add(jitter(retryAfter[laterStatus]))
-		if last := deadline.Add(-lastTry); !deadline.IsZero() && o.RetryAt.After(last) {
-			o.RetryAt = last
-			if !last.After(now) {
-				o.State, o.RetryAt = mobileid.MessageExpired, time.Time{}
-			}
+		if r := rulingOf(j.parts[i].answer, statuses, j.admission.Tries); r.weight > worst.weight {
+			worst = r
 		}
 	}
-	return o
+	switch worst.weight {
+	case unknown:
+		j.outcome = j.report(mobileid.MessageInDoubt, worst.reason)
+	case refusedIt:
+		j.outcome = j.report(worst.state, worst.reason)
+	case notTaken:
+		return admitAgain
+	case notNow:
+		j.later(worst.reason, jitter(worst.after), now)
+		j.outcome.Tried = true
+	case tooFast:
+		if hold == 0 {
+			return writeAgain
+		}
+		j.later(worst.reason, hold, now)
+	case taken:
+		j.outcome = j.report(mobileid.MessageSent, "")
+	}
+	return storeIt
+}
+
+// later makes the outcome of a Message that waits; one that has no time for it
+// has expired.
+func (j *job) later(reason string, wait time.Duration, now time.Time) {
+	j.outcome = j.report(mobileid.MessageRetry, reason)
+	j.outcome.RetryAt = now.Add(wait)
+	deadline := j.admission.Deadline
+	if last := deadline.Add(-lastTry); !deadline.IsZero() && j.outcome.RetryAt.After(last) {
+		j.outcome.RetryAt = last
+		if !last.After(now) {
+			j.outcome.State, j.outcome.RetryAt = mobileid.MessageExpired, time.Time{}
+		}
+	}
+}
+
+// rulingOf says what an answer means at an operator with that table; tries is how
+// often he has asked for later.
+func rulingOf(a answer, statuses profile.Statuses, tries int) ruling {
+	switch a.fate {
+	case notWritten:
+		return ruling{weight: notTaken, reason: mobileid.ReasonNotWritten}
+	case timedOut:
+		return ruling{weight: unknown, reason: mobileid.ReasonNoAnswer}
+	case lost:
+		return ruling{weight: unknown, reason: mobileid.ReasonLinkLost}
+	case answered:
+	}
+	status := statusOf(a.frame)
+	if status == wire.StatusOK {
+		return ruling{weight: taken}
+	}
+	found, _ := statuses.Rule(uint32(status))
+	r := ruling{weight: refusedIt, reason: reasonOfStatus(status), state: mobileid.MessageRejected}
+	switch found.Class {
+	case profile.ClassPace:
+		r.weight = tooFast
+	case profile.ClassRetry:
+		if found.Tries == 0 || tries < found.Tries {
+			r.weight, r.after = notNow, found.After
+		}
+	case profile.ClassSession:
+		r.weight = notTaken
+	case profile.ClassUnknown:
+		r.weight = unknown
+	case profile.ClassBalance:
+		r.state, r.reason = mobileid.MessageNoFunds, mobileid.ReasonCannotPay
+	case profile.ClassPermanent, profile.ClassConfig:
+	}
+	return r
+}
+
+// statusOf is the command_status of an answer. A generic_nack that names no
+// fault is still a refusal.
+func statusOf(f wire.Frame) wire.Status {
+	if f.Command == wire.GenericNack && f.Status == wire.StatusOK {
+		return wire.StatusUnknownError
+	}
+	return f.Status
 }
 
 // reasonOfStatus names a command_status, for example "smpp_0x0b".

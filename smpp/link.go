@@ -32,7 +32,9 @@ type link struct {
 	state   LinkState
 	host    string // dialled last, or bound to
 	since   time.Time
-	failure string // why it is not bound, "" when it is
+	failure string    // why it is not bound, "" when it is
+	wrong   int       // answers in a row that say that our settings are wrong
+	alarmed time.Time // when that was last told
 }
 
 // wanted is what an operator of ours wants of a link.
@@ -92,7 +94,11 @@ func (l *link) keep(ctx context.Context) {
 		if refused(err) {
 			pause, wait = jitter(t.Refused), t.ReconnectMin
 			l.become(LinkRefused, at, err)
-			l.log.Error("the operator refuses our credentials", "host", at, "err", err, "again_in", pause)
+			what := "the operator refuses our credentials"
+			if errors.Is(err, errWrong) {
+				what = "the operator refuses our settings"
+			}
+			l.log.Error(what, "host", at, "err", err, "again_in", pause)
 		} else {
 			l.log.Warn("link down", "host", at, "err", err, "again_in", pause)
 		}
@@ -102,10 +108,11 @@ func (l *link) keep(ctx context.Context) {
 	}
 }
 
-// refused reports whether the operator refuses our credentials.
+// refused reports whether trying again soon would do harm: the operator refuses
+// our credentials, or what we send.
 func refused(err error) bool {
 	e, ok := errors.AsType[*bindError](err)
-	return ok && e.credentials()
+	return ok && e.credentials() || errors.Is(err, errWrong)
 }
 
 // rest waits; a changed wish ends the wait. False when ctx ended.

@@ -15,7 +15,7 @@ const (
 	LinkDown     LinkState = "down"     // not bound; it is tried again
 	LinkBinding  LinkState = "binding"  // dialling, or waiting for the bind's answer
 	LinkUp       LinkState = "up"       // bound
-	LinkRefused  LinkState = "refused"  // the operator refuses our credentials; tried again slowly
+	LinkRefused  LinkState = "refused"  // the operator refuses our credentials or settings; tried again slowly
 	LinkDraining LinkState = "draining" // stopping: it waits for the answers of its window
 	LinkStopped  LinkState = "stopped"  // by hand
 )

@@ -2,9 +2,11 @@ package smpp
 
 import (
 	"errors"
+	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"mobileid/smpp/pace"
 	"mobileid/smpp/wire"
 )
 
@@ -21,6 +23,9 @@ type metrics struct {
 	unsettled     prometheus.Counter
 	unmatched     prometheus.Counter
 	leasesLost    prometheus.Counter
+	throttled     prometheus.Counter
+	unmapped      *prometheus.CounterVec
+	misconfigured *prometheus.CounterVec
 }
 
 // linkMetrics are those of one link.
@@ -95,6 +100,12 @@ func newMetrics(reg prometheus.Registerer, b *Bridge) *metrics {
 		l.metrics = newLinkMetrics(m.labelled("link", l.name), l)
 	}
 	m.gauge("waiting", "Messages admitted and not in a window yet.", func() float64 { return float64(b.outgoing.len()) })
+	m.gauge("pace", "submit_sm a second that may be written; +Inf when nothing holds them back.", func() float64 {
+		if rate := b.pacer.Rate(); rate != pace.Unknown {
+			return rate
+		}
+		return math.Inf(1)
+	})
 	return &metrics{
 		admissions:   m.vec("admissions_total", "Messages asked about, by the registry's verdict.", "verdict"),
 		admitSeconds: m.seconds("admit_seconds", "Time of an admit statement."),
@@ -109,6 +120,9 @@ func newMetrics(reg prometheus.Registerer, b *Bridge) *metrics {
 		unsettled:     m.counter("unsettled_total", "Outcomes that the registry refused."),
 		unmatched:     m.counter("receipts_unmatched_total", "Receipts stored before the part they belong to was known."),
 		leasesLost:    m.counter("leases_lost_total", "Leases that ended before they were closed."),
+		throttled:     m.counter("throttled_total", "submit_sm that came too fast for the operator."),
+		unmapped:      m.vec("unmapped_total", "Answers whose command_status is in no table: final for the Message.", "status"),
+		misconfigured: m.vec("misconfigured_total", "Answers that say that our settings are wrong.", "status"),
 	}
 }
 

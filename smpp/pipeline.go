@@ -26,7 +26,7 @@ func (b *Bridge) pipeline(ctx context.Context, batch []*item) error {
 			//    the admission is not older than a second at the write itself.
 			b.submit(j, func(stale bool) {
 				if stale {
-					// 4a. Surely not written: due again at once, which goes back to
+					// 4a. Surely not written, or surely not taken: due again at once, which goes back to
 					//     step 1, the fence included.
 					b.readmit(j)
 					return
@@ -79,6 +79,12 @@ func (b *Bridge) room() (codes, all int) {
 		return 0, 0
 	}
 	ahead := min(max(b.rate.lastSecond(now), b.cfg.Profile.Windows()), maxAhead)
+	// Half a second of the pace: what waits longer is admitted in vain.
+	if pace := b.pacer.Rate(); pace == 0 {
+		return 0, 0
+	} else if pace < 2*float64(ahead) {
+		ahead = max(1, int(pace/2))
+	}
 	left := min(maxBatch, maxHeld-len(b.held))
 	return min(ahead-codesWait, left), min(ahead-codesWait-noticesWait, left)
 }
@@ -227,15 +233,14 @@ func (b *Bridge) readmit(j *job) {
 // once, so that any bridge of the operator can have it; with a lease, only its
 // jobs.
 func (b *Bridge) giveBack(reason string, l *lease) {
-	for _, j := range b.outgoing.jobs(l) {
+	for _, j := range b.outgoing.remove(func(j *job) bool { return l == nil || j.lease == l }) {
 		b.returnJob(j, reason)
 	}
 }
 
 func (b *Bridge) returnJob(j *job, reason string) {
-	j.outcome = mobileid.Outcome{
-		ID: j.admission.ID, State: mobileid.MessageRetry, Reason: reason, Link: j.link, RetryAt: b.now(),
-	}
+	j.outcome = j.report(mobileid.MessageRetry, reason)
+	j.outcome.RetryAt = b.now()
 	b.settle(j)
 }
 

@@ -228,65 +228,6 @@ func FuzzReceiptText(f *testing.F) {
 	})
 }
 
-func TestJudge(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	far := now.Add(time.Hour)
-	ans := func(s wire.Status) answer {
-		raw := wire.AppendCString(nil, wire.SubmitSM.Response(), s, 1, "op1")
-		return answer{
-			fate: answered, sequence: 1, writtenAt: now, answeredAt: now,
-			frame: wire.Frame{Command: wire.SubmitSM.Response(), Status: s, Sequence: 1, Raw: raw},
-		}
-	}
-	silent := answer{fate: timedOut, sequence: 2, writtenAt: now}
-	gone := answer{fate: lost, sequence: 3, writtenAt: now}
-	unwritten := answer{fate: notWritten}
-	nack := ans(0)
-	nack.frame.Command = wire.GenericNack
-	for name, c := range map[string]struct {
-		answers  []answer
-		deadline time.Time
-		state    mobileid.MessageState
-		reason   string
-	}{
-		"accepted":                  {[]answer{ans(0)}, far, mobileid.MessageSent, ""},
-		"throttled":                 {[]answer{ans(0x58)}, far, mobileid.MessageRetry, "smpp_0x58"},
-		"queue full":                {[]answer{ans(0x14)}, far, mobileid.MessageRetry, "smpp_0x14"},
-		"system error":              {[]answer{ans(0x08)}, far, mobileid.MessageRetry, "smpp_0x08"},
-		"temporary":                 {[]answer{ans(0x64)}, far, mobileid.MessageRetry, "smpp_0x64"},
-		"invalid destination":       {[]answer{ans(0x0B)}, far, mobileid.MessageRejected, "smpp_0x0b"},
-		"an operator's own":         {[]answer{ans(0x400)}, far, mobileid.MessageRejected, "smpp_0x400"},
-		"nack without a fault":      {[]answer{nack}, far, mobileid.MessageRejected, "smpp_0xff"},
-		"throttled, no time left":   {[]answer{ans(0x58)}, now.Add(time.Second), mobileid.MessageExpired, "smpp_0x58"},
-		"no answer":                 {[]answer{silent}, far, mobileid.MessageInDoubt, "no_answer"},
-		"link lost":                 {[]answer{gone}, far, mobileid.MessageInDoubt, "link_lost"},
-		"one part silent":           {[]answer{ans(0), silent}, far, mobileid.MessageInDoubt, "no_answer"},
-		"one part refused":          {[]answer{ans(0), ans(0x0B)}, far, mobileid.MessageRejected, "smpp_0x0b"},
-		"one part throttled":        {[]answer{ans(0), ans(0x58)}, far, mobileid.MessageFailed, "partly_accepted"},
-		"one part was never sent":   {[]answer{ans(0), unwritten}, far, mobileid.MessageInDoubt, "partly_written"},
-		"every part throttled":      {[]answer{ans(0x58), ans(0x58)}, far, mobileid.MessageRetry, "smpp_0x58"},
-		"refused beats throttled":   {[]answer{ans(0x58), ans(0x0B)}, far, mobileid.MessageRejected, "smpp_0x0b"},
-		"retry close to the end":    {[]answer{ans(0x14)}, now.Add(3 * time.Second), mobileid.MessageRetry, "smpp_0x14"},
-		"nothing says the deadline": {[]answer{ans(0x14)}, time.Time{}, mobileid.MessageRetry, "smpp_0x14"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := judge(c.answers, c.deadline, now)
-			if o.State != c.state || o.Reason != c.reason {
-				t.Errorf("%s %q", o.State, o.Reason)
-			}
-			if (o.State == mobileid.MessageRetry) == o.RetryAt.IsZero() {
-				t.Errorf("retry at %v in %s", o.RetryAt, o.State)
-			}
-			if !c.deadline.IsZero() && o.RetryAt.After(c.deadline) {
-				t.Errorf("retry at %v, after the deadline", o.RetryAt)
-			}
-			if o.State == mobileid.MessageSent && o.Parts[0].OperatorID != "op1" {
-				t.Errorf("operator id %q", o.Parts[0].OperatorID)
-			}
-		})
-	}
-}
-
 func TestMeterCountsTheLastSecond(t *testing.T) {
 	var m meter
 	at := time.UnixMilli(1_000_000)

@@ -286,7 +286,25 @@ func (s *session) drain() {
 
 // unbind ends the session in the polite way: no further submits, unbind sent,
 // its answer awaited for at most wait.
-func (s *session) unbind(wait time.Duration) {
+func (s *session) unbind(wait time.Duration) { s.unbindFor(errClosed, wait) }
+
+// leave ends the session for a reason of the bind's: no further submits, the
+// answers to those in flight awaited, unbind. It returns at once.
+func (s *session) leave(cause error, wait time.Duration) {
+	s.mu.Lock()
+	already := s.draining
+	s.draining = true
+	s.mu.Unlock()
+	if already {
+		return
+	}
+	s.owners.Go(func() {
+		s.awaitIdle(wait)
+		s.unbindFor(cause, s.cfg.unbindWait)
+	})
+}
+
+func (s *session) unbindFor(cause error, wait time.Duration) {
 	reply := make(chan struct{})
 	r := &request{
 		raw: wire.AppendHeader(nil, wire.Unbind, 0, 0), command: wire.Unbind,
@@ -310,7 +328,7 @@ func (s *session) unbind(wait time.Duration) {
 	case <-t.C:
 	case <-s.dead:
 	}
-	s.end(errClosed)
+	s.end(cause)
 }
 
 // answerUnbind stops the submits, gives the operator a moment to answer what

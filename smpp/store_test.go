@@ -189,6 +189,10 @@ func (m *memoryStore) Settle(_ context.Context, bridge int64, account string, ou
 		switch {
 		case r.state == mobileid.MessageAdmitted && r.owner == bridge:
 			r.state, r.retryAt = o.State, o.RetryAt
+			r.admission.Taken |= o.Taken()
+			if o.Tried {
+				r.admission.Tries++
+			}
 		case r.state == mobileid.MessageInDoubt && o.State == mobileid.MessageSent:
 			r.state = o.State
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/pace"
 	"mobileid/smpp/wire"
 )
 
@@ -28,6 +29,9 @@ func (b *Bridge) submit(j *job, next func(stale bool)) {
 func (b *Bridge) submitLoop(ctx context.Context) {
 	slots := 1
 	for ; b.outgoing.wait(ctx); b.progress.submit.Rest() {
+		if !b.awaitPace(ctx) {
+			continue
+		}
 		at := b.takeSlots(ctx, slots)
 		if at.session == nil {
 			continue // given back meanwhile, or ctx has ended
@@ -39,12 +43,38 @@ func (b *Bridge) submitLoop(ctx context.Context) {
 			continue
 		}
 		signal(b.kick)
-		if until, ok := j.permit(b.now()); !ok || until.Sub(b.now()) < writeMargin {
+		now := b.now()
+		if j.stale(now) {
 			at.session.release(at.slots)
 			j.next(true)
 			continue
 		}
+		if hold := b.pacer.Held(now, pace.Destination(j.admission.Dest)); hold > 0 {
+			at.session.release(at.slots)
+			j.later(reasonOfStatus(wire.StatusQueueFull), hold, now)
+			j.next(false)
+			continue
+		}
 		slots = b.write(ctx, at, j)
+	}
+}
+
+// awaitPace waits until the account's pace allows a write; false when ctx has
+// ended. A job is chosen after it, so that a code overtakes here, too. What
+// becomes stale meanwhile goes back: the pace may be 0.
+func (b *Bridge) awaitPace(ctx context.Context) bool {
+	for {
+		wait := b.pacer.Wait(b.now())
+		if wait == 0 {
+			return true
+		}
+		if !sleep(ctx, wait) {
+			return false
+		}
+		now := b.now()
+		for _, j := range b.outgoing.remove(func(j *job) bool { return j.stale(now) }) {
+			j.next(true)
+		}
 	}
 }
 
@@ -112,15 +142,12 @@ func (b *Bridge) freest(n int) (best place, free, windows int) {
 	return best, free, windows
 }
 
-// write opens the text, makes the parts and hands them to the session together,
-// when there is a slot for each: half a text is no text, and its other half
-// would not be admitted any more. The caller has reserved some slots; write
-// returns how many the job needs.
+// write opens the text, makes the parts and hands those that the operator does
+// not have yet to the session together, when there is a slot for each. The
+// caller has reserved some slots; write returns how many the job needs.
 func (b *Bridge) write(ctx context.Context, at place, j *job) int {
 	s := at.session
-	// Sequence numbers begin again with each session and leases are never given
-	// twice, so this and a sequence number name one PDU for ever.
-	j.link = fmt.Sprintf("%s#%d.%d", at.link.name, j.lease.id, s.number)
+	j.link = linkName(at, j)
 	parts, err := b.compose(j)
 	if err == nil && len(parts) > b.widest() {
 		err = errTooManyParts
@@ -128,37 +155,40 @@ func (b *Bridge) write(ctx context.Context, at place, j *job) int {
 	if err != nil {
 		s.release(at.slots)
 		b.log.Error("message cannot be written", "id", j.admission.ID, "err", err)
-		j.outcome = mobileid.Outcome{
-			ID: j.admission.ID, State: mobileid.MessageFailed, Reason: reasonOf(err), Link: j.link,
-		}
+		j.outcome = j.report(mobileid.MessageFailed, reasonOf(err))
 		j.next(false)
 		return 1
 	}
-	if more := len(parts) - at.slots; more > 0 {
+	missing := j.missing(len(parts))
+	if more := len(missing) - at.slots; more > 0 {
 		if !b.takeMore(ctx, s, more, j.until().Add(-writeMargin)) {
 			s.release(at.slots)
 			j.next(true)
-			return len(parts)
+			return len(missing)
 		}
 	} else {
 		s.release(-more)
 	}
-	t := &tally{answers: make([]answer, len(parts)), left: len(parts)}
-	requests := make([]*request, len(parts))
-	for i, raw := range parts {
-		requests[i] = &request{
-			raw: raw, command: wire.SubmitSM, permit: j.permit,
+	if j.parts == nil {
+		j.parts = make([]partFate, len(parts))
+	}
+	t := &tally{left: len(missing)}
+	requests := make([]*request, len(missing))
+	dest, written := pace.Destination(j.admission.Dest), b.pacer.Spend(b.now(), len(missing))
+	for n, i := range missing {
+		requests[n] = &request{
+			raw: parts[i], command: wire.SubmitSM, permit: j.permit,
 			done: func(a answer) {
-				b.partDone(at.link, a)
-				if t.put(i, a) {
-					b.conclude(j, t.answers)
+				hold := b.partDone(at, dest, written, a)
+				if last, longest := t.put(&j.parts[i], b.fateOf(at, j, a), hold); last {
+					b.conclude(j, longest)
 				}
 			},
-			late: func(a answer) { b.lateAnswer(j, len(parts), a) },
+			late: func(a answer) { b.lateAnswer(at, j, len(parts), a) },
 		}
 	}
 	s.submit(requests...)
-	return len(parts)
+	return len(missing)
 }
 
 // widest is the largest window of the profile.
@@ -191,72 +221,78 @@ func (b *Bridge) takeMore(ctx context.Context, s *session, n int, until time.Tim
 	return true
 }
 
-// tally collects the answers of the parts of one Message.
+// tally collects the fates of the parts of one Message that were written
+// together.
 type tally struct {
-	mu      sync.Mutex
-	answers []answer
-	left    int
+	mu   sync.Mutex
+	left int
+	hold time.Duration // the longest wait for the destination
 }
 
-// put stores an answer and reports whether it was the last.
-func (t *tally) put(i int, a answer) bool {
+// put stores the fate of a part and reports whether it was the last.
+func (t *tally) put(at *partFate, fate partFate, hold time.Duration) (last bool, longest time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.answers[i] = a
+	*at = fate
+	t.hold = max(t.hold, hold)
 	t.left--
-	return t.left == 0
+	return t.left == 0, t.hold
 }
 
-func (b *Bridge) partDone(l *link, a answer) {
+// partDone counts the fate of a part.
+func (b *Bridge) partDone(at place, to pace.Destination, written pace.Stamp, a answer) (hold time.Duration) {
 	switch a.fate {
 	case answered:
-		l.metrics.submits.WithLabelValues(statusLabel(a.frame.Status)).Inc()
-		l.metrics.submitSeconds.Observe(a.answeredAt.Sub(a.writtenAt).Seconds())
-		b.mu.Lock()
-		b.rate.add(a.answeredAt)
-		b.mu.Unlock()
+		return b.heed(at, to, written, a)
 	case timedOut:
-		l.metrics.submits.WithLabelValues("no_answer").Inc()
+		at.link.metrics.submits.WithLabelValues("no_answer").Inc()
 	case lost:
-		l.metrics.submits.WithLabelValues("link_lost").Inc()
+		at.link.metrics.submits.WithLabelValues("link_lost").Inc()
 	case notWritten:
 	}
+	return 0
 }
 
-// conclude makes one outcome of the parts' answers.
-func (b *Bridge) conclude(j *job, answers []answer) {
-	written := false
-	for _, a := range answers {
-		written = written || a.fate != notWritten
+// fateOf keeps of an answer what the outcome needs.
+func (b *Bridge) fateOf(at place, j *job, a answer) partFate {
+	p := partFate{answer: a, link: linkName(at, j)}
+	if a.fate == answered && statusOf(a.frame) == wire.StatusOK {
+		p.operatorID = b.cfg.Profile.IDs.FromAnswer(messageID(a.frame))
 	}
-	if !written {
+	return p
+}
+
+// linkName names the session for a job. Sequence numbers begin again with each
+// session and leases are never given twice, so this and a sequence number name
+// one PDU for ever.
+func linkName(at place, j *job) string {
+	return fmt.Sprintf("%s#%d.%d", at.link.name, j.lease.id, at.session.number)
+}
+
+// conclude decides what follows from the fates of the parts.
+func (b *Bridge) conclude(j *job, hold time.Duration) {
+	switch j.judge(b.cfg.Profile.Statuses, hold, b.now()) {
+	case writeAgain:
+		b.outgoing.back(j)
+	case admitAgain:
 		j.next(true)
-		return
+	case storeIt:
+		j.next(false)
 	}
-	j.outcome = judge(answers, j.admission.Deadline, b.now())
-	j.outcome.ID, j.outcome.Link = j.admission.ID, j.link
-	for i := range j.outcome.Parts {
-		j.outcome.Parts[i].Dest, j.outcome.Parts[i].Link = j.admission.Dest, j.link
-		j.outcome.Parts[i].OperatorID = b.cfg.Profile.IDs.FromAnswer(j.outcome.Parts[i].OperatorID)
-	}
-	j.next(false)
 }
 
 // lateAnswer settles a Message that went in doubt and was accepted after all.
 // When it is held again (its resend is on the way, or being in doubt is not
 // stored yet) that one decides.
-func (b *Bridge) lateAnswer(j *job, parts int, a answer) {
+func (b *Bridge) lateAnswer(at place, j *job, parts int, a answer) {
 	b.mu.Lock()
 	_, held := b.held[j.admission.ID]
 	b.mu.Unlock()
-	if held || parts != 1 || a.frame.Status != wire.StatusOK {
+	if held || parts != 1 || statusOf(a.frame) != wire.StatusOK {
 		return
 	}
-	o := judge([]answer{a}, j.admission.Deadline, b.now())
-	o.ID, o.Link, o.Reason = j.admission.ID, j.link, mobileid.ReasonLateAnswer
-	o.Parts[0].Dest, o.Parts[0].Link = j.admission.Dest, j.link
-	o.Parts[0].OperatorID = b.cfg.Profile.IDs.FromAnswer(o.Parts[0].OperatorID)
-	b.settling.put(settled{bridge: j.lease.id, outcome: o})
+	told := &job{admission: j.admission, link: linkName(at, j), parts: []partFate{b.fateOf(at, j, a)}}
+	b.settling.put(settled{bridge: j.lease.id, outcome: told.report(mobileid.MessageSent, mobileid.ReasonLateAnswer)})
 }
 
 // messageID reads the operator's id from a submit_sm_resp. An answer without

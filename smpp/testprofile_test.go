@@ -27,5 +27,11 @@ func testProfile(addr string, window int) profile.Profile {
 		Text:     profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleUDH8},
 		Validity: profile.Validity{Format: profile.Relative, Min: time.Minute, Max: 72 * time.Hour},
 		IDs:      profile.IDs{Answer: profile.AsIs, Receipt: profile.AsIs},
+		Statuses: profile.Statuses{
+			0x04: {Class: profile.ClassSession}, 0x0A: {Class: profile.ClassConfig}, 0x0B: {Class: profile.ClassPermanent},
+			0x08: {Class: profile.ClassRetry, After: 100 * time.Millisecond}, 0x45: {Class: profile.ClassRetry, After: 100 * time.Millisecond, Tries: 1},
+			0x14: {Class: profile.ClassPace}, 0x58: {Class: profile.ClassPace},
+			0x400: {Class: profile.ClassBalance}, 0x401: {Class: profile.ClassUnknown},
+		},
 	}
 }

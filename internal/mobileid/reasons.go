@@ -43,8 +43,6 @@ const (
 	ReasonNoAnswer         = "no_answer"              // written, not answered in time
 	ReasonLinkLost         = "link_lost"              // written, then the link was lost
 	ReasonLateAnswer       = "late_answer"            // the answer came after the wait for it
-	ReasonPartlyWritten    = "partly_written"         // some parts were written, others not
-	ReasonPartlyAccepted   = "partly_accepted"        // some parts were accepted, others refused for now
 	ReasonNotWritten       = "not_written"            // surely not written: admitted again
 	ReasonAdmissionUnknown = "admission_unknown"      // the registry did not say whether it was admitted
 	ReasonLinkDown         = "link_down"              // given back: no link
@@ -62,7 +60,7 @@ var reasons = []string{
 	ReasonKeyReused, ReasonSecondID, ReasonUnbound, ReasonNewer,
 	ReasonBindingChanged, ReasonBalance, ReasonSuspended, ReasonChallengeGone,
 	ReasonDeadline, ReasonNotProcessed, ReasonOwnerLost, ReasonNoReceipt, ReasonCodeLost, ReasonWrongCodes,
-	ReasonReceipt, ReasonCannotPay, ReasonNoAnswer, ReasonLinkLost, ReasonLateAnswer, ReasonPartlyWritten, ReasonPartlyAccepted,
+	ReasonReceipt, ReasonCannotPay, ReasonNoAnswer, ReasonLinkLost, ReasonLateAnswer,
 	ReasonNotWritten, ReasonAdmissionUnknown, ReasonLinkDown, ReasonLeaseLost, ReasonDrained,
 	ReasonUnsealable, ReasonUnencodable, ReasonFieldTooLong, ReasonTooManyParts, ReasonCompose,
 }

@@ -74,6 +74,7 @@ const (
 	StatusQueueFull     Status = 0x14 // ESME_RMSGQFUL
 	StatusThrottled     Status = 0x58 // ESME_RTHROTTLED
 	StatusTemporary     Status = 0x64 // ESME_RX_T_APPN
+	StatusUnknownError  Status = 0xFF // ESME_RUNKNOWNERR
 )
 
 // String prints the status as "0x0b".
