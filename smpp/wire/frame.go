@@ -10,9 +10,10 @@ import (
 // HeaderLen is the length of a PDU header in bytes (SMPP 3.4, 3.2).
 const HeaderLen = 16
 
-// MaxLen bounds a PDU in bytes, header included. The specification would let a
-// message_payload alone have 64 KiB; what operators send is a fraction of that.
-const MaxLen = 64 << 10
+// MaxLen bounds a PDU in bytes, header included: the longest message_payload
+// (64 KiB; SMPP 3.4, 5.3.2.32) with as much beside it. What is legal must not
+// end a bind, because the operator would send it again on the next one.
+const MaxLen = 128 << 10
 
 // MaxSequence is the highest sequence_number (SMPP 3.4, 5.1.4); the lowest is 1.
 const MaxSequence = 0x7FFFFFFF

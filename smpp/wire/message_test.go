@@ -108,7 +108,8 @@ func TestWhatDoesNotFitIsNotWritten(t *testing.T) {
 		"sar and a header":        {func(m *Message) { m.TLV, m.ESMClass = sar, ESMClassUDHI }, false},
 		"two thirds of sar":       {func(m *Message) { m.TLV = sar[:2] }, false},
 		"parameter of 65536":      {func(m *Message) { m.TLV = []TLV{{1, make([]byte, 0x10000)}} }, false},
-		"more than a PDU":         {func(m *Message) { m.TLV = []TLV{{1, make([]byte, MaxLen-100)}} }, false},
+		"parameter of 65535":      {func(m *Message) { m.TLV = []TLV{{1, make([]byte, 0xFFFF)}} }, true},
+		"more than a PDU":         {func(m *Message) { m.TLV = []TLV{{1, make([]byte, 0xFFFF)}, {2, make([]byte, 0xFFFF)}} }, false},
 	} {
 		m := submitSM()
 		c.change(&m)

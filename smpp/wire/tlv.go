@@ -25,7 +25,7 @@ const tlvHeader = 4
 
 // checkTLVs checks what the parameters say together (SMPP 3.4, 4.4.1, 5.2.12):
 // each at most once, the text in one place only, the place of a part told by
-// its header or by all three parameters. Their lengths are bounded by MaxLen.
+// its header or by all three parameters.
 func (m Message) checkTLVs() error {
 	sar := 0
 	for i, t := range m.TLV {
@@ -33,6 +33,9 @@ func (m Message) checkTLVs() error {
 			if earlier.Tag == t.Tag {
 				return misfit("optional parameter, twice")
 			}
+		}
+		if len(t.Value) > 0xFFFF {
+			return misfit("optional parameter")
 		}
 		switch t.Tag {
 		case TagMessagePayload:
