@@ -89,6 +89,26 @@ func (p *Publisher) PublishStatuses(ctx context.Context, changes []mobileid.Stat
 	return left, nil
 }
 
+// PublishInbound tells of messages that subscribers sent, on sms.inbound. The
+// errors are Publish's.
+func (p *Publisher) PublishInbound(ctx context.Context, messages []mobileid.InboundMessage) error {
+	records, err := encodeAll(messages, func(m mobileid.InboundMessage) (string, mobileid.Event, error) {
+		v := mobileid.InboundReceived{
+			ID: m.ID.String(), Version: 1, Operator: m.Operator, Part: m.Part, ReceivedAt: m.At, Sealed: m.Sealed,
+		}
+		if m.Number != (mobileid.Pseudonym{}) {
+			v.Number = m.Number.String()
+		}
+		e, err := NewEvent(mobileid.TypeInboundReceived, v.ID+"/1", v)
+		e.Key, e.Subject, e.Time = v.Number, v.ID, m.At
+		return mobileid.TopicSMSInbound, e, err
+	})
+	if err != nil {
+		return err
+	}
+	return p.write(ctx, records)
+}
+
 // statusEvent makes one event a version of a subject: a reader that sees it
 // twice knows.
 func statusEvent(s mobileid.StatusChanged) (string, mobileid.Event, error) {

@@ -23,6 +23,7 @@ func payloads() map[string]any {
 		mobileid.TypeNotificationRequested: mobileid.NotificationRequested{},
 		mobileid.TypeMessageQueued:         mobileid.LaneRecord{},
 		mobileid.TypeStatusChanged:         mobileid.StatusChanged{},
+		mobileid.TypeInboundReceived:       mobileid.InboundReceived{},
 		mobileid.TypeRequestAccepted:       mobileid.RequestAccepted{},
 		mobileid.TypeRequestRefused:        mobileid.RequestRefused{},
 	}
@@ -120,6 +121,10 @@ func TestSchemasOnlyGrow(t *testing.T) {
 			[]string{"id", "challenge", "client", "state", "reason", "version", "terminal", "at"},
 			[]string{"id", "client", "state", "version", "terminal", "at"},
 		},
+		mobileid.TypeInboundReceived: {
+			[]string{"id", "version", "operator", "number", "part", "received_at", "sealed"},
+			[]string{"id", "version", "operator", "received_at", "sealed"},
+		},
 		mobileid.TypeRequestAccepted: {[]string{"request_key", "id"}, []string{"request_key", "id"}},
 		mobileid.TypeRequestRefused: {
 			[]string{"request_key", "status", "code", "field", "detail", "retryable", "retry_after_seconds"},
@@ -162,8 +167,12 @@ func TestRealPayloadsFitTheirSchemas(t *testing.T) {
 		mobileid.TypeNotificationRequested: mobileid.NotificationRequested{ID: ms, Client: "oneid", Person: person, TextID: "notice.data_access", Slots: map[string]string{"at": "x"}, BodyHash: hash, Deadline: now},
 		mobileid.TypeMessageQueued:         mobileid.LaneRecord{ID: ms},
 		mobileid.TypeStatusChanged:         mobileid.StatusChanged{ID: ms, Challenge: ch, Client: "oneid", State: "delivered", Version: 3, Terminal: true, At: now},
-		mobileid.TypeRequestAccepted:       mobileid.RequestAccepted{RequestKey: "k", ID: ch},
-		mobileid.TypeRequestRefused:        mobileid.RequestRefused{RequestKey: "k", Status: 422, Code: "mismatch", Detail: "d"},
+		mobileid.TypeInboundReceived: mobileid.InboundReceived{
+			ID: mobileid.InboundID{1}.String(), Version: 1, Operator: "beeline", Number: person,
+			Part: mobileid.InboundPart{Reference: 65535, Total: 2, Number: 1}, ReceivedAt: now, Sealed: []byte{1, 2},
+		},
+		mobileid.TypeRequestAccepted: mobileid.RequestAccepted{RequestKey: "k", ID: ch},
+		mobileid.TypeRequestRefused:  mobileid.RequestRefused{RequestKey: "k", Status: 422, Code: "mismatch", Detail: "d"},
 	} {
 		e, err := NewEvent(eventType, "1", v)
 		if err != nil {

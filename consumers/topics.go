@@ -92,7 +92,7 @@ func TopicSpecs(size Sizing, operators []string, clients []mobileid.Client) []To
 			spec.AppendTime, spec.Plain, spec.MaxBatch = true, true, ingressBytes
 		}
 		out = append(out, spec)
-		if row.Name != mobileid.TopicOut("<client>") && row.Name != mobileid.TopicMessageStatus {
+		if row.Name != mobileid.TopicOut("<client>") && row.Name != mobileid.TopicMessageStatus && row.Name != mobileid.TopicSMSInbound {
 			dead := TopicSpec{
 				Name: mobileid.TopicDLQ(name), Partitions: 1, Replication: size.Replication, MinISR: size.MinISR,
 				Retention: deadLife, MaxBatch: deadLetterBytes,

@@ -8,6 +8,9 @@ import (
 // Once relays one batch, at the moment that a test chooses.
 func (r *Relay) Once(ctx context.Context) (int, error) { return r.once(ctx) }
 
+// Once relays one batch, likewise.
+func (r *InboundRelay) Once(ctx context.Context) (int, error) { return r.once(ctx) }
+
 // Sweep makes one pass; the errors of its steps come back together.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	var errs []error

@@ -69,7 +69,8 @@ func (c SweepConfig) withDefaults() SweepConfig {
 //     their challenges end lost;
 //   - queued Messages whose lane record seems lost: published again;
 //   - receipts that came before the answer they belong to: matched; those that
-//     have waited for 72 h: forgotten;
+//     have waited for 72 h: forgotten, as receipts that could not be read after
+//     30 days, and inbound messages 7 days after they were published;
 //   - Idempotency-Keys older than 48 h and counts of wrong codes older than 30
 //     days: forgotten; partitions ahead: made.
 //
@@ -141,6 +142,7 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"message", s.overdueMessages},
 		{"republished", s.republish},
 		{"receipt_forgotten", s.oldReceipts},
+		{"inbound_forgotten", s.oldInbound},
 		{"idempotency_key", s.oldKeys},
 		{"wrong_tries", s.oldTries},
 	}

@@ -31,11 +31,15 @@ type Bridge struct {
 	outgoing *outgoing     // admitted, not in the window yet
 	settling *settling     // outcomes not stored yet
 	receipts chan incoming // receipts not stored yet
+	asides   chan aside    // inbound messages and unread receipts, not stored yet
 	kick     chan struct{} // there may be something to admit, and room for it
 	places   chan struct{} // there may be something to write, and a slot for it
 	quiet    chan struct{} // something ended; the drain looks
 	// leaseOver tells the lease's loop that the registry refused a statement for it.
 	leaseOver chan struct{}
+
+	inboundSealer, unreadSealer Sealer
+	inboundLimit                *numberLimit
 
 	links        []*link
 	tap          trace.Tap
@@ -58,11 +62,14 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 		log: deps.Log, now: deps.Now, dial: deps.Dial, progress: newProgress(deps.Watch, cfg.Profile.ID),
 		settling: newSettling(),
 		receipts: make(chan incoming, receiptQueue),
+		asides:   make(chan aside, asideQueue),
 		kick:     make(chan struct{}, 1),
 		places:   make(chan struct{}, 1),
 		quiet:    make(chan struct{}, 1),
 
 		leaseOver: make(chan struct{}, 1),
+
+		inboundSealer: deps.InboundSealer, unreadSealer: deps.UnreadSealer, inboundLimit: newNumberLimit(),
 
 		held: map[mobileid.ID]*job{},
 	}
@@ -114,6 +121,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		lease   = begin(work, b.keepLease)
 		links   = begin(work, b.keepLinks)
 		receipt = begin(work, b.storeReceipts)
+		asides  = begin(work, b.storeAsides)
 		settle  = begin(work, b.settleLoop)
 		admit   = begin(work, b.admitLoop)
 		submit  = begin(work, b.submitLoop)
@@ -135,6 +143,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	links.end() // what was in flight has its fate now
 	b.awaitNothingHeld(b.cfg.StoreTimeout)
 	receipt.end()
+	asides.end()
 	settle.end()
 	lease.end()
 	b.mu.Lock()
@@ -167,12 +176,13 @@ func (l loop) end() {
 }
 
 // progress is what the loops of a bridge tell of themselves.
-type progress struct{ lease, receipts, settle, admit, submit, retry *mobileid.Loop }
+type progress struct{ lease, receipts, asides, settle, admit, submit, retry *mobileid.Loop }
 
 func newProgress(watch mobileid.Watch, operator string) progress {
 	loop := func(does string) *mobileid.Loop { return watch.Loop("bridge " + operator + " " + does) }
 	return progress{
-		lease: loop("keeps its lease"), receipts: loop("stores receipts"), settle: loop("settles"),
+		lease: loop("keeps its lease"), receipts: loop("stores receipts"),
+		asides: loop("stores inbound messages"), settle: loop("settles"),
 		admit: loop("admits"), submit: loop("submits"), retry: loop("looks for retries"),
 	}
 }

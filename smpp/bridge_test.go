@@ -101,7 +101,7 @@ func assemble(t testing.TB, cfg Config) *rig {
 	numbers, _ := mobileid.NewPseudonymKey(bytes.Repeat([]byte{2}, 16))
 	r := &rig{t: t, store: newStore(), sealer: sealer, ids: ids, logs: &syncBuffer{}, reg: prometheus.NewRegistry()}
 	r.bridge = NewBridge(cfg, Deps{
-		Store: r.store, Opener: opener, Numbers: numbers, Reg: r.reg,
+		Store: r.store, Opener: opener, Numbers: numbers, Reg: r.reg, InboundSealer: sealer, UnreadSealer: sealer,
 		Log: slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return r

@@ -66,6 +66,10 @@ type Store interface {
 	Settle(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error
 	// StoreReceipts stores receipts; storing one again changes nothing.
 	StoreReceipts(ctx context.Context, receipts []mobileid.Receipt) (matched int, err error)
+	// StoreInbound stores what subscribers sent; storing one again changes nothing.
+	StoreInbound(ctx context.Context, messages []mobileid.InboundMessage) error
+	// KeepUnread keeps receipts that cannot be read, as many as there is room for.
+	KeepUnread(ctx context.Context, receipts []mobileid.UnreadReceipt) error
 }
 
 // Opener opens what was sealed to the bridge's key.
@@ -83,9 +87,13 @@ type Deps struct {
 	Store   Store
 	Opener  Opener
 	Numbers Numbers // receipts name the number; the registry knows its pseudonym
-	Log     *slog.Logger
-	Reg     prometheus.Registerer // nil: no metrics
-	Now     func() time.Time      // nil: time.Now; its times must carry the monotonic clock
-	Watch   mobileid.Watch        // of the loops
-	Dial    Dialer                // nil: TCP, with TLS where the bind asks for it
+	// InboundSealer seals what subscribers write to the bridges' key;
+	// UnreadSealer receipts that cannot be read to that of the dead letters,
+	// because a person opens them.
+	InboundSealer, UnreadSealer Sealer
+	Log                         *slog.Logger
+	Reg                         prometheus.Registerer // nil: no metrics
+	Now                         func() time.Time      // nil: time.Now; its times must carry the monotonic clock
+	Watch                       mobileid.Watch        // of the loops
+	Dial                        Dialer                // nil: TCP, with TLS where the bind asks for it
 }

@@ -38,20 +38,20 @@ func (l *link) deliver(s *session, f wire.Frame) {
 	var m wire.Message
 	if err := wire.DecodeMessage(f, &m); err != nil {
 		// Refused, it would come again for ever and say no more than now.
-		l.received(s, f, wire.StatusOK, "malformed")
+		l.unread(s, f, "malformed")
 		return
 	}
 	if !isReceipt(m) {
-		result := "message" // from a handset; storing those is a later thing
 		if m.ESMClass&esmTypeMask == esmIntermediate {
-			result = "intermediate"
+			l.received(s, f, wire.StatusOK, "intermediate")
+		} else {
+			l.inbound(s, f, m)
 		}
-		l.received(s, f, wire.StatusOK, result)
 		return
 	}
 	r, ok := readReceipt(m, b.cfg.Profile)
 	if !ok {
-		l.received(s, f, wire.StatusOK, "unparseable")
+		l.unread(s, f, "unparseable")
 		return
 	}
 	in := incoming{link: l, session: s, frame: f, record: mobileid.Receipt{

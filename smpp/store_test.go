@@ -19,6 +19,8 @@ type memoryStore struct {
 	next     int64
 	rows     map[mobileid.ID]*row
 	receipts []mobileid.Receipt
+	inbound  []mobileid.InboundMessage
+	unread   []mobileid.UnreadReceipt
 	outcomes []mobileid.Outcome
 	account  string // of the last Settle
 	admits   [][]mobileid.AdmitItem
@@ -29,6 +31,7 @@ type memoryStore struct {
 	onAdmitted func() error // after the statement has committed
 	onSettle   func([]mobileid.Outcome) error
 	onReceipts func([]mobileid.Receipt) error
+	onAside    func() error // inbound and unread
 	onRenew    func() error
 }
 
@@ -211,4 +214,30 @@ func (m *memoryStore) StoreReceipts(_ context.Context, receipts []mobileid.Recei
 	m.receipts = append(m.receipts, receipts...)
 	m.touch()
 	return len(receipts), nil
+}
+
+func (m *memoryStore) StoreInbound(_ context.Context, messages []mobileid.InboundMessage) error {
+	if m.onAside != nil {
+		if err := m.onAside(); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inbound = append(m.inbound, messages...)
+	m.touch()
+	return nil
+}
+
+func (m *memoryStore) KeepUnread(_ context.Context, receipts []mobileid.UnreadReceipt) error {
+	if m.onAside != nil {
+		if err := m.onAside(); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unread = append(m.unread, receipts...)
+	m.touch()
+	return nil
 }

@@ -50,6 +50,7 @@ const (
 	TopicOTPRequests          = "mobileid.otp.requests.v1"
 	TopicNotificationRequests = "mobileid.notification.requests.v1"
 	TopicMessageStatus        = "mobileid.message.status.v1"
+	TopicSMSInbound           = "mobileid.sms.inbound.v1"
 )
 
 // TopicIn is what an outside client writes.
@@ -111,6 +112,7 @@ func Topics() []Topic {
 		{Name: TopicNotificationRequests, Retention: 7 * day, Exposure: Pseudonymous, Keyed: "pseudonym of the person"},
 		{Name: TopicSMS("<operator>", LaneOTP), Retention: 3 * day, Exposure: Pseudonymous, Keyed: "pseudonym of the person"},
 		{Name: TopicSMS("<operator>", LaneBulk), Retention: 7 * day, Exposure: Pseudonymous, Keyed: "pseudonym of the person"},
+		{Name: TopicSMSInbound, Retention: 7 * day, Exposure: Sealed, Keyed: "pseudonym of the number"},
 		{Name: TopicMessageStatus, Retention: 3 * day, Exposure: Pseudonymous, Keyed: "id of the request"},
 		{Name: TopicDLQ("<topic>"), Retention: 30 * day, Exposure: Sealed, Keyed: "none"},
 	}

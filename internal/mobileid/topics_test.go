@@ -63,13 +63,13 @@ func TestTableOfTopicsIsWhole(t *testing.T) {
 		if topic.Exposure != Clear && topic.Exposure != Pseudonymous && topic.Exposure != Sealed {
 			t.Errorf("%s: exposure %q", topic.Name, topic.Exposure)
 		}
-		if isDLQ := strings.HasSuffix(topic.Name, ".dlq"); isDLQ != (topic.Exposure == Sealed) {
+		if isDLQ := strings.HasSuffix(topic.Name, ".dlq"); (isDLQ || topic.Name == TopicSMSInbound) != (topic.Exposure == Sealed) {
 			t.Errorf("%s: exposure %q", topic.Name, topic.Exposure)
 		}
 	}
 	for _, name := range []string{
 		TopicIn("<client>"), TopicOut("<client>"), TopicOTPRequests, TopicNotificationRequests,
-		TopicSMS("<operator>", LaneOTP), TopicSMS("<operator>", LaneBulk), TopicMessageStatus, TopicDLQ("<topic>"),
+		TopicSMS("<operator>", LaneOTP), TopicSMS("<operator>", LaneBulk), TopicSMSInbound, TopicMessageStatus, TopicDLQ("<topic>"),
 	} {
 		if !seen[name] {
 			t.Errorf("%s is not in the table", name)

@@ -30,4 +30,4 @@ create table inbound (
     published_at timestamptz
 );
 create index inbound_unpublished on inbound (received_at) where published_at is null;
-create index inbound_age on inbound (received_at);
+create index inbound_published on inbound (published_at);

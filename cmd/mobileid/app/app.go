@@ -68,6 +68,7 @@ type App struct {
 	texts     *texts.Catalogue
 	publisher *consumers.Publisher
 	dlq       *consumers.SealedDLQ
+	dlqSealer *mobileid.Sealer
 	accepter  *gateway.Accepter
 	gateway   *gateway.Gateway
 	waiters   *gateway.Waiters
@@ -125,11 +126,11 @@ func (a *App) openEngines() (err error) {
 	}
 	a.texts = texts.Default()
 	a.publisher = consumers.NewPublisher(a.kafka, consumers.PublisherConfig{Clients: a.clients, Log: a.log, Reg: a.reg})
-	sealer, err := mobileid.NewSealer(a.cfg.Keys.DLQPublic, nil)
+	a.dlqSealer, err = mobileid.NewSealer(a.cfg.Keys.DLQPublic, nil)
 	if err != nil {
 		return err
 	}
-	a.dlq = consumers.NewDLQ(a.publisher, sealer, nil)
+	a.dlq = consumers.NewDLQ(a.publisher, a.dlqSealer, nil)
 	return nil
 }
 
@@ -179,6 +180,7 @@ func (a *App) buildBridges() error {
 			Profile: o.Profile(), Name: fmt.Sprintf("%s/%d", host, os.Getpid()),
 		}, smpp.Deps{
 			Store: a.db, Opener: opener, Numbers: a.pseudonyms, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
+			InboundSealer: a.bridgeSealer(), UnreadSealer: a.dlqSealer,
 		}))
 	}
 	return nil

@@ -51,7 +51,7 @@ func (a *App) stages() []stage {
 		deciding = append(deciding,
 			a.group(groupOTP, []string{mobileid.TopicOTPRequests}, a.otpRequests()),
 			a.group(groupNotifications, []string{mobileid.TopicNotificationRequests}, a.notificationRequests()))
-		telling = append(telling, part{"sweeper", a.sweep}, part{"status relay", a.relay}, part{"lag exporter", a.watchLag})
+		telling = append(telling, part{"sweeper", a.sweep}, part{"status relay", a.relay}, part{"inbound relay", a.relayInbound}, part{"lag exporter", a.watchLag})
 	}
 	for _, b := range a.bridges {
 		for _, lane := range []mobileid.Lane{mobileid.LaneOTP, mobileid.LaneBulk} {
@@ -153,6 +153,10 @@ func (a *App) sweep(ctx context.Context) error {
 
 func (a *App) relay(ctx context.Context) error {
 	return registry.NewRelay(a.db, a.publisher, registry.RelayConfig{Loop: a.progress.loop("status relay")}).Run(ctx)
+}
+
+func (a *App) relayInbound(ctx context.Context) error {
+	return registry.NewInboundRelay(a.db, a.publisher, a.progress.loop("inbound relay")).Run(ctx)
 }
 
 // watchLag exports how far each group is behind, the bridges' too: whoever has
