@@ -20,10 +20,11 @@ import (
 // defaults are the values of everything that may be left out.
 func defaults() Config {
 	return Config{
-		HTTP:      HTTP{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090"},
-		Postgres:  Postgres{MaxConns: 20},
-		Kafka:     Kafka{Partitions: 12, Replication: 3, MinInsync: 2, ACLs: true},
-		Deadlines: Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Receipt: time.Hour, Grace: 10 * time.Second},
+		HTTP:       HTTP{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090"},
+		Postgres:   Postgres{MaxConns: 20},
+		Kafka:      Kafka{Partitions: 12, Replication: 3, MinInsync: 2, ACLs: true},
+		NumberInfo: NumberInfo{Budget: 500 * time.Millisecond, Cache: 10_000, CacheAge: time.Hour},
+		Deadlines:  Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Receipt: time.Hour, Grace: 10 * time.Second},
 	}
 }
 
@@ -40,6 +41,7 @@ func (c *Config) check(wrong *Mistakes) {
 	c.checkPurposes(wrong)
 	c.checkClients(wrong)
 	c.checkOperators(wrong)
+	c.checkNumberInfo(wrong)
 	if _, err := c.NumberPlan(); err != nil {
 		*wrong = append(*wrong, err...)
 	}
@@ -255,6 +257,35 @@ func (c *Config) checkOperators(wrong *Mistakes) {
 			wrong.addf(fmt.Sprintf("numbers[%d].operator", i), "no operator %q in operators", n.Operator)
 		}
 	}
+}
+
+func (c *Config) checkNumberInfo(wrong *Mistakes) {
+	n := c.NumberInfo
+	if (n.URL == "") != n.Token.IsZero() {
+		wrong.addf("number_info.token", "url and token come together")
+	}
+	if n.URL != "" && !isPrivateURL(n.URL) {
+		wrong.addf("number_info.url", "want an https URL, or an http one of this machine: numbers and the token go there")
+	}
+	if n.Budget < 50*time.Millisecond || n.Budget > 5*time.Second {
+		wrong.addf("number_info.budget", "from 50ms to 5s")
+	}
+	if n.Cache < 1 || n.Cache > 1_000_000 {
+		wrong.addf("number_info.cache", "from 1 to 1000000")
+	}
+	if n.CacheAge < time.Second || n.CacheAge > 24*time.Hour {
+		wrong.addf("number_info.cache_age", "from 1s to 24h")
+	}
+}
+
+// isPrivateURL reports whether nobody on the way can read what goes there.
+func isPrivateURL(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // NumberPlan reads the dated table of network codes.

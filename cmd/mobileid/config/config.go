@@ -25,6 +25,8 @@ type Config struct {
 	Purposes  []Purpose `yaml:"purposes"`
 	Clients   []Client  `yaml:"clients"`
 	Numbers   []Number  `yaml:"numbers"`
+	// NumberInfo is asked about numbers that no table knows.
+	NumberInfo NumberInfo `yaml:"number_info"`
 	// OperatorFiles are the files of the operators, relative to this one.
 	OperatorFiles []string   `yaml:"operators"`
 	Operators     []Operator `yaml:"-"` // as read from them
@@ -131,6 +133,24 @@ type Number struct {
 	Operator string `yaml:"operator"`
 	From     string `yaml:"from"`  // YYYY-MM-DD, Asia/Tashkent
 	Until    string `yaml:"until"` // exclusive; empty = in force
+}
+
+// NumberInfo is the operators' service that says who serves a number.
+type NumberInfo struct {
+	URL      string        `yaml:"url"` // empty = there is none to ask
+	Token    Secret        `yaml:"token"`
+	Budget   time.Duration `yaml:"budget"`
+	Cache    int           `yaml:"cache"`     // answers kept by a process
+	CacheAge time.Duration `yaml:"cache_age"` // how long one is believed
+}
+
+// OperatorIDs returns the ids of the operators.
+func (c *Config) OperatorIDs() []string {
+	ids := make([]string, len(c.Operators))
+	for i, o := range c.Operators {
+		ids[i] = o.ID
+	}
+	return ids
 }
 
 // ClientSet returns the clients by id, in the vocabulary's type.

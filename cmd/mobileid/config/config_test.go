@@ -50,6 +50,9 @@ func TestSampleIsAValidManual(t *testing.T) {
 	if got := cfg.ClientSet()["oneid"]; got.Quota.Rate != 500 || got.Quota.Per != time.Second || !got.Kafka {
 		t.Errorf("client oneid = %+v", got)
 	}
+	if want := defaults().NumberInfo; cfg.NumberInfo != want {
+		t.Errorf("number_info = %+v, the defaults are %+v", cfg.NumberInfo, want)
+	}
 	if got := cfg.PurposeSet()["sign_in"]; got.Life != 3*time.Minute || got.Digits != 6 {
 		t.Errorf("purpose sign_in = %+v", got)
 	}
@@ -66,6 +69,10 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 		"grace: 10s":                     "grace: 10s\n  mercy: 1h",
 		"dsn: env:MOBILEID_POSTGRES_DSN": "dsn: postgres://user:hunter2@db/x",
 		`{code: "91", operator: beeline`: `{code: "90", operator: nobody`,
+		`url: ""  `:                      "url: http://number-info.example.uz/  ",
+		"budget: 500ms":                  "budget: 10s",
+		"cache: 10000":                   "cache: 0",
+		"cache_age: 1h":                  "cache_age: 0s",
 		"[operator.sample.yaml]":         "[operator.sample.yaml, nowhere.yaml, operator.sample.yaml]",
 	} {
 		if !strings.Contains(text, old) {
@@ -81,6 +88,7 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 	for _, path := range []string{
 		"postgres.max_conns:", "postgres.dsn:", "auth.jwks_url:", "purposes[0].life:", "purposes[0].digits:",
 		"clients[0].scopes:", "deadlines.mercy:", "operators[1]:", "operators[2]:", "numbers[1]", "numbers[1].operator:",
+		"number_info.url:", "number_info.token:", "number_info.budget:", "number_info.cache:", "number_info.cache_age:",
 	} {
 		if !slices.ContainsFunc(wrong, func(m string) bool { return strings.HasPrefix(m, path) }) {
 			t.Errorf("no mistake at %s in:\n%v", path, err)
@@ -145,6 +153,20 @@ func TestAMistakeThatServeWouldMeetIsFoundInTheFile(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: the mistake repeats a part of the DSN", name)
+		}
+	}
+}
+
+func TestNumbersGoOverALineThatNobodyReads(t *testing.T) {
+	withSecrets(t)
+	t.Setenv("NUMBER_INFO", "token")
+	for url, right := range map[string]bool{
+		"https://numbers.example.uz/v1": true, "http://127.0.0.1:8090/v1": true, "http://localhost/v1": true, "http://[::1]:1/": true,
+		"http://numbers.example.uz/v1": false, "http://10.0.0.1/": false, "ftp://127.0.0.1/": false, "https:///v1": false, "numbers": false,
+	} {
+		_, err := parse(sample(t), []string{"MOBILEID_NUMBER_INFO__URL=" + url, "MOBILEID_NUMBER_INFO__TOKEN=env:NUMBER_INFO"}, beside)
+		if (err == nil) != right || err != nil && !strings.Contains(err.Error(), "number_info.url:") {
+			t.Errorf("%s: %v", url, err)
 		}
 	}
 }

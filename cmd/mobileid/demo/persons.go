@@ -25,9 +25,21 @@ func persons() []person {
 	return []person{
 		{label: "Person 1", pinfl: withCheckDigit("3010190000001"), number: "+998901000001", soum: 10_000_00},
 		{label: "Person 2", pinfl: withCheckDigit("4150785000002"), number: "+998901000002", soum: 240_00, note: "money for two messages"},
-		{label: "Person 3", pinfl: withCheckDigit("5230301000003"), number: "+998911000003", soum: 10_000_00, note: "phone cannot be reached", phone: "UNDELIV"},
+		{label: "Person 3", pinfl: withCheckDigit("5230301000003"), number: "+998971000003", soum: 10_000_00, note: "phone cannot be reached", phone: "UNDELIV"},
 		{label: "Person 4", pinfl: withCheckDigit("6091104000004"), note: "no number bound"},
 	}
+}
+
+// served is what the operators' number-info service says of the persons'
+// numbers. It is asked only for Person 3, whose code is another operator's.
+func (d *demo) served() map[string]string {
+	out := map[string]string{}
+	for _, p := range d.persons() {
+		if p.number != "" {
+			out[p.number] = sandbox.Operator
+		}
+	}
+	return out
 }
 
 // withCheckDigit appends digit 14.
@@ -48,7 +60,7 @@ func poorPerson(at time.Time) person {
 // seed binds the persons that have a number. On a kept data folder they are
 // there already: their money and bindings stay as they were.
 func (d *demo) seed(ctx context.Context) error {
-	for _, p := range persons() {
+	for _, p := range d.persons() {
 		if p.number == "" {
 			continue
 		}
@@ -60,8 +72,7 @@ func (d *demo) seed(ctx context.Context) error {
 }
 
 // bind binds a person through the registry's own functions, as an enrollment
-// would, and gives him money, unless he is bound already. Who serves a number
-// is a question to the operators; here the plan's hint is the answer.
+// would, and gives him money, unless he is bound already.
 func (d *demo) bind(ctx context.Context, p person) error {
 	db, keys := d.app.Registry(), d.pseudonyms
 	pinfl, err := mobileid.ParsePINFL(p.pinfl)
@@ -77,13 +88,13 @@ func (d *demo) bind(ctx context.Context, p person) error {
 	if err != nil || bound[who].ID != 0 {
 		return err
 	}
-	operator, known := d.plan.Operator(msisdn, time.Now())
-	if !known {
-		operator = sandbox.Operator
+	route, err := d.route(ctx, msisdn)
+	if err != nil {
+		return fmt.Errorf("who serves the number: %w", err)
 	}
 	_, err = db.Bind(ctx, mobileid.NewBinding{
 		PINFL: pinfl, MSISDN: msisdn, Person: who, Number: keys.Number(msisdn),
-		Operator: operator, Locale: mobileid.LocaleUzLatn,
+		Operator: route.Operator, Locale: mobileid.LocaleUzLatn,
 	})
 	if err != nil {
 		return fmt.Errorf("bind: %w", err)
@@ -97,4 +108,20 @@ func (d *demo) bind(ctx context.Context, p person) error {
 		return fmt.Errorf("credit: %w", err)
 	}
 	return nil
+}
+
+// route says who serves a number. It asks again as long as a busy machine keeps
+// the service from answering.
+func (d *demo) route(ctx context.Context, m mobileid.MSISDN) (mobileid.Route, error) {
+	for {
+		route, err := d.router.Route(ctx, m)
+		if mobileid.CodeOf(err) != "number_info_away" {
+			return route, err
+		}
+		select {
+		case <-ctx.Done():
+			return route, ctx.Err()
+		case <-time.After(mobileid.Ours(err).RetryAfter):
+		}
+	}
 }

@@ -24,6 +24,10 @@ type Options struct {
 	Data     string // "" = a temporary folder, removed at the end
 	Postgres string // DSN of a database to have a schema in; "" = a private cluster
 	Tour     bool
+	SMSC     string       // host:port of a person's own operator; "" = the simulated one
+	SystemID string       // the account there
+	Password string       // and its password
+	Number   string       // Person 1's number; "" = a made-up one
 	Out      io.Writer    // what the person sees
 	Log      *slog.Logger // the program's own log
 }
@@ -87,12 +91,13 @@ type demo struct {
 	postgres   *engines.Postgres
 	kafka      *engines.Kafka
 	redis      *engines.Redis
-	smsc       *smsc.Server
+	smsc       *smsc.Server // nil: a person's own operator
+	operator   string       // host:port
 	world      *world.World
 	listener   net.Listener
 	app        *app.App
 	pseudonyms mobileid.PseudonymKey
-	plan       mobileid.NumberPlan
+	router     *app.Router
 	pageDone   chan struct{}
 	before     registry.Totals // of a kept folder, before this run
 	pdus       *pduLog
@@ -124,6 +129,9 @@ func (d *demo) serve(ctx context.Context, done chan error) error {
 	url := "http://" + d.listener.Addr().String()
 	if d.opts.Tour {
 		return d.tour(ctx, url)
+	}
+	if d.opts.SMSC != "" {
+		d.sayf("bound to %s as %s: real SMS go out, and the page has no handset", d.opts.SMSC, d.opts.SystemID)
 	}
 	d.sayf("ready: open %s   (Ctrl-C stops everything)", url)
 	select {
@@ -167,6 +175,9 @@ func (d *demo) stop() error {
 	if d.smsc != nil {
 		errs = append(errs, d.smsc.Close())
 		<-d.watched
+	}
+	if d.router != nil {
+		d.router.Close()
 	}
 	if d.world != nil {
 		errs = append(errs, d.world.Close())

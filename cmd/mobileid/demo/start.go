@@ -9,13 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"mobileid/cmd/govsim/world"
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/config"
 	"mobileid/cmd/mobileid/config/sandbox"
-	"mobileid/cmd/smscsim/smsc"
 	"mobileid/consumers"
 	"mobileid/internal/engines"
 	"mobileid/internal/mobileid"
@@ -96,33 +94,28 @@ func (d *demo) postgresSays(line string) {
 	d.sayf("%s", line)
 }
 
-// startWorld starts the simulated operator and the simulated agencies.
-func (d *demo) startWorld() (err error) {
-	password, err := sandbox.Secret(d.dir, "smpp")
-	if err != nil {
+// startWorld starts the simulated agencies, and the simulated operator unless a
+// person has brought his own.
+func (d *demo) startWorld() error {
+	if err := d.startOperator(); err != nil {
 		return err
 	}
-	d.smsc, err = smsc.Start(smsc.Config{
-		Addr: "127.0.0.1:0", Accounts: map[string]string{sandbox.SystemID: password},
-		ReceiptDelay: 700 * time.Millisecond, Log: d.opts.Log,
-		// An operator does not forget the receipts it owes when we are killed.
-		StateFile: filepath.Join(d.dir, "operator-receipts.jsonl"),
-	})
-	if err != nil {
-		return fmt.Errorf("start the simulated operator: %w", err)
-	}
-	d.pdus, d.watched = watchPDUs(d.smsc)
-	d.sayf("operator (smscsim, SMPP 3.4) on %s", d.smsc.Addr())
 	secret, err := sandbox.Secret(d.dir, "client")
 	if err != nil {
 		return err
 	}
-	d.world, err = world.Start(world.Config{Clients: map[string]string{sandbox.Client: secret}, Log: d.opts.Log})
+	token, err := sandbox.Secret(d.dir, "number_info")
+	if err != nil {
+		return err
+	}
+	d.world, err = world.Start(world.Config{
+		Clients: map[string]string{sandbox.Client: secret}, NumberInfoToken: token, Numbers: d.served(), Log: d.opts.Log,
+	})
 	if err != nil {
 		return fmt.Errorf("start the simulated agencies: %w", err)
 	}
-	d.sayf("agencies (govsim, token issuer) on %s", d.world.URL())
-	return d.failPhones()
+	d.sayf("agencies (govsim: token issuer, number-info) on %s", d.world.URL())
+	return nil
 }
 
 // configure writes the configuration file and reads it back.
@@ -138,7 +131,7 @@ func (d *demo) configure(ctx context.Context) (*config.Config, error) {
 	}
 	path, err := sandbox.WriteConfig(d.dir, sandbox.Addresses{
 		DSN: d.dsn, Listen: d.listener.Addr().String(), Admin: admin, Redis: d.redis.Addr(), Kafka: d.kafka.Brokers(),
-		SMSC: d.smsc.Addr(), Issuer: d.world.URL(),
+		SMSC: d.operator, SystemID: d.opts.SystemID, Issuer: d.world.URL(), NumberInfo: d.world.NumberInfoURL(),
 	})
 	if err != nil {
 		return nil, err
@@ -179,9 +172,8 @@ func (d *demo) build(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	var wrong config.Mistakes
-	if d.plan, wrong = cfg.NumberPlan(); len(wrong) > 0 {
-		return wrong
+	if d.router, err = d.app.Router(); err != nil {
+		return err
 	}
 	err = d.seed(ctx)
 	if err != nil {

@@ -7,6 +7,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"crypto/rand"
 	"embed"
 	"encoding/base64"
@@ -35,7 +36,9 @@ type Addresses struct {
 	RedisCluster bool
 	Kafka        []string
 	SMSC         string
+	SystemID     string // our account there; "" means SystemID
 	Issuer       string
+	NumberInfo   string // URL; "" means that there is none to ask
 	// Response bounds an operator's answer; zero means 5 s.
 	Response time.Duration
 	Window   int // zero means 10
@@ -45,11 +48,11 @@ type Addresses struct {
 // File is what the template is filled in with.
 type file struct {
 	Addresses
-	Secrets              string // folder
-	BridgeKey, DLQKey    string // public halves
-	Client, Operator     string
-	SystemID, SourceAddr string
-	Burst                int
+	Secrets           string // folder
+	BridgeKey, DLQKey string // public halves
+	Client, Operator  string
+	SourceAddr        string
+	Burst             int
 }
 
 const (
@@ -74,7 +77,7 @@ func WriteSecrets(dir string) error {
 	if err != nil {
 		return fmt.Errorf("make the folder of secrets: %w", err)
 	}
-	for _, name := range []string{"id", "pseudonym", "otp", "client"} {
+	for _, name := range []string{"id", "pseudonym", "otp", "client", "number_info"} {
 		err = writeOnce(filepath.Join(at, name), func() (string, error) { return randomText(32), nil })
 		if err != nil {
 			return err
@@ -119,13 +122,19 @@ func randomText(bytes int) string {
 }
 
 // Secret reads one: "client" is the relying party's at the token issuer, "smpp"
-// the account's at the operator.
+// the account's at the operator, "number_info" ours at the number-info service.
 func Secret(dir, name string) (string, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, secretDir, name))
 	if err != nil {
 		return "", fmt.Errorf("read a secret: %w", err)
 	}
 	return strings.TrimSpace(string(raw)), nil
+}
+
+// KeepPassword makes the account's password at the operator another one than
+// WriteSecrets made up.
+func KeepPassword(dir, password string) error {
+	return os.WriteFile(filepath.Join(dir, secretDir, "smpp"), []byte(password), fileMode)
 }
 
 // WriteConfig writes the configuration and its operator's file into dir, beside
@@ -145,7 +154,8 @@ func WriteConfig(dir string, a Addresses) (string, error) {
 	if a.Quota == 0 {
 		a.Quota = 50
 	}
-	f := file{Addresses: a, Secrets: secrets, Client: Client, Operator: Operator, SystemID: SystemID, SourceAddr: "MobileID", Burst: 4 * a.Quota}
+	a.SystemID = cmp.Or(a.SystemID, SystemID)
+	f := file{Addresses: a, Secrets: secrets, Client: Client, Operator: Operator, SourceAddr: "MobileID", Burst: 4 * a.Quota}
 	for name, out := range map[string]*string{"bridge.public": &f.BridgeKey, "dlq.public": &f.DLQKey} {
 		*out, err = Secret(dir, name)
 		if err != nil {
