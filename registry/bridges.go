@@ -42,3 +42,11 @@ func (db *DB) CloseBridge(ctx context.Context, id int64) error {
 func errBridgeEnded() error {
 	return conflict("bridge_ended", "the lease of this bridge has ended")
 }
+
+// LiveBridges counts the bridges of an operator whose lease has not ended.
+func (db *DB) LiveBridges(ctx context.Context, operator string) (int, error) {
+	var n int
+	err := db.look(ctx, "live bridges", []any{&n}, `
+select count(*) from bridges where operator = $1 and lease_until > clock_timestamp() and swept_at is null`, operator)
+	return n, err
+}
