@@ -67,7 +67,7 @@ over SMPP, charged by message. Start with:
 	})
 	return family(root,
 		demoCommand(), serveCommand(), checkConfigCommand(), migrateCommand(), topicsCommand(),
-		keysCommand(), explainCommand(), dlqCommand(), linksCommand(),
+		keysCommand(), explainCommand(), dlqCommand(), linksCommand(), numbersCommand(),
 	)
 }
 
