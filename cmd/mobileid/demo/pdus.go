@@ -24,9 +24,13 @@ type pduLog struct {
 	subs  map[chan page.HandsetEvent]struct{}
 }
 
+func newPDULog() *pduLog {
+	return &pduLog{byID: map[string][]page.HandsetEvent{}, subs: map[chan page.HandsetEvent]struct{}{}}
+}
+
 // watchPDUs follows the simulator until it closes; done is closed then.
 func watchPDUs(s *smsc.Server) (log *pduLog, done <-chan struct{}) {
-	log = &pduLog{byID: map[string][]page.HandsetEvent{}, subs: map[chan page.HandsetEvent]struct{}{}}
+	log = newPDULog()
 	events, _ := s.Subscribe()
 	ended := make(chan struct{})
 	go func() {

@@ -13,7 +13,6 @@ import (
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/cmd/mobileid/demo/page"
-	"mobileid/cmd/smscsim/smsc"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
 )
@@ -28,7 +27,7 @@ const (
 func (d *demo) page() http.Handler {
 	return page.New(d.pageConfig(), page.Deps{
 		Tokens:   &tokens{url: d.world.TokenURL(), dir: d.dir},
-		Persons:  pagePersons,
+		Persons:  d.pagePersons,
 		Records:  records{d.app},
 		Registry: rows{d.app.Registry()},
 		Handsets: d.pdus,
@@ -52,40 +51,38 @@ func (d *demo) pageConfig() page.Config {
 		Notice: page.Notice{TextID: noticeText, Slots: map[string]string{"system": noticeSystem}, NowSlot: "at"},
 		Engine: page.Engine{
 			Postgres: d.postgresVersion, Kafka: "kfake, in this process", Redis: "miniredis, in this process",
-			SMSC: "smscsim, in this process", Version: "mobileid " + app.Version(),
+			SMSC: d.operatorName(), Version: "mobileid " + app.Version(),
 		},
-		Done: d.pageDone, Log: d.opts.Log,
+		NoHandset: d.smsc == nil,
+		Done:      d.pageDone, Log: d.opts.Log,
 	}
 }
 
-func pagePersons() []page.Person {
+func (d *demo) operatorName() string {
+	if d.smsc == nil {
+		return d.opts.SystemID + " at " + d.opts.SMSC
+	}
+	return "smscsim, in this process"
+}
+
+// networkName is what stands on the handset.
+func (d *demo) networkName() string {
+	if d.smsc == nil {
+		return d.opts.SMSC
+	}
+	return "Beeline"
+}
+
+func (d *demo) pagePersons() []page.Person {
 	var out []page.Person
-	for _, p := range persons() {
+	for _, p := range d.persons() {
 		shown := page.Person{Label: p.label, PINFL: p.pinfl, Note: p.note}
 		if m, err := mobileid.ParseMSISDN(p.number); err == nil {
-			shown.Operator, shown.Masked = "Beeline", m.Masked()
+			shown.Operator, shown.Masked = d.networkName(), m.Masked()
 		}
 		out = append(out, shown)
 	}
 	return out
-}
-
-// failPhones tells the simulated operator which handsets are out of reach.
-func (d *demo) failPhones() error {
-	for _, p := range persons() {
-		if p.phone == "" {
-			continue
-		}
-		m, err := mobileid.ParseMSISDN(p.number)
-		if err != nil {
-			return err
-		}
-		err = d.smsc.SetFault(smsc.Fault{Kind: smsc.FaultReceipt, To: m.RevealDigits(), State: p.phone})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // tokens gets tokens from the simulated issuer, as a relying party does, and

@@ -27,9 +27,11 @@ type Config struct {
 	Locales  []Choice // languages of the texts
 	Notice   Notice   // what "Send a notice" asks for
 	Engine   Engine
-	Done     <-chan struct{}  // closed when the program stops: ends the event streams; nil = never
-	Log      *slog.Logger     // nil = silent
-	Now      func() time.Time // nil = time.Now
+	// NoHandset says that the texts go to real phones: none is drawn.
+	NoHandset bool
+	Done      <-chan struct{}  // closed when the program stops: ends the event streams; nil = never
+	Log       *slog.Logger     // nil = silent
+	Now       func() time.Time // nil = time.Now
 }
 
 // Choice is one line of a list: the value for the API and the words for people.
@@ -240,7 +242,7 @@ func (s *server) setup(w http.ResponseWriter, _ *http.Request) {
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"persons": persons, "purposes": s.cfg.Purposes, "locales": s.cfg.Locales,
-		"notice": s.cfg.Notice, "engine": s.cfg.Engine,
+		"notice": s.cfg.Notice, "engine": s.cfg.Engine, "handset": !s.cfg.NoHandset,
 	})
 }
 

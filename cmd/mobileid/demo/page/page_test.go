@@ -159,11 +159,12 @@ func TestSetupAndToken(t *testing.T) {
 		Purposes []Choice
 		Notice   Notice
 		Engine   Engine
+		Handset  bool
 	}](t, get(t, h, "/demo/setup"))
 	if len(setup.Persons) != 2 || setup.Persons[0]["pinfl"] != fakePINFL || setup.Persons[0]["masked"] != "+998 90 *** ** 67" {
 		t.Errorf("persons %v", setup.Persons)
 	}
-	if len(setup.Purposes) != 2 || setup.Notice.NowSlot != "at" || setup.Engine.Postgres == "" {
+	if len(setup.Purposes) != 2 || setup.Notice.NowSlot != "at" || setup.Engine.Postgres == "" || !setup.Handset {
 		t.Errorf("setup %+v", setup)
 	}
 	w := get(t, h, "/demo/token")

@@ -418,7 +418,7 @@ function handsetOf() {
 
 function listen() {
   const es = new EventSource('/demo/events');
-  es.onopen = () => { $('live').classList.add('on'); $('live-text').textContent = 'live from the simulated operator'; };
+  es.onopen = () => { $('live').classList.add('on'); $('live-text').textContent = setup.handset ? 'live from the simulated operator' : 'live'; };
   es.onerror = () => {
     $('live').classList.remove('on');
     $('live-text').textContent = 'the demo does not answer';
@@ -618,6 +618,8 @@ async function start() {
   options($('locale'), setup.locales || []);
   const e = setup.engine;
   $('engine').textContent = [e.postgres, e.kafka, e.redis, e.smsc, e.version].filter(Boolean).join('  ·  ');
+  $('phone').hidden = !setup.handset;
+  $('no-handset').hidden = setup.handset;
   handsetOf();
   for (const id of ['request', 'curl-request', 'notice', 'curl-notice']) $(id).disabled = setup.persons.length === 0;
   listen();
