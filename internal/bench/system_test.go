@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/app/apptest"
 	"mobileid/cmd/mobileid/config"
 	"mobileid/cmd/mobileid/config/sandbox"
@@ -130,7 +131,7 @@ func prepare(b *testing.B, set setup) *system {
 	b.Cleanup(func() { _ = s.sql.Close(context.WithoutCancel(b.Context())) })
 	s.ids, err = mobileid.NewIDKey([]byte(secret("id")))
 	must(b, err)
-	s.bind(b)
+	s.bind(b, cfg)
 	s.kafkaPID = pidFile(b, servicesFile("kafka/kafka.pid"))
 	s.watched = append(s.watched,
 		watched{name: "Kafka", pid: s.kafkaPID},
@@ -157,8 +158,9 @@ func (s *system) startRole(b *testing.B, role, name string) string {
 
 func servicesFile(name string) string { return filepath.Join("..", "..", ".run", "services", name) }
 
-// bind makes the persons, each with money for more than all runs.
-func (s *system) bind(b *testing.B) {
+// bind makes the persons, each with money for more than all runs, with whom
+// the rule says serves his number.
+func (s *system) bind(b *testing.B, cfg *config.Config) {
 	b.Helper()
 	var err error
 	s.db, err = registry.Open(b.Context(), registry.Config{DSN: s.env.Postgres(), MaxConns: 8})
@@ -168,6 +170,9 @@ func (s *system) bind(b *testing.B) {
 	must(b, err)
 	key, err := mobileid.NewPseudonymKey([]byte(raw))
 	must(b, err)
+	router, err := app.NewRouter(cfg, s.db, nil)
+	must(b, err)
+	b.Cleanup(router.Close)
 	var list bytes.Buffer
 	var wg sync.WaitGroup
 	free := make(chan struct{}, 8)
@@ -180,10 +185,13 @@ func (s *system) bind(b *testing.B) {
 		free <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-free }()
-			_, err := s.db.Bind(b.Context(), mobileid.NewBinding{
-				PINFL: pinfl, MSISDN: msisdn, Person: key.Person(pinfl), Number: key.Number(msisdn),
-				Operator: sandbox.Operator, Locale: mobileid.LocaleUzLatn,
-			})
+			route, err := router.Route(b.Context(), msisdn)
+			if err == nil {
+				_, err = s.db.Bind(b.Context(), mobileid.NewBinding{
+					PINFL: pinfl, MSISDN: msisdn, Person: key.Person(pinfl), Number: key.Number(msisdn),
+					Operator: route.Operator, Locale: mobileid.LocaleUzLatn,
+				})
+			}
 			if err != nil {
 				b.Error(err)
 			}
