@@ -49,6 +49,7 @@ type Bridge struct {
 	held     map[mobileid.ID]*job // owned by this bridge: admitted and not settled
 	lease    *lease               // nil: none
 	down     time.Time            // since when no link carries
+	waits    time.Time            // since when it has been seen that something waits; see standstill
 	draining bool
 	running  bool
 	rate     meter // answers of the last second
@@ -207,23 +208,6 @@ func (b *Bridge) awaitNothingHeld(d time.Duration) {
 			return
 		}
 	}
-}
-
-// Ready returns nil when Messages can be carried: a link is bound and the
-// lease is held. Otherwise the error is KindUnavailable with code "link_down",
-// "no_lease" or "draining".
-func (b *Bridge) Ready() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.draining:
-		return mobileid.Unavailable("draining", time.Second, nil)
-	case !b.carries():
-		return mobileid.Unavailable("link_down", time.Second, nil)
-	case b.lease == nil || !b.lease.writable(b.now()):
-		return mobileid.Unavailable("no_lease", time.Second, nil)
-	}
-	return nil
 }
 
 // keepLinks keeps every link until ctx ends.

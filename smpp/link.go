@@ -172,11 +172,34 @@ func (l *link) serve(ctx context.Context, s *session) error {
 		if want == wantDrain {
 			l.become(LinkDraining, "", nil)
 			s.drain()
-			s.awaitIdle(l.bridge.cfg.Profile.Timers.Response)
+			l.awaitDrained(s)
 		}
 		s.unbind(l.bridge.cfg.UnbindWait)
 		<-over
 		return errUnwanted
+	}
+}
+
+// awaitDrained waits until nothing is in flight, at the latest for the response
+// timer; an order to stop ends the wait.
+func (l *link) awaitDrained(s *session) {
+	drained := make(chan struct{})
+	s.owners.Go(func() {
+		defer close(drained)
+		s.awaitIdle(l.bridge.cfg.Profile.Timers.Response)
+	})
+	for {
+		select {
+		case <-drained:
+			return
+		case <-l.changed:
+		}
+		l.bridge.mu.Lock()
+		stop := l.wanted == wantDown
+		l.bridge.mu.Unlock()
+		if stop {
+			return
+		}
 	}
 }
 

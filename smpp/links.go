@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/pace"
 	"mobileid/smpp/profile"
 )
 
@@ -56,7 +57,12 @@ func (b *Bridge) Links() []LinkView {
 }
 
 // allowed is the pace of the account in submit_sm a second; 0: not known.
-func (b *Bridge) allowed() float64 { return float64(b.cfg.Profile.Pace.Rate) }
+func (b *Bridge) allowed() float64 {
+	if rate := b.pacer.Rate(); rate != pace.Unknown {
+		return rate
+	}
+	return 0
+}
 
 // StartLink has a link bound that was stopped or drained; a link that waits
 // before its next try tries at once. The error is KindNotFound.

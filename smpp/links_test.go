@@ -16,15 +16,21 @@ import (
 // linkIs waits until a link is in a state.
 func (r *rig) linkIs(name string, want LinkState) LinkView {
 	r.t.Helper()
+	return r.linkUntil(name, string(want), func(v LinkView) bool { return v.State == want })
+}
+
+// linkUntil waits until a link is as it should be.
+func (r *rig) linkUntil(name, what string, ok func(LinkView) bool) LinkView {
+	r.t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		for _, v := range r.bridge.Links() {
-			if v.Name == name && v.State == want {
+			if v.Name == name && ok(v) {
 				return v
 			}
 		}
 		if time.Now().After(deadline) {
-			r.t.Fatalf("link %s is not %s: %+v", name, want, r.bridge.Links())
+			r.t.Fatalf("link %s is not %s: %+v", name, what, r.bridge.Links())
 		}
 		time.Sleep(time.Millisecond) // the bridge has no signal for people
 	}

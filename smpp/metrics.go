@@ -80,6 +80,16 @@ func newLinkMetrics(m maker, l *link) *linkMetrics {
 		}
 	}
 	m.gauge("link_up", "1 when the link is bound.", ofSession(func(*session) float64 { return 1 }))
+	for _, state := range []LinkState{LinkDown, LinkBinding, LinkUp, LinkRefused, LinkDraining, LinkStopped} {
+		m.labelled("state", string(state)).gauge("link_state", "1 for the state that the link is in.", func() float64 {
+			l.bridge.mu.Lock()
+			defer l.bridge.mu.Unlock()
+			if l.state == state {
+				return 1
+			}
+			return 0
+		})
+	}
 	m.gauge("window_size", "submit_sm that may be unanswered.", func() float64 { return float64(l.bind.Window) })
 	m.gauge("window_in_flight", "submit_sm without an answer.", ofSession(func(s *session) float64 { return float64(s.inUse()) }))
 	m.gauge("oldest_unanswered_seconds", "Age of the oldest submit_sm without an answer.",
@@ -99,6 +109,8 @@ func newMetrics(reg prometheus.Registerer, b *Bridge) *metrics {
 	for _, l := range b.links {
 		l.metrics = newLinkMetrics(m.labelled("link", l.name), l)
 	}
+	m.gauge("standstill_seconds", "How long something has waited while the operator accepted nothing.",
+		func() float64 { return b.standstill(b.now()).Seconds() })
 	m.gauge("waiting", "Messages admitted and not in a window yet.", func() float64 { return float64(b.outgoing.len()) })
 	m.gauge("pace", "submit_sm a second that may be written; +Inf when nothing holds them back.", func() float64 {
 		if rate := b.pacer.Rate(); rate != pace.Unknown {

@@ -108,6 +108,7 @@ type session struct {
 	heard    time.Time // last PDU from the operator
 	probe    time.Time // enquire_link sent then and not answered; zero = none
 	carried  time.Time // last PDU that was no enquire_link
+	accepted time.Time // last submit_sm_resp that said yes
 	closing  bool      // write what is queued, then end
 	draining bool      // no further submits
 	cause    error

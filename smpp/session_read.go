@@ -67,8 +67,11 @@ func (s *session) resolve(f wire.Frame) {
 		s.cfg.handler.odd("unmatched_response")
 		return
 	}
-	if r.command == wire.EnquireLink {
+	switch {
+	case r.command == wire.EnquireLink:
 		s.probe = time.Time{}
+	case r.command == wire.SubmitSM && f.Status == wire.StatusOK:
+		s.accepted = now
 	}
 	if late {
 		delete(s.overdue, f.Sequence)

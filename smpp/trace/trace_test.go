@@ -46,7 +46,7 @@ func capture(t *testing.T) (file []byte, pdus int) {
 			pdus++
 		}
 	}
-	long := raw(wire.DataSM, strings.Repeat("\x00", 60<<10))
+	long := raw(wire.DataSM, strings.Repeat("\x00", wire.MaxLen-wire.HeaderLen)) // longer than an IP packet
 	if err := p.Write(Record{At: at, Session: session, Direction: In, PDU: long}); err != nil {
 		t.Fatal(err)
 	}
