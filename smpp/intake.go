@@ -33,6 +33,7 @@ type intake struct {
 	otp    []*item
 	due    []*item // retries whose time has come
 	bulk   []*item
+	share  share
 }
 
 func newIntake(kick chan struct{}) *intake { return &intake{kick: kick} }
@@ -87,29 +88,33 @@ func (q *intake) again(id mobileid.ID, lane mobileid.Lane) {
 	signal(q.kick)
 }
 
-// next removes items: up to codes of the lane of codes, then, as long as no more
-// than all are taken, retries and notices.
+// next removes items: up to codes of the lane of codes and, as long as no more
+// than all are taken, retries and notices: behind the codes, save for their
+// share.
 func (q *intake) next(codes, all int) []*item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var out []*item
-	for _, queue := range []*[]*item{&q.otp, &q.due, &q.bulk} {
-		n, used := all, 0
-		if queue == &q.otp {
-			n = codes
+	for {
+		behind := &q.due
+		if len(q.due) == 0 {
+			behind = &q.bulk
 		}
-		for _, it := range *queue {
-			if len(out) >= n {
-				break
-			}
-			used++
-			if it.take == nil || !it.take.over {
-				out = append(out, it)
-			}
+		codesGo, waits := len(q.otp) > 0 && len(out) < codes, len(*behind) > 0
+		lane, notice := &q.otp, waits && len(out) < all && q.share.notice(codesGo, waits)
+		if notice {
+			lane = behind
+		} else if !codesGo {
+			return out
 		}
-		*queue = slices.Delete(*queue, 0, used)
+		it := (*lane)[0]
+		(*lane)[0] = nil
+		*lane = (*lane)[1:]
+		if it.take == nil || !it.take.over {
+			q.share.took(notice, waits)
+			out = append(out, it)
+		}
 	}
-	return out
 }
 
 // admitted tells the callers of items that these are admitted, or why not; an

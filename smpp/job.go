@@ -94,7 +94,8 @@ func (j *job) permit(now time.Time) (time.Time, bool) {
 	return until, !j.lease.over.Load() && now.Before(until)
 }
 
-// outgoing holds admitted jobs that wait for a slot: codes before notices.
+// outgoing holds admitted jobs that wait for a slot: codes before notices, save
+// for the notices' share.
 // Admission bounds it: see Bridge.room.
 type outgoing struct {
 	wake chan struct{} // there is a new job; shared with who waits for slots
@@ -103,6 +104,7 @@ type outgoing struct {
 	otp, bulk []*job
 	lastCode  time.Time // when the last code was put
 	turns     uint64    // given
+	share     share
 }
 
 func newOutgoing(wake chan struct{}) *outgoing { return &outgoing{wake: wake} }
@@ -137,19 +139,22 @@ func (q *outgoing) back(j *job) {
 	signal(q.wake)
 }
 
-// pop returns the first job, nil when there is none.
+// pop returns the next job, nil when there is none.
 func (q *outgoing) pop() *job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, queue := range []*[]*job{&q.otp, &q.bulk} {
-		if len(*queue) > 0 {
-			j := (*queue)[0]
-			(*queue)[0] = nil
-			*queue = (*queue)[1:]
-			return j
-		}
+	lane, notice := &q.otp, q.share.notice(len(q.otp) > 0, len(q.bulk) > 0)
+	if notice {
+		lane = &q.bulk
 	}
-	return nil
+	if len(*lane) == 0 {
+		return nil
+	}
+	q.share.took(notice, len(q.bulk) > 0)
+	j := (*lane)[0]
+	(*lane)[0] = nil
+	*lane = (*lane)[1:]
+	return j
 }
 
 func (q *outgoing) len() int {
