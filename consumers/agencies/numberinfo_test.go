@@ -354,6 +354,11 @@ func TestANumberIsInTheBodyAndNowhereElse(t *testing.T) {
 			t.Errorf("the number is in an error, the log or a metric: %s", all)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(heads) == 0 {
+		t.Error("nobody was asked")
+	}
 	for _, head := range heads {
 		if strings.Contains(head, digits) || !strings.HasPrefix(head, "POST /map") {
 			t.Errorf("the number is in the head, or another path was asked: %s", head)
