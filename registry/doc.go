@@ -14,6 +14,9 @@
 //   - no error and no log line carries a value of a row: an error of Postgres
 //     is reduced to its SQLSTATE and the name of the constraint (errors.go).
 //
+// What became of Messages in doubt is read from an operator's file by package
+// reconcile and stored by DB.Reconcile as the receipts that never came.
+//
 // # Lock order
 //
 // Every transaction takes its row locks in this order of tables, and in
