@@ -31,7 +31,14 @@ type submitted struct {
 	part      int    // from 1
 	text      string
 	at        time.Time
+
+	reply    reply
+	answered time.Time // zero: never
+	on       *bind
 }
+
+// bind is one connection.
+type bind struct{ cut time.Time }
 
 // reply is what the operator does about a submit_sm.
 type reply struct {
@@ -50,11 +57,13 @@ func (o *operator) dial(context.Context, string, profile.TLS) (net.Conn, error) 
 func (o *operator) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	var writing sync.Mutex
-	write := func(raw []byte) {
+	write := func(raw []byte) bool {
 		writing.Lock()
 		defer writing.Unlock()
-		_, _ = conn.Write(raw)
+		_, err := conn.Write(raw)
+		return err == nil
 	}
+	on := &bind{}
 	br := bufio.NewReader(conn)
 	for {
 		f, err := wire.Read(br)
@@ -70,15 +79,25 @@ func (o *operator) serve(conn net.Conn) {
 		case wire.SubmitSM:
 			n, s := o.note(f)
 			r := o.answer(n, s)
+			o.mu.Lock()
+			o.seen[n].reply, o.seen[n].on = r, on
+			o.mu.Unlock()
 			tell := func() {
 				if !r.silent {
 					id := ""
 					if r.status == wire.StatusOK {
 						id = fmt.Sprintf("op%d", n)
 					}
-					write(wire.AppendCString(nil, f.Command.Response(), r.status, f.Sequence, id))
+					if write(wire.AppendCString(nil, f.Command.Response(), r.status, f.Sequence, id)) {
+						o.mu.Lock()
+						o.seen[n].answered = time.Now()
+						o.mu.Unlock()
+					}
 				}
 				if r.cut {
+					o.mu.Lock()
+					on.cut = time.Now()
+					o.mu.Unlock()
 					_ = conn.Close()
 				}
 			}
@@ -132,6 +151,12 @@ func (o *operator) of(id mobileid.ID) []submitted {
 // inBubble runs a bridge on an operator in memory, in a synctest bubble.
 func inBubble(t *testing.T, tune func(*Config), answer func(n int, s submitted) reply, f func(*rig, *operator)) {
 	t.Helper()
+	inBubbleWith(t, tune, answer, func(*rig) {}, f)
+}
+
+// inBubbleWith changes the bridge before it starts.
+func inBubbleWith(t *testing.T, tune func(*Config), answer func(n int, s submitted) reply, change func(*rig), f func(*rig, *operator)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		o := &operator{answer: answer}
 		cfg := Config{Profile: testProfile("operator:2775", 10), Name: "test"}
@@ -140,6 +165,7 @@ func inBubble(t *testing.T, tune func(*Config), answer func(n int, s submitted) 
 		}
 		r := assemble(t, cfg)
 		r.bridge.dial = o.dial
+		change(r)
 		r.start()
 		f(r, o)
 		r.stop()
