@@ -42,21 +42,26 @@ func (b *Bridge) compose(j *job) ([][]byte, error) {
 	if err := json.Unmarshal(plain, &text); err != nil {
 		return nil, errUnsealable // the error of json may quote the text
 	}
-	enc, err := b.cfg.Profile.Text.Options().Encode(text.Text, reference(id))
+	return submits(b.cfg.Profile, j.admission.TextID, text, reference(id), j.admission.Deadline, b.now())
+}
+
+// submits makes the submit_sm PDUs of a text as the operator wants them.
+func submits(p profile.Profile, textID string, text mobileid.SealedText, ref uint16, deadline, now time.Time) ([][]byte, error) {
+	enc, err := p.Text.Options().Encode(text.Text, ref)
 	if err != nil {
 		return nil, errAlphabet
 	}
-	sender := b.cfg.Profile.Sender(j.admission.TextID)
+	sender := p.Sender(textID)
 	m := wire.Message{
 		Command:            wire.SubmitSM,
 		ServiceType:        sender.ServiceType,
 		Source:             wire.Address{TON: sender.TON, NPI: sender.NPI, Addr: sender.Addr},
 		Dest:               wire.Address{TON: 1, NPI: 1, Addr: text.To},
-		ValidityPeriod:     validity(b.cfg.Profile.Validity, j.admission.Deadline, b.now()),
+		ValidityPeriod:     validity(p.Validity, deadline, now),
 		RegisteredDelivery: 1, // a receipt of the final state, always (SMPP 3.4, 5.2.17)
 		DataCoding:         enc.DataCoding,
 		// Some operators repeat it in the receipt: a second key to match by.
-		TLV: []wire.TLV{{Tag: wire.TagUserMessageReference, Value: binary.BigEndian.AppendUint16(nil, reference(id))}},
+		TLV: []wire.TLV{{Tag: wire.TagUserMessageReference, Value: binary.BigEndian.AppendUint16(nil, ref)}},
 	}
 	out := make([][]byte, 0, len(enc.Parts))
 	for _, part := range enc.Parts {

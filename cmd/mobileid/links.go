@@ -63,7 +63,7 @@ configuration.`,
 	family(cmd, linkOrderCommand("start", "Bind a link that was stopped or drained, or waits for its next try"),
 		linkOrderCommand("drain", "Unbind a link when its window is empty, at the latest after the response timer"),
 		linkOrderCommand("stop", "Unbind a link now; what the operator has not answered is in doubt"),
-		linkStatusesCommand(), linkTraceCommand())
+		linkStatusesCommand(), linkTraceCommand(), linkCertifyCommand())
 	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 		show := func() error {
 			links, err := app.Links(cmd.Context(), flags.admins(cfg))

@@ -1,0 +1,393 @@
+package smpp
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
+	"mobileid/smpp/trace"
+	"mobileid/smpp/wire"
+)
+
+// Certification is a trial of an operator's account, alone: no bridge, no
+// queue, no registry.
+type Certification struct {
+	Profile     profile.Profile
+	Bind        string // its name; "" is the first that submit_sm go on
+	To          mobileid.MSISDN
+	Burst       int           // submit_sm at once, to see how the operator throttles; 0: that step is left out
+	ReceiptWait time.Duration // for the receipts of what was accepted
+	Dial        Dialer        // nil: as the bridge
+}
+
+// CertifiedStep is one step of a trial, as the report prints it.
+type CertifiedStep struct {
+	Name, Expected, Observed string
+	OK                       bool
+	Began                    time.Time
+	Took                     time.Duration
+	PDUs                     []string // masked, with time and direction
+}
+
+// The texts of a trial. The second has no place in GSM 7-bit, the third none in
+// one part.
+const (
+	certifyShort    = "Mobile-ID test: GSM 7-bit @ $ [ ]"
+	certifyCyrillic = "Mobile-ID: проверка UCS-2"
+	certifyLong     = "Mobile-ID test of several parts. "
+	certifyRepeat   = 6
+)
+
+// Messages is how many SMS the trial sends.
+func (c Certification) Messages() (int, error) {
+	n := c.Burst
+	for _, text := range []string{certifyShort, certifyCyrillic, strings.Repeat(certifyLong, certifyRepeat)} {
+		pdus, err := c.submits(text, 1)
+		if err != nil {
+			return 0, err
+		}
+		n += len(pdus)
+	}
+	return n, nil
+}
+
+func (c Certification) submits(text string, ref uint16) ([][]byte, error) {
+	now := time.Now()
+	return submits(c.Profile, "", mobileid.SealedText{To: c.To.RevealDigits(), Text: text}, ref, now.Add(10*time.Minute), now)
+}
+
+// Run makes the trial. The steps say how it went; it ends at the first without
+// which the others make no sense. The error says that it could not begin.
+func (c Certification) Run(ctx context.Context) ([]CertifiedStep, error) {
+	if c.Dial == nil {
+		c.Dial = dial
+	}
+	t := &trial{Certification: c, accepted: map[string]bool{}, told: map[string]string{}}
+	for _, b := range c.Profile.Binds {
+		if b.Type.Carries() && t.bind.Name == "" && (c.Bind == "" || c.Bind == b.Name) {
+			t.bind = b
+		}
+	}
+	if t.bind.Name == "" {
+		return nil, errors.New("the operator's file has no such bind that submit_sm go on")
+	}
+	binds := []profile.Bind{t.bind}
+	for _, b := range c.Profile.Binds {
+		if t.bind.Type == profile.Transmitter && b.Type == profile.Receiver && len(binds) == 1 {
+			binds = append(binds, b)
+		}
+	}
+	defer t.close()
+	ok := true
+	for _, b := range binds {
+		ok = ok && t.step("bind_"+string(b.Type), "bound, with TLS where the file says so", func() (string, error) { return t.connect(ctx, b) })
+	}
+	if !ok {
+		return t.steps, nil
+	}
+	stop := context.AfterFunc(ctx, t.close)
+	defer stop()
+	t.step("enquire_link", "answered with 0x00", t.enquire)
+	t.step("GSM 7-bit", "accepted, with a message_id", func() (string, error) { return t.send(certifyShort, 1) })
+	t.step("UCS-2", "accepted, with a message_id", func() (string, error) { return t.send(certifyCyrillic, 2) })
+	t.step("several parts", "each accepted, with a message_id of its own", func() (string, error) {
+		return t.send(strings.Repeat(certifyLong, certifyRepeat), 3)
+	})
+	if c.Burst > 0 {
+		t.step("throttling", "each accepted, or refused with a status of class pace", t.burst)
+	}
+	t.step("receipts", "a final one for each message_id", t.receipts)
+	t.step("unbind", "answered with 0x00", t.unbind)
+	return t.steps, nil
+}
+
+// trial is a Certification under way. It does one thing at a time: what comes
+// is read while something is awaited.
+type trial struct {
+	Certification
+	bind     profile.Bind
+	conns    []*trialConn
+	steps    []CertifiedStep
+	accepted map[string]bool   // message_id, normal form
+	told     map[string]string // message_id: stat of its final receipt
+}
+
+type trialConn struct {
+	net.Conn
+	frames   *bufio.Reader
+	sequence uint32
+}
+
+// step runs one step and notes how it went.
+func (t *trial) step(name, expected string, do func() (string, error)) bool {
+	began := time.Now()
+	t.steps = append(t.steps, CertifiedStep{Name: name, Expected: expected, Began: began})
+	observed, err := do()
+	s := &t.steps[len(t.steps)-1]
+	s.Observed, s.OK, s.Took = observed, err == nil, time.Since(began)
+	if err != nil {
+		s.Observed = strings.TrimPrefix(observed+"; "+err.Error(), "; ")
+	}
+	return s.OK
+}
+
+// note keeps a PDU for the report, masked. A burst would fill pages.
+func (t *trial) note(who string, pdu []byte) {
+	const most = 24
+	s := &t.steps[len(t.steps)-1]
+	switch {
+	case len(s.PDUs) < most:
+		s.PDUs = append(s.PDUs, fmt.Sprintf("%s %-8s %x", time.Now().UTC().Format("15:04:05.000"), who, trace.Mask(pdu)))
+	case len(s.PDUs) == most:
+		s.PDUs = append(s.PDUs, "and further ones")
+	}
+}
+
+func (t *trial) connect(ctx context.Context, bind profile.Bind) (string, error) {
+	dialling, cancel := context.WithTimeout(ctx, t.Profile.Timers.Dial)
+	defer cancel()
+	var conn net.Conn
+	var err error
+	var host string
+	for _, host = range bind.Hosts {
+		if conn, err = t.Dial(dialling, host, bind.TLS); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("dial %s: %w", host, err)
+	}
+	c := &trialConn{Conn: conn, frames: bufio.NewReader(conn)}
+	t.conns = append(t.conns, c)
+	observed := "bound at " + host + ", without TLS"
+	if secured, ok := conn.(*tls.Conn); ok {
+		s := secured.ConnectionState()
+		observed = fmt.Sprintf("bound at %s, %s, %s, the operator's certificate %s until %s", host, tls.VersionName(s.Version),
+			tls.CipherSuiteName(s.CipherSuite), s.PeerCertificates[0].Subject, s.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly))
+	}
+	command, account := bindCommands[bind.Type], t.Profile.Account
+	raw, err := wire.Bind{Command: command, SystemID: account.SystemID, Password: account.Password, SystemType: account.SystemType}.Encode()
+	if err != nil {
+		return "", err
+	}
+	f, err := t.ask(c, raw, t.Profile.Timers.Bind)
+	if err == nil && f.Status != wire.StatusOK {
+		err = &bindError{f.Status}
+	}
+	if err != nil {
+		return strings.Replace(observed, "bound at", "connected to", 1), err
+	}
+	return observed, nil
+}
+
+// ask writes a request and waits for its answer.
+func (t *trial) ask(c *trialConn, raw []byte, wait time.Duration) (wire.Frame, error) {
+	sequence, err := t.write(c, raw)
+	if err != nil {
+		return wire.Frame{}, err
+	}
+	limit := time.Now().Add(wait)
+	for {
+		f, err := t.read(c, limit)
+		if err != nil {
+			return f, err
+		}
+		if f.Command.IsResponse() && f.Sequence == sequence {
+			return f, nil
+		}
+	}
+}
+
+func (t *trial) write(c *trialConn, raw []byte) (sequence uint32, err error) {
+	c.sequence++
+	wire.SetSequence(raw, c.sequence)
+	t.note("us", raw)
+	_ = c.SetWriteDeadline(time.Now().Add(t.Profile.Timers.Write))
+	_, err = c.Write(raw)
+	return c.sequence, err
+}
+
+// read returns what comes next, and answers it where it asks for something.
+func (t *trial) read(c *trialConn, limit time.Time) (wire.Frame, error) {
+	_ = c.SetReadDeadline(limit)
+	f, err := wire.Read(c.frames)
+	if err != nil {
+		if isTimeout(err) {
+			err = errors.New("no answer in time")
+		}
+		return f, err
+	}
+	t.note("operator", f.Raw)
+	var reply []byte
+	switch {
+	case f.Command.IsResponse():
+		return f, nil
+	case f.Command == wire.DeliverSM || f.Command == wire.DataSM:
+		t.receipt(f)
+		reply = wire.AppendCString(nil, f.Command.Response(), wire.StatusOK, f.Sequence, "")
+	case f.Command == wire.EnquireLink || f.Command == wire.Unbind:
+		reply = wire.AppendHeader(nil, f.Command.Response(), wire.StatusOK, f.Sequence)
+	default:
+		reply = wire.AppendHeader(nil, wire.GenericNack, wire.StatusInvalidID, f.Sequence)
+	}
+	t.note("us", reply)
+	_ = c.SetWriteDeadline(time.Now().Add(t.Profile.Timers.Write))
+	_, err = c.Write(reply)
+	return f, err
+}
+
+func (t *trial) receipt(f wire.Frame) {
+	var m wire.Message
+	if wire.DecodeMessage(f, &m) != nil || m.ESMClass&esmTypeMask != esmReceipt {
+		return
+	}
+	if r, ok := readReceipt(m, t.Profile); ok && r.state != "" {
+		t.told[r.operatorID] = r.stat
+	}
+}
+
+func (t *trial) enquire() (string, error) {
+	f, err := t.ask(t.conns[0], wire.AppendHeader(nil, wire.EnquireLink, 0, 0), t.Profile.Timers.Response)
+	if err == nil && f.Status != wire.StatusOK {
+		err = errors.New("answered with " + f.Status.String())
+	}
+	return "answered", err
+}
+
+// send submits a text and wants each part taken.
+func (t *trial) send(text string, ref uint16) (string, error) {
+	pdus, err := t.submits(text, ref)
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, raw := range pdus {
+		f, err := t.ask(t.conns[0], raw, t.Profile.Timers.Response)
+		if err != nil {
+			return strings.Join(ids, " "), err
+		}
+		id := t.Profile.IDs.FromAnswer(messageID(f))
+		switch {
+		case f.Status != wire.StatusOK:
+			rule, _ := t.Profile.Statuses.Rule(uint32(f.Status))
+			return strings.Join(ids, " "), fmt.Errorf("refused with %s %s", f.Status, rule.Name)
+		case id == "":
+			return strings.Join(ids, " "), errors.New("accepted without a message_id")
+		case t.accepted[id]:
+			return strings.Join(ids, " "), errors.New("accepted with a message_id that was given before")
+		}
+		t.accepted[id] = true
+		ids = append(ids, id)
+	}
+	return fmt.Sprintf("%d part(s), message_id %s", len(pdus), strings.Join(ids, " ")), nil
+}
+
+// burst writes what may be unanswered at once, and looks at how it is throttled.
+func (t *trial) burst() (string, error) {
+	began, statuses := time.Now(), map[wire.Status]int{}
+	for left := t.Burst; left > 0; {
+		n := min(left, t.bind.Window)
+		left -= n
+		open := map[uint32]bool{}
+		for range n {
+			pdus, err := t.submits(certifyShort, 4)
+			if err != nil {
+				return "", err
+			}
+			sequence, err := t.write(t.conns[0], pdus[0])
+			if err != nil {
+				return "", err
+			}
+			open[sequence] = true
+		}
+		for limit := time.Now().Add(t.Profile.Timers.Response); len(open) > 0; {
+			f, err := t.read(t.conns[0], limit)
+			if err != nil {
+				return "", fmt.Errorf("%d not answered: %w", len(open), err)
+			}
+			if !f.Command.IsResponse() || !open[f.Sequence] {
+				continue
+			}
+			delete(open, f.Sequence)
+			statuses[f.Status]++
+			if id := t.Profile.IDs.FromAnswer(messageID(f)); f.Status == wire.StatusOK && id != "" {
+				t.accepted[id] = true
+			}
+		}
+	}
+	took := time.Since(began)
+	pace, other := 0, 0
+	for status, n := range statuses {
+		if rule, _ := t.Profile.Statuses.Rule(uint32(status)); status != wire.StatusOK && rule.Class == profile.ClassPace {
+			pace += n
+		} else if status != wire.StatusOK {
+			other += n
+		}
+	}
+	observed := fmt.Sprintf("%d in %s (%.0f a second): %d accepted, %d throttled, %d refused otherwise",
+		t.Burst, took.Round(time.Millisecond), float64(t.Burst)/took.Seconds(), statuses[wire.StatusOK], pace, other)
+	if other > 0 {
+		return observed, errors.New("some were refused otherwise")
+	}
+	return observed, nil
+}
+
+// receipts waits for a final receipt of everything that was accepted.
+func (t *trial) receipts() (string, error) {
+	c := t.conns[len(t.conns)-1]
+	missing := func() (n int) {
+		for id := range t.accepted {
+			if t.told[id] == "" {
+				n++
+			}
+		}
+		return n
+	}
+	var err error
+	for limit := time.Now().Add(t.ReceiptWait); missing() > 0 && err == nil; {
+		_, err = t.read(c, limit)
+	}
+	states := map[string]int{}
+	for id := range t.accepted {
+		states[t.told[id]]++
+	}
+	var observed []string
+	for _, s := range stats(states) {
+		observed = append(observed, fmt.Sprintf("%d %s", states[s], s))
+	}
+	switch n := missing(); {
+	case n > 0:
+		err = fmt.Errorf("%d without a final receipt in %s", n, t.ReceiptWait)
+	case len(t.accepted) == 0:
+		err = errors.New("nothing was accepted")
+	default:
+		err = nil
+	}
+	return strings.Join(observed, ", "), err
+}
+
+func (t *trial) unbind() (string, error) {
+	for _, c := range t.conns {
+		f, err := t.ask(c, wire.AppendHeader(nil, wire.Unbind, 0, 0), t.Profile.Timers.Response)
+		if err == nil && f.Status != wire.StatusOK {
+			err = errors.New("answered with " + f.Status.String())
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return "answered", nil
+}
+
+func (t *trial) close() {
+	for _, c := range t.conns {
+		_ = c.Close()
+	}
+}

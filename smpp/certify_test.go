@@ -1,0 +1,146 @@
+package smpp
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"mobileid/cmd/smscsim/smsc"
+	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
+)
+
+// certify makes the trial at a simulated operator, and returns the report and
+// which steps went wrong.
+func certify(t *testing.T, change func(c *Certification, s *smsc.Server)) (report string, wrong []string) {
+	t.Helper()
+	server, err := smsc.Start(smsc.Config{Accounts: map[string]string{"mobileid": "s3cr3t7"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	to, err := mobileid.ParseMSISDN(secretTo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Certification{Profile: testProfile(server.Addr(), 3), To: to, Burst: 8, ReceiptWait: 5 * time.Second}
+	c.Profile.Account.Password = "s3cr3t7"
+	c.Profile.Statuses = profile.Statuses{0x58: {Name: "RTHROTTLED", Class: profile.ClassPace}}
+	if change != nil {
+		change(&c, server)
+	}
+	announced, err := c.Messages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := c.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range steps {
+		if !s.OK {
+			wrong = append(wrong, s.Name)
+		}
+		if s.Took < 0 || s.Began.IsZero() || s.Name != "receipts" && len(s.PDUs) == 0 && s.OK {
+			t.Errorf("%+v", s)
+		}
+	}
+	if n := server.Count(); n > announced {
+		t.Errorf("%d SMS, announced %d", n, announced)
+	}
+	var out strings.Builder
+	if err := c.WriteReport(&out, steps); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{secretTo, secretTo[3:], "s3cr3t7", hexOf(secretTo), hexOf(secretTo[3:]), hexOf("s3cr3t7"), hexOf("Mobile-ID test")} {
+		if strings.Contains(out.String(), secret) {
+			t.Errorf("%q is in the report", secret)
+		}
+	}
+	return out.String(), wrong
+}
+
+func hexOf(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		b.WriteByte("0123456789abcdef"[text[i]>>4])
+		b.WriteByte("0123456789abcdef"[text[i]&15])
+	}
+	return b.String()
+}
+
+func TestAnAccountIsCertified(t *testing.T) {
+	report, wrong := certify(t, nil)
+	if wrong != nil {
+		t.Errorf("wrong: %v\n%s", wrong, report)
+	}
+	for _, want := range []string{
+		"# SMPP account mobileid at beeline", "+998 90 *** ** 67", "all as expected", "without TLS",
+		"| GSM 7-bit |", "| UCS-2 |", "2 part(s)", "8 accepted, 0 throttled", "12 DELIVRD", "| Signature |",
+		"| unbind | answered with 0x00 | answered | yes |",
+	} {
+		if !strings.Contains(report, want) {
+			t.Errorf("no %q in\n%s", want, report)
+		}
+	}
+	both := func(c *Certification, _ *smsc.Server) {
+		one := c.Profile.Binds[0]
+		one.Type, one.Name = profile.Transmitter, "tx"
+		two := one
+		two.Type, two.Name = profile.Receiver, "rx"
+		c.Profile.Binds = []profile.Bind{two, one}
+	}
+	if report, wrong := certify(t, both); wrong != nil || !strings.Contains(report, "| bind_receiver |") || !strings.Contains(report, "12 DELIVRD") {
+		t.Errorf("with two binds wrong: %v\n%s", wrong, report)
+	}
+}
+
+// A report names what the two sides agreed on about TLS.
+func TestACertificationOverTLSSaysWhoseCertificate(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthority(t)
+	until := time.Now().Add(time.Hour)
+	good, goodKey := theirs.issue("smsc", until)
+	client, clientKey := ours.issue("mobileid", until)
+	report, wrong := certify(t, func(c *Certification, s *smsc.Server) {
+		c.Burst = 0
+		c.Profile.Binds[0].Hosts = []string{secure(t, s.Addr(), good, goodKey, ours)}
+		c.Profile.Binds[0].TLS = profile.TLS{Enabled: true, CAFile: theirs.file, CertFile: client, KeyFile: clientKey}
+	})
+	if wrong != nil || !strings.Contains(report, "TLS 1.3") || !strings.Contains(report, "CN=smsc until "+until.UTC().Format(time.DateOnly)) {
+		t.Errorf("wrong: %v\n%s", wrong, report)
+	}
+}
+
+// A report says what is not as it should be, and says it of that step.
+func TestACertificationSaysWhatIsWrong(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault smsc.Fault
+		wrong string // steps
+		says  string
+	}{
+		"a bind refused":  {smsc.Fault{Kind: smsc.FaultRefuseBind}, "bind_transceiver", "bind refused with 0x0e"},
+		"no receipts":     {smsc.Fault{Kind: smsc.FaultNoReceipt, Count: 1}, "receipts", "1 without a final receipt"},
+		"a text refused":  {smsc.Fault{Kind: smsc.FaultStatus, Status: 0x0A, Count: 1}, "GSM 7-bit", "refused with 0x0a"},
+		"undelivered":     {smsc.Fault{Kind: smsc.FaultReceipt, State: "UNDELIV", Count: 1}, "", "1 UNDELIV"},
+		"no answer":       {smsc.Fault{Kind: smsc.FaultNoAnswer, Count: 1}, "GSM 7-bit", "no answer in time"},
+		"enquire ignored": {smsc.Fault{Kind: smsc.FaultIgnoreLink}, "enquire_link", "no answer in time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report, wrong := certify(t, func(x *Certification, s *smsc.Server) {
+				x.Burst, x.ReceiptWait, x.Profile.Timers.Response = 0, 300*time.Millisecond, 300*time.Millisecond
+				if err := s.SetFault(c.fault); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if strings.Join(wrong, " ") != c.wrong || !strings.Contains(report, c.says) {
+				t.Errorf("wrong: %v, want %q, and %q in\n%s", wrong, c.wrong, c.says, report)
+			}
+		})
+	}
+	report, wrong := certify(t, func(x *Certification, s *smsc.Server) {
+		x.Profile.Account.Password = "another"
+	})
+	if strings.Join(wrong, " ") != "bind_transceiver" || strings.Contains(report, "| unbind |") {
+		t.Errorf("after a refused bind: %v\n%s", wrong, report)
+	}
+}
