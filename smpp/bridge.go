@@ -15,15 +15,16 @@ import (
 
 // Bridge carries the Messages of one operator over its links.
 type Bridge struct {
-	cfg     Config
-	store   Store
-	opener  Opener
-	numbers Numbers
-	log     *slog.Logger
-	now     func() time.Time
-	dial    Dialer
-	metrics *metrics
-	pacer   *pace.Pacer
+	cfg      Config
+	store    Store
+	opener   Opener
+	numbers  Numbers
+	log      *slog.Logger
+	now      func() time.Time
+	dial     Dialer
+	metrics  *metrics
+	pacer    *pace.Pacer
+	charging charging
 
 	progress progress
 
@@ -71,6 +72,8 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 		leaseOver: make(chan struct{}, 1),
 
 		inboundSealer: deps.InboundSealer, unreadSealer: deps.UnreadSealer, inboundLimit: newNumberLimit(),
+
+		charging: charging{charger: deps.Charger, asking: map[mobileid.Pseudonym]bool{}, paid: map[mobileid.ID]time.Time{}},
 
 		held: map[mobileid.ID]*job{},
 	}
@@ -137,6 +140,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	b.intake.close()
 	retry.end()
 	admit.end() // a statement under way is finished first: its rows are ours
+	b.charging.owners.Wait()
 	b.awaitNothingHeld(b.cfg.DrainTimeout)
 	submit.end()
 	b.giveBack(mobileid.ReasonDrained, nil)

@@ -24,6 +24,9 @@ type Config struct {
 	GiveBack     time.Duration // 2 s without a link: what waits is given back to other bridges
 	StoreTimeout time.Duration // 5 s for one statement of the registry
 	DrainTimeout time.Duration // 10 s for the window at the end
+
+	ChargeTimeout time.Duration // 8 s for one answer of the Charger
+	ChargesAtOnce int           // 1000 subscribers that the Charger is asked about
 }
 
 // account names the operator account. The operator is part of it: two of them
@@ -43,6 +46,10 @@ func (c Config) withDefaults() Config {
 	d(&c.GiveBack, 2*time.Second)
 	d(&c.StoreTimeout, 5*time.Second)
 	d(&c.DrainTimeout, 10*time.Second)
+	d(&c.ChargeTimeout, 8*time.Second)
+	if c.ChargesAtOnce <= 0 {
+		c.ChargesAtOnce = 1000
+	}
 	return c
 }
 
@@ -87,6 +94,7 @@ type Deps struct {
 	Store   Store
 	Opener  Opener
 	Numbers Numbers // receipts name the number; the registry knows its pseudonym
+	Charger Charger // nil: the ledger only
 	// InboundSealer seals what subscribers write to the bridges' key;
 	// UnreadSealer receipts that cannot be read to that of the dead letters,
 	// because a person opens them.

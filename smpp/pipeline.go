@@ -216,10 +216,6 @@ func (b *Bridge) notAdmitted(l *lease, asks []mobileid.AdmitItem, err error) {
 	}
 }
 
-// authorise is the place of the Charger; today the ledger, asked inside admit,
-// is the only one who charges.
-func (b *Bridge) authorise(_ context.Context, _ *job, next func()) { next() }
-
 // readmit makes a job that was surely not written due again at once. When this
 // bridge can carry it, it is admitted again as soon as that is stored, before
 // everything else of its lane; otherwise whichever bridge looks first has it.

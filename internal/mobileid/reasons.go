@@ -43,6 +43,7 @@ const (
 	ReasonNoAnswer         = "no_answer"              // written, not answered in time
 	ReasonLinkLost         = "link_lost"              // written, then the link was lost
 	ReasonLateAnswer       = "late_answer"            // the answer came after the wait for it
+	ReasonChargeUnknown    = "charge_unknown"         // whoever charges said neither yes nor no: asked again
 	ReasonNotWritten       = "not_written"            // surely not written: admitted again
 	ReasonAdmissionUnknown = "admission_unknown"      // the registry did not say whether it was admitted
 	ReasonLinkDown         = "link_down"              // given back: no link
@@ -61,7 +62,7 @@ var reasons = []string{
 	ReasonBindingChanged, ReasonBalance, ReasonSuspended, ReasonChallengeGone,
 	ReasonDeadline, ReasonNotProcessed, ReasonOwnerLost, ReasonNoReceipt, ReasonCodeLost, ReasonWrongCodes,
 	ReasonReceipt, ReasonCannotPay, ReasonNoAnswer, ReasonLinkLost, ReasonLateAnswer,
-	ReasonNotWritten, ReasonAdmissionUnknown, ReasonLinkDown, ReasonLeaseLost, ReasonDrained,
+	ReasonChargeUnknown, ReasonNotWritten, ReasonAdmissionUnknown, ReasonLinkDown, ReasonLeaseLost, ReasonDrained,
 	ReasonUnsealable, ReasonUnencodable, ReasonFieldTooLong, ReasonTooManyParts, ReasonCompose,
 }
 

@@ -1,0 +1,136 @@
+package smpp
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// stub is a Charger whose answers the test says.
+type stub struct {
+	answer func(ctx context.Context, n int, m Charge) ChargeAnswer // to the n-th call for a Message, from 0
+
+	mu    sync.Mutex
+	calls map[mobileid.ID]int
+}
+
+func (s *stub) Charge(ctx context.Context, m Charge) ChargeAnswer {
+	s.mu.Lock()
+	n := s.calls[m.ID]
+	s.calls[m.ID]++
+	s.mu.Unlock()
+	return s.answer(ctx, n, m)
+}
+
+func charged(t *testing.T, answer func(context.Context, int, Charge) ChargeAnswer, f func(*rig, *operator, *stub)) {
+	s := &stub{answer: answer, calls: map[mobileid.ID]int{}}
+	tune := func(c *Config) { c.ChargesAtOnce = 100 }
+	inBubbleWith(t, tune, statuses(), func(r *rig) { r.bridge.charging.charger = s }, func(r *rig, o *operator) { f(r, o, s) })
+}
+
+// A charging that takes five seconds for some does not slow the others; whoever
+// waited for it is admitted again, the fence included, and not asked about
+// twice.
+func TestASlowChargerSlowsNobodyElse(t *testing.T) {
+	slow := func(p mobileid.Pseudonym) bool { return p[0] == 1 }
+	answer := func(_ context.Context, _ int, m Charge) ChargeAnswer {
+		if slow(m.Dest) {
+			time.Sleep(5 * time.Second)
+		}
+		return ChargeYes
+	}
+	charged(t, answer, func(r *rig, o *operator, s *stub) {
+		var late []mobileid.ID
+		for i := range 60 {
+			late = append(late, r.message(mobileid.LaneOTP, func(x *row) { x.admission.Dest = mobileid.Pseudonym{1, byte(i)} }))
+		}
+		for ids := range slices.Chunk(late, 5) {
+			r.mustTake(mobileid.LaneOTP, ids...)
+		}
+		revoked := late[0]
+		began := time.Now()
+		for i := range 100 {
+			id := r.message(mobileid.LaneOTP, func(x *row) { x.admission.Dest = mobileid.Pseudonym{2, byte(i)} })
+			at := time.Now()
+			r.mustTake(mobileid.LaneOTP, id)
+			r.until(id, mobileid.MessageSent)
+			if d := o.of(id)[0].at.Sub(at); d > 100*time.Millisecond {
+				t.Errorf("number %d waited %v", i, d)
+			}
+		}
+		if d := time.Since(began); d > 4*time.Second {
+			t.Fatalf("the others took %v, so nobody slow was asked about meanwhile", d)
+		}
+		r.store.mu.Lock()
+		r.store.rows[revoked].refuse = true // its binding is gone while the charger thinks
+		r.store.mu.Unlock()
+		r.until(revoked, mobileid.MessageFenced)
+		for _, id := range late[1:] {
+			r.until(id, mobileid.MessageSent)
+			if got := r.outcomes(id); !slices.Equal(got, []string{"retry not_written", "sent "}) || s.calls[id] != 1 {
+				t.Fatalf("stored %q, asked %d times", got, s.calls[id])
+			}
+		}
+		if len(o.of(revoked)) != 0 {
+			t.Error("written after the revocation")
+		}
+		if n := len(r.bridge.charging.paid); n != 1 { // the revoked one, to its deadline
+			t.Errorf("%d are remembered", n)
+		}
+	})
+}
+
+func TestTheChargerSaysYesNoOrUnknown(t *testing.T) {
+	poor, mute, busy := mobileid.Pseudonym{1}, mobileid.Pseudonym{2}, mobileid.Pseudonym{3}
+	answer := func(ctx context.Context, n int, m Charge) ChargeAnswer {
+		switch {
+		case m.Dest == poor:
+			return ChargeNo
+		case m.Dest == mute && n == 0:
+			<-ctx.Done()
+			return ChargeUnknown
+		case m.Dest == busy:
+			time.Sleep(time.Second / 2)
+		}
+		return ChargeYes
+	}
+	charged(t, answer, func(r *rig, o *operator, s *stub) {
+		to := func(p mobileid.Pseudonym) mobileid.ID {
+			return r.message(mobileid.LaneBulk, func(x *row) { x.admission.Dest = p })
+		}
+		no, unknown, first, second := to(poor), to(mute), to(busy), to(busy)
+		r.mustTake(mobileid.LaneBulk, no, unknown, first, second)
+		r.until(no, mobileid.MessageNoFunds)
+		for _, id := range []mobileid.ID{unknown, first, second} {
+			r.until(id, mobileid.MessageSent)
+		}
+		for id, want := range map[mobileid.ID][]string{
+			no: {"no_funds balance"}, unknown: {"retry charge_unknown", "sent "}, first: {"sent "}, second: {"retry charge_unknown", "sent "},
+		} {
+			if got := r.outcomes(id); !slices.Equal(got, want) {
+				t.Errorf("stored %q, want %q", got, want)
+			}
+		}
+		if len(o.of(no)) != 0 || s.calls[unknown] != 2 || r.last(unknown).Tried {
+			t.Errorf("%d submit_sm for who cannot pay, %d calls for the unknown", len(o.of(no)), s.calls[unknown])
+		}
+	})
+}
+
+// A drain does not wait for a charger that thinks.
+func TestADrainGivesBackWhatIsBeingCharged(t *testing.T) {
+	answer := func(ctx context.Context, _ int, _ Charge) ChargeAnswer { <-ctx.Done(); return ChargeUnknown }
+	charged(t, answer, func(r *rig, _ *operator, _ *stub) {
+		id := r.message(mobileid.LaneBulk, nil)
+		r.mustTake(mobileid.LaneBulk, id)
+		began := time.Now()
+		r.stop()
+		if d := time.Since(began); d > time.Second || r.store.rows[id].state != mobileid.MessageRetry {
+			t.Errorf("%s after %v", r.store.rows[id].state, d)
+		}
+	})
+}
