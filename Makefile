@@ -96,7 +96,7 @@ fuzz: go-version ## every fuzz target for FUZZTIME (default 10s)
 	done
 
 .PHONY: bench
-bench: bench-e2e bench-lanes bench-bridge ## every benchmark whose figures BENCH.md keeps
+bench: bench-smpp bench-e2e bench-lanes bench-bridge ## every benchmark whose figures BENCH.md keeps
 
 BENCH_BIN := .run/bench/bin
 # The time limit is for a bench that waits for the last word on its requests.
@@ -114,6 +114,13 @@ bench-lanes: bench-programs ## codes behind a backlog of notices, beside codes a
 .PHONY: bench-bridge
 bench-bridge: bench-programs ## messages a second through one bridge, with and without charging and receipts (6 minutes)
 	@$(BENCH_RUN) '^BenchmarkBridge$$'
+
+.PHONY: bench-smpp
+bench-smpp: go-version ## submit_sm a second on one bind: a bare socket, our session, go-smpp's Transmitter (1 minute)
+	@mkdir -p $(BENCH_BIN)
+	@$(GO) build -trimpath -o $(BENCH_BIN)/ ./internal/bench/smscstub
+	@git describe --always --dirty --abbrev=12 >$(BENCH_BIN)/commit 2>/dev/null || echo unknown >$(BENCH_BIN)/commit
+	@MOBILEID_BENCH_BIN=$(CURDIR)/$(BENCH_BIN) $(GO) test -run '^$$' -benchtime 1x ./smpp -bench '^BenchmarkSession$$'
 
 .PHONY: bench-programs
 bench-programs: go-version services-up
