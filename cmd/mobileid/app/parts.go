@@ -59,6 +59,7 @@ func (a *App) stages() []stage {
 		}
 		bridges = append(bridges, part{"bridge " + b.Operator(), b.Run})
 	}
+	telling = append(telling, a.keepShares()...)
 	telling = append(telling, part{"durability", a.watchDurability})
 	started := make(chan struct{})
 	stages := []stage{intake, deciding, lanes, bridges, telling}
