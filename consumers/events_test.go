@@ -82,3 +82,38 @@ func TestStatusesReachTheTopicAndTheClientsThatMayKnow(t *testing.T) {
 		}
 	}
 }
+
+func TestAnInboundMessageIsToldUnderTheNumbersPseudonymAndSealed(t *testing.T) {
+	_, kc := startKafka(t, kfake.SeedTopics(1, mobileid.TopicSMSInbound))
+	p := newTestPublisher(t, kc, PublisherConfig{})
+	of := mobileid.InboundMessage{
+		ID: mobileid.NewInboundID(), Operator: "beeline", Account: "beeline/mobileid", Number: mobileid.Pseudonym{7},
+		Part: mobileid.InboundPart{Reference: 9, Total: 2, Number: 1}, Sealed: []byte("sealed"), At: time.Now(),
+	}
+	nameless := mobileid.InboundMessage{ID: mobileid.NewInboundID(), Operator: "beeline", Sealed: []byte("sealed"), At: time.Now()}
+	if err := p.PublishInbound(t.Context(), []mobileid.InboundMessage{of, nameless}); err != nil {
+		t.Fatal(err)
+	}
+	log := logOf(t, kc, mobileid.TopicSMSInbound)
+	if len(log) != 2 {
+		t.Fatalf("%d records", len(log))
+	}
+	for i, want := range []mobileid.InboundMessage{of, nameless} {
+		e, err := decode(log[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := DecodeValue[mobileid.InboundReceived](e, mobileid.TypeInboundReceived)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := ""
+		if want.Number != (mobileid.Pseudonym{}) {
+			key = want.Number.String()
+		}
+		if e.Key != key || v.Number != key || e.ID != want.ID.String()+"/1" || e.Subject != v.ID || v.ID != want.ID.String() ||
+			v.Version != 1 || v.Operator != "beeline" || v.Part != want.Part || string(v.Sealed) != "sealed" || !v.ReceivedAt.Equal(want.At) {
+			t.Errorf("%s %s %+v", e.Key, e.ID, v)
+		}
+	}
+}

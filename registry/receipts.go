@@ -78,8 +78,7 @@ with part as (
 	       max(reason) filter (where not delivered) as reason
 	from part group by message_id having bool_and(delivered or final)
 ), final as (
-	select m.id, m.challenge_id, m.state, m.ended_at, case when w.delivered then 'delivered' else w.failure end as next,
-	       case when w.delivered then '' else w.reason end as reason
+	select m.id, m.challenge_id, m.state, m.ended_at, case when w.delivered then 'delivered' else w.failure end as next, w.reason
 	from whole w join messages m on m.id = w.message_id
 ), moves as (
 	select * from final where state in ('sent', 'in_doubt') or (state = 'admitted' and next = 'delivered')

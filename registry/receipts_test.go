@@ -23,7 +23,10 @@ func TestAReceiptThatTheSubscriberCouldNotPayIsTold(t *testing.T) {
 		p, c, b := e.admittedCode()
 		r := e.receipt(p.binding.Number, "7", mobileid.MessageRejected)
 		r.Reason = mobileid.ReasonCannotPay
-		if early {
+		if early { // and before somebody taught the bridge what it means
+			before := r
+			before.Reason, before.At = "", before.At.Add(-time.Second)
+			e.receipts(before)
 			e.receipts(r)
 		}
 		e.settle(b, e.outcome(c.Message.ID, mobileid.MessageSent, p.binding.Number, "7"))
@@ -139,6 +142,25 @@ func TestReceiptsInAnyOrderEndAMessageOnce(t *testing.T) {
 			t.Errorf("order %v: version %d of a Message that moved once", order, have)
 		}
 	}
+}
+
+func TestTheFirstFinalReceiptOfAPartCounts(t *testing.T) {
+	e := newEnv(t)
+	p, n, b := e.admittedNotice()
+	o := e.outcome(n.Message.ID, mobileid.MessageSent, p.binding.Number, "1")
+	second := o.Parts[0]
+	second.Part, second.Sequence, second.OperatorID = 2, second.Sequence+1000, "2"
+	o.Parts = append(o.Parts, second)
+	e.settle(b, o)
+	for _, r := range []mobileid.Receipt{
+		e.receipt(p.binding.Number, "1", mobileid.MessageDelivered),
+		e.receipt(p.binding.Number, "1", mobileid.MessageExpired),
+		e.receipt(p.binding.Number, "2", mobileid.MessageDelivered),
+	} {
+		e.receipts(r)
+	}
+	e.wantMessage(n.Message.ID, mobileid.MessageDelivered, mobileid.ReasonReceipt)
+	e.wantCharge(n.Message.ID, "posted")
 }
 
 // Two bridges of one account: the receipt comes on a bind of the one before the

@@ -239,6 +239,37 @@ func TestAPoisonousRecordIsListedShownAndPutBack(t *testing.T) {
 	fails(t, "dlq", "list", "nothing", "--config", s.ConfigFile)
 }
 
+// TestReceiptsThatCannotBeReadAreShownToWhoHasTheKey keeps one as the bridge
+// does and reads it by command.
+func TestReceiptsThatCannotBeReadAreShownToWhoHasTheKey(t *testing.T) {
+	s := apptest.Start(t, apptest.Options{Roles: []string{app.RoleConsumers}})
+	sealer, err := mobileid.NewSealer(s.Config.Keys.DLQPublic, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := sealer.Seal([]byte("beeline/mobileid"), []byte("00,0210021543,kod\x00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := mobileid.UnreadReceipt{Account: "beeline/mobileid", Why: "unparseable", Sealed: sealed, At: time.Now()}
+	if err := s.Registry.KeepUnread(t.Context(), []mobileid.UnreadReceipt{kept}); err != nil {
+		t.Fatal(err)
+	}
+	want := "beeline/mobileid  unparseable  " + fmt.Sprintf("%q", "00,0210021543,kod\x00") + "\n"
+	for operator, ends := range map[string]string{"": want, "beeline": want, "ucell": ""} {
+		args := []string{"dlq", "receipts", "--config", s.ConfigFile}
+		if operator != "" {
+			args = append(args, operator)
+		}
+		if shown := succeeds(t, args...); !strings.HasSuffix(shown, ends) || (ends == "") != (shown == "") {
+			t.Errorf("of operator %q: %q", operator, shown)
+		}
+	}
+	if reason := fails(t, "dlq", "receipts", "--config", withoutDLQKey(t, s.ConfigFile)); !strings.Contains(reason, "keys.dlq_private") {
+		t.Errorf("without the private key: %s", reason)
+	}
+}
+
 // recordAt reads one record at a place as dlq list prints it.
 func recordAt(t *testing.T, broker, topic, place string) kafka.Message {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -30,8 +31,12 @@ A record too large to be kept, or not readable, is parked in part: CUT says why
 
   mobileid dlq list
   mobileid dlq show mobileid.otp.requests.v1 2 17
-  mobileid dlq replay mobileid.otp.requests.v1 2 17`,
-	}, dlqListCommand(), dlqShowCommand(), dlqReplayCommand())
+  mobileid dlq replay mobileid.otp.requests.v1 2 17
+
+Receipts that the bridge could not read are kept apart, in the registry:
+
+  mobileid dlq receipts beeline`,
+	}, dlqListCommand(), dlqShowCommand(), dlqReplayCommand(), dlqReceiptsCommand())
 }
 
 func dlqListCommand() *cobra.Command {
@@ -117,6 +122,27 @@ deadline ends expired, unsent, and one that was handled already changes nothing.
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "written back to %s\n", topic)
 		return nil
+	})
+	return cmd
+}
+
+func dlqReceiptsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "receipts [OPERATOR]",
+		Short: "Show receipts that the bridge could not read; they may hold personal data",
+		Long: `Show the PDUs of receipts that the bridge acknowledged and could not read, the
+newest first: the first 200 of each account, for 30 days. What they mean is
+said in the operator's file (ids, receipts) or taught to the parser.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			return noArgs(cmd, args[min(1, len(args)):])
+		},
+	}
+	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
+		kept, err := app.UnreadReceipts(cmd.Context(), cfg, strings.Join(args, ""))
+		for _, r := range kept {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %q\n", r.At.UTC().Format(time.RFC3339), r.Account, r.Why, r.PDU)
+		}
+		return err
 	})
 	return cmd
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"mobileid/cmd/mobileid/config"
@@ -55,18 +56,55 @@ func ReplayParked(ctx context.Context, cfg *config.Config, at mobileid.RecordRef
 	return rec.From.Topic, errors.Join(err, p.Close())
 }
 
+// UnreadReceipt is a receipt that the bridge could not read, opened.
+type UnreadReceipt struct {
+	mobileid.UnreadReceipt
+	PDU []byte // may hold personal data
+}
+
+// UnreadReceipts opens the receipts that bridges could not read, of one
+// operator or, with "", of all.
+func UnreadReceipts(ctx context.Context, cfg *config.Config, operator string) ([]UnreadReceipt, error) {
+	opener, err := dlqOpener(cfg)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openRegistry(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	kept, err := db.Unread(ctx, operator)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]UnreadReceipt, len(kept))
+	for i, r := range kept {
+		pdu, err := opener.Open([]byte(r.Account), r.Sealed)
+		if err != nil {
+			return nil, fmt.Errorf("receipt of %s: %w", r.Account, err)
+		}
+		out[i] = UnreadReceipt{r, pdu}
+	}
+	return out, nil
+}
+
 func dlqTools(cfg *config.Config) (consumers.KafkaConfig, *mobileid.Opener, error) {
 	kc, err := kafkaConfig(cfg.Kafka)
 	if err != nil {
 		return kc, nil, err
 	}
+	opener, err := dlqOpener(cfg)
+	return kc, opener, err
+}
+
+func dlqOpener(cfg *config.Config) (*mobileid.Opener, error) {
 	if len(cfg.Keys.DLQPrivate) == 0 {
-		return kc, nil, errors.New("opening a dead letter needs keys.dlq_private")
+		return nil, errors.New("opening a dead letter needs keys.dlq_private")
 	}
 	private := make([]string, len(cfg.Keys.DLQPrivate))
 	for i, k := range cfg.Keys.DLQPrivate {
 		private[i] = k.Reveal()
 	}
-	opener, err := mobileid.NewOpener(private...)
-	return kc, opener, err
+	return mobileid.NewOpener(private...)
 }
