@@ -6,9 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mobileid/cmd/govsim/world"
+	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/consumers/agencies"
+	"mobileid/internal/mobileid"
+	"mobileid/registry"
 )
 
 // typed gives a command its standard input.
@@ -28,7 +32,7 @@ func typed(t *testing.T, text string) {
 }
 
 func TestWhoServesANumberIsSaidWithTheRuleThatDecides(t *testing.T) {
-	_, file := fresh(t)
+	env, file := fresh(t)
 	succeeds(t, "migrate", "--config", file)
 	w, err := world.Start(world.Config{
 		Clients: map[string]string{"a": "b"}, NumberInfoToken: "asker", Log: slog.New(slog.DiscardHandler),
@@ -68,9 +72,11 @@ func TestWhoServesANumberIsSaidWithTheRuleThatDecides(t *testing.T) {
 		t.Errorf("a move told otherwise: %s", got)
 	}
 
+	movedAway(t, env.Postgres(), filepath.Dir(file), "+998921234567")
 	for name, c := range map[string]struct{ number, out, err string }{
 		"ported":      {"+998911234567", "+998 91 *** ** 67  beeline  ported: there since 2026-01-15T00:00:00+05:00 (source mnp, move 1)\n", ""},
 		"plan":        {"+998 90 123-45-67", "+998 90 *** ** 67  beeline  plan: never ported, and numbers gives the code to it since 2000-01-01\n", ""},
+		"no file now": {"+998921234567", "", "+998 92 *** ** 67: unknown now: the number is with gone, which operators has no file of; ask again"},
 		"nobody asks": {"+998971234567", "", "+998 97 *** ** 67: unknown now: neither moves nor numbers know it, and number_info has no url"},
 	} {
 		if c.err != "" {
@@ -114,5 +120,33 @@ func TestWhoServesANumberIsSaidWithTheRuleThatDecides(t *testing.T) {
 		if code != exitUsage || errOut == "" {
 			t.Errorf("%v: exit %d: %s", args, code, errOut)
 		}
+	}
+}
+
+// movedAway stores a move to an operator whose file is gone since.
+func movedAway(t *testing.T, dsn, dir, number string) {
+	t.Helper()
+	secret, err := sandbox.Secret(dir, "pseudonym")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := mobileid.NewPseudonymKey([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := mobileid.ParseMSISDN(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := registry.Open(t.Context(), registry.Config{DSN: dsn, MaxConns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	_, err = db.ImportPorted(t.Context(), []mobileid.Ported{{
+		Number: key.Number(m), Operator: "gone", From: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Source: "mnp", Seq: "gone",
+	}})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

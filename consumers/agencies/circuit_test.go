@@ -35,7 +35,10 @@ func TestTheCircuitLetsOneTryWhenThePauseIsOver(t *testing.T) {
 	if !c.open() {
 		t.Fatal("closed after enough failures")
 	}
-	c.failure(early, 0) // he had entered before: the pause does not grow
+	// He had entered before: the pause goes on as it was.
+	clk.at = clk.at.Add(firstPause / 2)
+	c.failure(early, 0)
+	clk.at = clk.at.Add(-firstPause / 2)
 	for pause := firstPause; pause <= maxPause; pause *= 2 {
 		clk.at = clk.at.Add(pause - 1)
 		enter(false)
@@ -48,7 +51,11 @@ func TestTheCircuitLetsOneTryWhenThePauseIsOver(t *testing.T) {
 		c.failure(enter(true), 0)
 		enter(false)
 	}
-	clk.at = clk.at.Add(maxPause + maxPause/4) // the pause grows no further
+	for range 3 { // the pause grows no further
+		clk.at = clk.at.Add(maxPause + maxPause/4)
+		c.failure(enter(true), 0)
+	}
+	clk.at = clk.at.Add(maxPause + maxPause/4)
 	enter(true)
 	c.success()
 	for range 3 {
