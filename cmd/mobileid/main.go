@@ -20,6 +20,7 @@ import (
 const (
 	exitFailed = 1
 	exitUsage  = 2 // wrong flags or configuration: nothing was opened
+	exitPeople = 3 // done, and something is left to a person
 )
 
 func main() {
@@ -41,6 +42,10 @@ func run(ctx context.Context, args []string) int {
 	var mistakes config.Mistakes
 	if errors.As(err, &usage) || errors.As(err, &mistakes) {
 		return exitUsage
+	}
+	var people forPeopleError
+	if errors.As(err, &people) {
+		return exitPeople
 	}
 	return exitFailed
 }
@@ -67,7 +72,7 @@ over SMPP, charged by message. Start with:
 	})
 	return family(root,
 		demoCommand(), serveCommand(), checkConfigCommand(), migrateCommand(), topicsCommand(),
-		keysCommand(), explainCommand(), dlqCommand(), linksCommand(), numbersCommand(),
+		keysCommand(), explainCommand(), dlqCommand(), reconcileCommand(), linksCommand(), numbersCommand(),
 	)
 }
 
