@@ -57,6 +57,41 @@ func TestAPersonSignsInOnThePage(t *testing.T) {
 	b.curl("#curl-notice", http.StatusAccepted, "accepted")
 }
 
+func TestWhatIsBrokenByAButtonIsMendedAndNothingIsLost(t *testing.T) {
+	chrome := chromium(t)
+	d := start(t, Options{})
+	b := browse(t, chrome, d.url)
+	untouched := func() {
+		t.Helper()
+		b.do(chromedp.Poll(`document.querySelector("#broken").textContent === ""`, nil, patient))
+		for _, count := range []string{"#lost", "#doubled"} {
+			var n string
+			if b.do(chromedp.Text(count, &n, chromedp.ByQuery)); n != "0" {
+				t.Errorf("%s: %s", count, n)
+			}
+		}
+	}
+	b.do(chromedp.SetValue("#locale", "en", chromedp.ByQuery))
+	code := ""
+	for _, broken := range []struct{ button, says string }{
+		{"#throttle", "the operator throttles"}, {"#kill", "the bridge is down"},
+	} {
+		b.do(
+			chromedp.Click(broken.button, chromedp.ByQuery),
+			chromedp.Poll(`document.querySelector("#broken").textContent === "`+broken.says+`"`, nil, patient),
+			chromedp.Click("#request", chromedp.ByQuery),
+		)
+		code = b.code(code)
+		b.do(reached("delivered"))
+		untouched()
+	}
+	b.do(chromedp.Poll(`document.querySelector("#delivered").textContent === "2"`, nil, patient))
+	untouched()
+}
+
+// patient is longer than what is broken stays so.
+var patient = chromedp.WithPollingTimeout(40 * time.Second)
+
 // hops opens every hop and looks at its bytes: what must be in them, and what
 // of the person may be.
 func (b *browser) hops(code string) {

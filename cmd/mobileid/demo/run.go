@@ -62,8 +62,13 @@ func (d *demo) run(ctx context.Context) (did string, err error) {
 	defer stopApp()
 	done := make(chan error, 1)
 	go func() { done <- d.app.Run(running) }()
-	err = d.serve(ctx, done)
+	d.running = ctx
+	if err = d.bridge.start(ctx); err == nil {
+		err = d.serve(ctx, done)
+	}
 	did = d.did() // while the app has its connections
+	err = errors.Join(err, d.bridge.stop())
+	d.kills.Wait()
 	stopApp()
 	if !d.ended {
 		err = errors.Join(err, <-done)
@@ -95,7 +100,11 @@ type demo struct {
 	operator   string       // host:port
 	world      *world.World
 	listener   net.Listener
-	app        *app.App
+	app        *app.App // the gateway and the consumers
+	bridge     *bridgeRole
+	running    context.Context //nolint:containedctx // of the run; a button of the page outlives its own
+	kills      sync.WaitGroup
+	grace      time.Duration // after a deadline, until everything has ended
 	pseudonyms mobileid.PseudonymKey
 	router     *app.Router
 	pageDone   chan struct{}
@@ -140,6 +149,8 @@ func (d *demo) serve(ctx context.Context, done chan error) error {
 	case err := <-done:
 		d.ended = true
 		return err
+	case err := <-d.bridge.ended:
+		return err
 	}
 }
 
@@ -150,7 +161,7 @@ func (d *demo) awaitReady(ctx context.Context, done chan error) error {
 	defer cancel()
 	var err error
 	for {
-		if err = d.app.Ready(limit); err == nil {
+		if err = errors.Join(d.app.Ready(limit), d.bridge.ready(limit)); err == nil {
 			return nil
 		}
 		select {
@@ -158,6 +169,8 @@ func (d *demo) awaitReady(ctx context.Context, done chan error) error {
 			return nil
 		case ended := <-done:
 			d.ended = true
+			return ended
+		case ended := <-d.bridge.ended:
 			return ended
 		case <-limit.Done():
 			return fmt.Errorf("the system did not get ready in 20 s: %w", err)

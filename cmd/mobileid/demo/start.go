@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"mobileid/cmd/govsim/world"
 	"mobileid/cmd/mobileid/app"
@@ -164,10 +165,21 @@ func (d *demo) build(ctx context.Context, cfg *config.Config) error {
 	d.pageDone = make(chan struct{})
 	root := &lateHandler{}
 	var err error
-	d.app, err = app.New(cfg, app.Options{Roles: app.AllRoles(), Log: d.opts.Log, Listener: d.listener, Root: root})
+	// The bridge has the address of the configuration: `mobileid links` asks there.
+	rest := *cfg
+	if rest.HTTP.Admin, err = freePort(ctx); err != nil {
+		return err
+	}
+	d.app, err = app.New(&rest, app.Options{
+		Roles: []string{app.RoleGateway, app.RoleConsumers}, Log: d.opts.Log, Listener: d.listener, Root: root,
+	})
 	if err != nil {
 		return err
 	}
+	d.bridge = newBridgeRole(func() (*app.App, error) {
+		return app.New(cfg, app.Options{Roles: []string{app.RoleBridge}, Log: d.opts.Log})
+	})
+	d.grace = cfg.Deadlines.Receipt + cfg.Deadlines.Grace + time.Minute
 	d.pseudonyms, err = mobileid.NewPseudonymKey([]byte(cfg.Keys.Pseudonym.Reveal()))
 	if err != nil {
 		return err

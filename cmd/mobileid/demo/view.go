@@ -25,13 +25,18 @@ const (
 
 // page makes the handler of the demo's page.
 func (d *demo) page() http.Handler {
-	return page.New(d.pageConfig(), page.Deps{
+	deps := page.Deps{
 		Tokens:   &tokens{url: d.world.TokenURL(), dir: d.dir},
 		Persons:  d.pagePersons,
 		Records:  records{d.app},
-		Registry: rows{d.app.Registry()},
+		Registry: rows{db: d.app.Registry()},
 		Handsets: d.pdus,
-	})
+	}
+	if d.smsc != nil {
+		truth := &truth{smsc: d.smsc, db: d.app.Registry(), began: d.began, grace: d.grace}
+		deps.Registry, deps.Controls = rows{db: d.app.Registry(), truth: truth}, &controls{d: d}
+	}
+	return page.New(d.pageConfig(), deps)
 }
 
 func (d *demo) pageConfig() page.Config {
@@ -148,7 +153,10 @@ func (r records) Record(ctx context.Context, ref mobileid.RecordRef) (page.Recor
 }
 
 // rows reads the record of truth.
-type rows struct{ db *registry.DB }
+type rows struct {
+	db    *registry.DB
+	truth *truth // nil: nobody but the operator knows
+}
 
 // Rows returns what is stored about an id.
 func (r rows) Rows(ctx context.Context, id mobileid.ID) (page.Rows, error) {
@@ -164,5 +172,9 @@ func (r rows) Explain(ctx context.Context, id mobileid.ID) ([]mobileid.Step, err
 // Counts returns the totals.
 func (r rows) Counts(ctx context.Context) (page.Counts, error) {
 	t, err := r.db.Totals(ctx)
-	return page.Counts{Accepted: t.Requests, Delivered: t.Delivered, Confirmed: t.Confirmed, Charged: t.Charged}, err
+	out := page.Counts{Accepted: t.Requests, Delivered: t.Delivered, Confirmed: t.Confirmed, Charged: t.Charged}
+	if err == nil && r.truth != nil {
+		out.Lost, out.Doubled, err = r.truth.count(ctx)
+	}
+	return out, err
 }

@@ -4,10 +4,10 @@
 // relying party: it calls the public /v1 API of the same origin with a real
 // token, and every hop it draws opens to the bytes that were really written:
 // the HTTP exchange, the Kafka record, the Message row, the PDUs, the charge.
-// The backend reads; it changes nothing, and it has no state but the open
-// event streams.
+// The backend reads and has no state but the open event streams; what it
+// changes is what a person breaks by a button.
 //
-// Routes, all GET:
+// Routes, all GET but the last:
 //
 //	/                 the page
 //	/demo/style.css   /demo/app.js
@@ -16,6 +16,7 @@
 //	/demo/trace/{id}  the hops of a challenge or Message so far (JSON)
 //	/demo/messages    what ?id=... put on a handset (JSON), for curl
 //	/demo/events      the simulated handsets and the counts, live (SSE)
+//	/demo/break/{what}   POST: throttle, hang or kill, for a while
 //
 // It shows texts and raw PDUs, which a real deployment never would: it is for
 // the demo's synthetic persons on a loopback address only. Therefore it
@@ -37,4 +38,7 @@
 //	#hops                      the timeline: li[data-hop=KEY][data-reached=true|false],
 //	                           the keys are the Hop constants
 //	#accepted #delivered #confirmed #charged   the live counts
+//	#throttle #hang #kill      the buttons that break something; #broken says what
+//	                           is out of order, "" when nothing is
+//	#lost #doubled             what became of it, by the operator's ground truth
 package page

@@ -49,6 +49,9 @@ type countsJSON struct {
 	Delivered int64  `json:"delivered"`
 	Confirmed int64  `json:"confirmed"`
 	Charged   string `json:"charged"` // soum
+	Lost      int64  `json:"lost"`
+	Doubled   int64  `json:"doubled"`
+	Broken    string `json:"broken"`
 }
 
 // events streams PDUs as "handset" and totals as "counts" until the browser
@@ -112,11 +115,15 @@ func (s *server) sendCounts(ctx context.Context, st *stream, last Counts, force 
 	ctx, cancel := context.WithTimeout(ctx, countsEvery)
 	defer cancel()
 	c, err := s.deps.Registry.Counts(ctx)
+	if s.deps.Controls != nil {
+		c.Broken = s.deps.Controls.Broken(ctx)
+	}
 	if err != nil || (c == last && !force) {
 		return last, nil
 	}
 	return c, st.event("counts", countsJSON{
 		Accepted: c.Accepted, Delivered: c.Delivered, Confirmed: c.Confirmed, Charged: c.Charged.String(),
+		Lost: c.Lost, Doubled: c.Doubled, Broken: c.Broken,
 	})
 }
 

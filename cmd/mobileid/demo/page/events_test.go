@@ -130,3 +130,38 @@ func TestOpenStreamsAreBounded(t *testing.T) {
 		t.Errorf("status %d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
 	}
 }
+
+// breaker remembers what was asked of it.
+type breaker struct{ asked []Breakage }
+
+func (b *breaker) Break(_ context.Context, what Breakage) error {
+	b.asked = append(b.asked, what)
+	return nil
+}
+
+func (b *breaker) Broken(context.Context) string { return "everything" }
+
+func TestAButtonBreaksAndThePageIsTold(t *testing.T) {
+	fake, b := newFake(t, time.Millisecond), &breaker{}
+	deps := fake.deps()
+	ask := func(h http.Handler, path string) int {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, http.NoBody)
+		r.Host = testAddr
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	if code := ask(New(fake.config(testAddr), deps), "/demo/break/kill"); code != http.StatusNotFound {
+		t.Errorf("without an operator of our own: %d", code)
+	}
+	deps.Controls = b
+	h := New(fake.config(testAddr), deps)
+	for path, want := range map[string]int{"kill": 204, "hang": 204, "throttle": 204, "everything": 404} {
+		if code := ask(h, "/demo/break/"+path); code != want {
+			t.Errorf("%s: %d, want %d", path, code, want)
+		}
+	}
+	if len(b.asked) != 3 {
+		t.Error(b.asked)
+	}
+}

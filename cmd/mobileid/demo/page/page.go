@@ -134,6 +134,10 @@ type Counts struct {
 	Delivered int64          // Messages delivered
 	Confirmed int64          // challenges confirmed
 	Charged   mobileid.Money // posted
+	// Of the operator's ground truth; 0 without Controls.
+	Lost    int64  // SMS that the books call sent and the operator never had, and Messages without an end
+	Doubled int64  // SMS beyond the first of one text
+	Broken  string // Controls.Broken
 }
 
 // Tokens issues tokens of the demo's relying party.
@@ -167,13 +171,14 @@ type Handsets interface {
 	Exchange(ctx context.Context, operatorIDs []string) ([]HandsetEvent, error)
 }
 
-// Deps are the page's ports; all are required but Persons, which may be empty.
+// Deps are the page's ports; all are required but Persons and Controls.
 type Deps struct {
 	Tokens   Tokens
 	Persons  func() []Person
 	Records  Records
 	Registry Registry
 	Handsets Handsets
+	Controls Controls // nil: nothing can be broken, and nobody knows what was lost
 }
 
 const (
@@ -208,6 +213,7 @@ func New(cfg Config, deps Deps) http.Handler {
 	mux.HandleFunc("GET /demo/trace/{id}", s.trace)
 	mux.HandleFunc("GET /demo/messages", s.messages)
 	mux.HandleFunc("GET /demo/events", s.events)
+	mux.HandleFunc("POST /demo/break/{what}", s.breakIt)
 	return guard(cfg.Addr, mux)
 }
 
@@ -243,6 +249,7 @@ func (s *server) setup(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"persons": persons, "purposes": s.cfg.Purposes, "locales": s.cfg.Locales,
 		"notice": s.cfg.Notice, "engine": s.cfg.Engine, "handset": !s.cfg.NoHandset,
+		"controls": s.deps.Controls != nil,
 	})
 }
 

@@ -427,8 +427,9 @@ function listen() {
   es.addEventListener('handset', (e) => { text(JSON.parse(e.data)); kick(); });
   es.addEventListener('counts', (e) => {
     const c = JSON.parse(e.data);
-    for (const k of ['accepted', 'delivered', 'confirmed']) $(k).textContent = c[k].toLocaleString('en');
+    for (const k of ['accepted', 'delivered', 'confirmed', 'lost', 'doubled']) $(k).textContent = c[k].toLocaleString('en');
     $('charged').textContent = c.charged;
+    $('broken').textContent = c.broken;
   });
   addEventListener('pagehide', () => es.close(), { once: true });
 }
@@ -444,6 +445,13 @@ async function busy(button, work) {
   } finally {
     button.disabled = false;
   }
+}
+
+async function breakIt(what) {
+  await busy($(what), async () => {
+    const res = await fetch('/demo/break/' + what, { method: 'POST' });
+    if (!res.ok) throw new Error('HTTP ' + res.status);
+  });
 }
 
 async function ask(event) {
@@ -604,6 +612,7 @@ async function start() {
   $('curl-state').addEventListener('click', () => copyCurl(() => requests.state(runs.challenge.id)));
   $('curl-verify').addEventListener('click', () => copyCurl(() => (
     requests.verify(runs.challenge.id, $('code').value.trim() || ($('sms') && $('sms').dataset.code) || '000000'))));
+  for (const what of ['throttle', 'hang', 'kill']) $(what).addEventListener('click', () => breakIt(what));
   $('curl-notice').addEventListener('click', () => copyCurl(requests.notice));
   for (;;) {
     try {
@@ -618,6 +627,7 @@ async function start() {
   options($('locale'), setup.locales || []);
   const e = setup.engine;
   $('engine').textContent = [e.postgres, e.kafka, e.redis, e.smsc, e.version].filter(Boolean).join('  ·  ');
+  document.querySelectorAll('.truth').forEach((n) => { n.hidden = !setup.controls; });
   $('phone').hidden = !setup.handset;
   $('no-handset').hidden = setup.handset;
   handsetOf();
