@@ -1,6 +1,7 @@
 package smpp
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,27 @@ func TestACertificationOverTLSSaysWhoseCertificate(t *testing.T) {
 	})
 	if wrong != nil || !strings.Contains(report, "TLS 1.3") || !strings.Contains(report, "CN=smsc until "+until.UTC().Format(time.DateOnly)) {
 		t.Errorf("wrong: %v\n%s", wrong, report)
+	}
+}
+
+// Throttling a burst is what is expected, refusing it otherwise is not.
+func TestACertificationTellsThrottlingFromRefusing(t *testing.T) {
+	report, wrong := certify(t, func(_ *Certification, s *smsc.Server) {
+		if err := s.SetFault(smsc.Fault{Kind: smsc.FaultThrottle, Rate: 0.1, Burst: 6}); err != nil { // 4 SMS go before the burst
+			t.Fatal(err)
+		}
+	})
+	if wrong != nil || !regexp.MustCompile(`[1-9] accepted, [1-9] throttled, 0 refused otherwise`).MatchString(report) {
+		t.Errorf("wrong: %v\n%s", wrong, report)
+	}
+	_, wrong = certify(t, func(c *Certification, s *smsc.Server) {
+		c.Profile.Statuses = profile.Statuses{0x58: {Name: "RTHROTTLED", Class: profile.ClassPermanent}}
+		if err := s.SetFault(smsc.Fault{Kind: smsc.FaultThrottle, Rate: 0.1, Burst: 6}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if strings.Join(wrong, " ") != "throttling" {
+		t.Errorf("where it is no throttling: %v", wrong)
 	}
 }
 
