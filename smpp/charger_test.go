@@ -27,6 +27,7 @@ func (s *stub) Charge(ctx context.Context, m Charge) ChargeAnswer {
 }
 
 func charged(t *testing.T, answer func(context.Context, int, Charge) ChargeAnswer, f func(*rig, *operator, *stub)) {
+	t.Helper()
 	s := &stub{answer: answer, calls: map[mobileid.ID]int{}}
 	tune := func(c *Config) { c.ChargesAtOnce = 100 }
 	inBubbleWith(t, tune, statuses(), func(r *rig) { r.bridge.charging.charger = s }, func(r *rig, o *operator) { f(r, o, s) })

@@ -94,11 +94,11 @@ func (l *link) keep(ctx context.Context) {
 		if refused(err) {
 			pause, wait = jitter(t.Refused), t.ReconnectMin
 			l.become(LinkRefused, at, err)
-			what := "the operator refuses our credentials"
 			if errors.Is(err, errWrong) {
-				what = "the operator refuses our settings"
+				l.log.Error("the operator refuses our settings", "host", at, "err", err, "again_in", pause)
+			} else {
+				l.log.Error("the operator refuses our credentials", "host", at, "err", err, "again_in", pause)
 			}
-			l.log.Error(what, "host", at, "err", err, "again_in", pause)
 		} else {
 			l.log.Warn("link down", "host", at, "err", err, "again_in", pause)
 		}
