@@ -91,6 +91,7 @@ func TestTheRulesInTheirOrder(t *testing.T) {
 		"an id that came round":           {File{}, []*Message{with(message(1, alice), answered)}, []*Line{with(with(line(3, alice), id("op1")), later(100*time.Hour))}, "1 unknown"},
 		"an id of two":                    {day, []*Message{with(message(1, alice), answered), with(message(2, alice), answered)}, []*Line{with(line(3, alice), id("op1"))}, "person 1 lines 2 messages"},
 		"by reference":                    {day, []*Message{message(1, alice), message(2, alice)}, []*Line{with(line(3, alice), echo(2))}, "2 by reference: 3/1; 1 by absence:"},
+		"a stray line beside a reference": {day, []*Message{message(1, alice)}, []*Line{with(line(3, alice), echo(1)), line(4, alice)}, "1 by reference: 3/1; 1 unknown"},
 		"a reference of nobody":           {File{}, []*Message{message(1, alice)}, []*Line{with(line(3, alice), echo(2))}, "1 unknown"},
 		"a reference, another day":        {File{}, []*Message{message(1, alice)}, []*Line{with(with(line(3, alice), echo(1)), later(24*time.Hour))}, "1 unknown"},
 		"by count":                        {day, []*Message{message(1, alice), message(2, alice), message(3, bob)}, []*Line{line(3, alice), line(4, alice)}, "1 by count: 3/1; 2 by count: 4/1; 3 by absence:"},
