@@ -75,7 +75,7 @@ func (o *operatorEnd) deliver(m wire.Message) wire.Status {
 
 // dataSM writes a data_sm by hand: we never send one (SMPP 3.4, 4.7.1).
 func dataSM(from string, esm byte, tlvs ...wire.TLV) []byte {
-	b := make([]byte, wire.HeaderLen)
+	b := wire.AppendHeader(nil, wire.DataSM, wire.StatusOK, 0)
 	b = append(b, 0)                                        // service_type
 	b = append(append(b, 1, 1), append([]byte(from), 0)...) // source
 	b = append(b, 1, 1, '1', '0', '0', 0)                   // destination
@@ -85,7 +85,6 @@ func dataSM(from string, esm byte, tlvs ...wire.TLV) []byte {
 		b = append(b, t.Value...)
 	}
 	b[2], b[3] = byte(len(b)>>8), byte(len(b))
-	b[6], b[7] = 0x01, 0x03
 	return b
 }
 
@@ -257,7 +256,8 @@ func TestInboundMessagesOfOneNumberAreLimited(t *testing.T) {
 func TestPartsOfAnInboundTextSayTheirPlace(t *testing.T) {
 	sar := func(total, number byte) []wire.TLV {
 		return []wire.TLV{
-			{Tag: wire.TagSARMsgRefNum, Value: []byte{1, 2}}, {Tag: wire.TagSARTotalSegments, Value: []byte{total}},
+			{Tag: wire.TagSARMsgRefNum, Value: []byte{1, 2}},
+			{Tag: wire.TagSARTotalSegments, Value: []byte{total}},
 			{Tag: wire.TagSARSegmentSeqnum, Value: []byte{number}},
 		}
 	}
