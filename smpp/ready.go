@@ -16,7 +16,7 @@ func (b *Bridge) Ready() error {
 	still, limit := b.standstill(now), b.cfg.Profile.Timers.Response*3/2
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	code := ""
+	var code string
 	switch {
 	case b.draining:
 		code = "draining"
