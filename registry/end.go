@@ -15,7 +15,7 @@ import (
 var endChallengesSQL = `
 with ended as (
 	update challenges set state = $3, reason = $4, state_version = state_version + 1, ended_at = $1
-	where id in ` + known("$2") + ` and state = 'pending'
+	where id in ` + knownSQL + ` and state = 'pending'
 	returning id, client, person, purpose, message_id, state, reason, state_version
 ), changed as (
 	update messages m set state = $5, reason = $6, state_version = m.state_version + 1,

@@ -57,11 +57,9 @@ func isKnown(ord string) string {
 	return `substr(current_setting('mobileid.known'), ` + ord + `::integer, 1) = '1'`
 }
 
-// known is the subquery of the noted ones among the ids in a parameter, which
-// must be the array that was noted.
-func known(param string) string {
-	return `(select k.id from unnest(` + param + `::bytea[]) with ordinality as k(id, ord) where ` + isKnown("k.ord") + `)`
-}
+// knownSQL is the subquery of the noted ones among the ids in $2, which must be
+// the array that was noted.
+var knownSQL = `(select k.id from unnest($2::bytea[]) with ordinality as k(id, ord) where ` + isKnown("k.ord") + `)`
 
 // lockFromChallenges notes and locks challenges, what pays for their Messages
 // and the Messages.

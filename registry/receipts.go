@@ -72,7 +72,7 @@ with part as (
 	select message_id, part, bool_or(receipt = 'delivered') as delivered,
 	       coalesce(bool_and(receipt <> '') filter (where operator_id <> ''), false) as final,
 	       min(receipt) filter (where receipt not in ('', 'delivered')) as failure, max(receipt_reason) as reason
-	from message_parts where message_id in ` + known("$2") + ` group by message_id, part
+	from message_parts where message_id in ` + knownSQL + ` group by message_id, part
 ), whole as (
 	select message_id, bool_and(delivered) as delivered, min(failure) filter (where not delivered) as failure,
 	       max(reason) filter (where not delivered) as reason

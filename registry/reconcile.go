@@ -365,7 +365,7 @@ join message_parts p on p.message_id = k.id and p.operator_id = k.operator_id`, 
 // absentSQL ends Messages in doubt that the operator never took.
 var absentSQL = `
 with moves as (
-	select id, challenge_id from messages where id in ` + known("$2") + ` and state = 'in_doubt'
+	select id, challenge_id from messages where id in ` + knownSQL + ` and state = 'in_doubt'
 ), changed as (
 	update messages m set state = 'failed', reason = 'no_answer', state_version = m.state_version + 1,
 	       sealed = null, seal_key = null, owner = null, ended_at = $1

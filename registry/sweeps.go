@@ -23,7 +23,7 @@ with seen as (
 		when m.state = 'admitted' and (m.deadline <= $5 or m.owner = any($6::bigint[])) then 'in_doubt'
 		end as next
 	from messages m left join challenges c on c.id = m.challenge_id
-	where m.id in ` + known("$2") + ` and m.ended_at is null
+	where m.id in ` + knownSQL + ` and m.ended_at is null
 ), moves as (
 	select s.*, next <> 'in_doubt' as ends, case
 		when next = 'expired' then 'deadline'

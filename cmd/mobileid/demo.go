@@ -78,7 +78,7 @@ While it runs, its configuration file serves the other commands:
 
 // passwordVariable is the environment variable with the password of --smsc: a
 // command line is for everybody on the machine to read.
-const passwordVariable = "MOBILEID_SMPP_PASSWORD"
+const passwordVariable = "MOBILEID_SMPP_PASSWORD" //nolint:gosec // the variable's name
 
 // ownOperator says what is missing, or makes no sense, of a person's own
 // operator.

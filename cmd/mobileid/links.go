@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -176,37 +177,61 @@ if it has not within --wait. An order is forgotten when the process restarts.`,
 		if err := app.OrderLink(cmd.Context(), admins, operator, bind, order); err != nil {
 			return err
 		}
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for limit := time.Now().Add(*wait); *wait > 0; {
-			links, err = app.Links(cmd.Context(), admins)
-			if err != nil {
+		if *wait > 0 {
+			o := linkOrder{order: order, operator: operator, bind: bind, before: before}
+			if err := o.await(cmd.Context(), admins, *wait); err != nil {
 				return err
-			}
-			late, all := time.Now().After(limit), true
-			for _, l := range links {
-				if l.Operator != operator || l.Name != bind {
-					continue
-				}
-				there, never := reached(order, l.LinkView, before[l.Process+" "+args[0]])
-				if !there && (never || late) {
-					return fmt.Errorf("%s is %s: %s", args[0], l.State, orDash(l.Failure))
-				}
-				all = all && there
-			}
-			if all {
-				break
-			}
-			select {
-			case <-tick.C:
-			case <-cmd.Context().Done():
-				return cmd.Context().Err()
 			}
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", args[0], order)
 		return nil
 	})
 	return cmd
+}
+
+// linkOrder is an order that was given.
+type linkOrder struct {
+	order, operator, bind string
+	before                map[string]time.Time // when each link came to its state before the order
+}
+
+// await waits until every process has done it.
+func (o linkOrder) await(ctx context.Context, admins []string, wait time.Duration) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(wait); ; {
+		links, err := app.Links(ctx, admins)
+		if err != nil {
+			return err
+		}
+		done, err := o.done(links, time.Now().After(limit))
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// done reports whether every link is where it should be. The error says that
+// one is not, and will not be, or is late.
+func (o linkOrder) done(links []app.ProcessLink, late bool) (bool, error) {
+	all := true
+	for _, l := range links {
+		if l.Operator != o.operator || l.Name != o.bind {
+			continue
+		}
+		name := o.operator + "/" + o.bind
+		there, never := reached(o.order, l.LinkView, o.before[l.Process+" "+name])
+		if !there && (never || late) {
+			return false, fmt.Errorf("%s is %s: %s", name, l.State, orDash(l.Failure))
+		}
+		all = all && there
+	}
+	return all, nil
 }
 
 func linkStatusesCommand() *cobra.Command {

@@ -43,8 +43,7 @@ func run(ctx context.Context, args []string) int {
 	if errors.As(err, &usage) || errors.As(err, &mistakes) {
 		return exitUsage
 	}
-	var people forPeopleError
-	if errors.As(err, &people) {
+	if _, people := errors.AsType[forPeopleError](err); people {
 		return exitPeople
 	}
 	return exitFailed

@@ -232,11 +232,11 @@ func maskReceipt(b []byte) {
 		name, _, _ := bytes.Cut(b[part[0]:part[1]], []byte(":"))
 		// Each once: a text of somebody's that looks like a receipt has little
 		// room for more.
-		if key := string(bytes.ToLower(name)); seen[key] {
+		key := string(bytes.ToLower(name))
+		if seen[key] {
 			continue
-		} else {
-			seen[key] = true
 		}
+		seen[key] = true
 		fill(b[at:part[0]])
 		noNumber(b[part[0]:part[1]])
 		at = part[1]

@@ -122,7 +122,7 @@ func (b *bridgeRole) kill(ctx context.Context, operator *smsc.Server) error {
 	}
 	r.app.Registry().Close()
 	r.cancel()
-	_ = <-r.done // its errors are what was asked for
+	<-r.done //nolint:errcheck // its errors are what was asked for
 	lift()
 	select {
 	case <-time.After(restartAfter):
