@@ -63,7 +63,10 @@ where p.message_id = f.id and p.part = f.part and p.link = f.link and p.sequence
 // foldSQL moves Messages whose parts all have a final receipt. A part that was
 // submitted twice (a code in doubt, sent again) is delivered if either was, and
 // failed only if every answered submission of it failed. While a bridge has
-// the Message only a delivery ends it: a failure may be of the earlier try.
+// the Message only a delivery ends it: a failure may be of the earlier try. A
+// Message that was sent has answers for all its parts; one that is admitted or
+// in doubt may have parts that nobody knows of, and is not delivered by the
+// others.
 //
 // The charge follows the receipt even after the Message has ended otherwise,
 // in one direction: what the operator did not deliver is given back.
@@ -74,12 +77,13 @@ with part as (
 	       min(receipt) filter (where receipt not in ('', 'delivered')) as failure, max(receipt_reason) as reason
 	from message_parts where message_id in ` + knownSQL + ` group by message_id, part
 ), whole as (
-	select message_id, bool_and(delivered) as delivered, min(failure) filter (where not delivered) as failure,
+	select message_id, count(*) as known, bool_and(delivered) as delivered, min(failure) filter (where not delivered) as failure,
 	       max(reason) filter (where not delivered) as reason
 	from part group by message_id having bool_and(delivered or final)
 ), final as (
 	select m.id, m.challenge_id, m.state, m.ended_at, case when w.delivered then 'delivered' else w.failure end as next, w.reason
 	from whole w join messages m on m.id = w.message_id
+	where not w.delivered or w.known >= m.parts or m.state not in ('in_doubt', 'admitted')
 ), moves as (
 	select * from final where state in ('sent', 'in_doubt') or (state = 'admitted' and next = 'delivered')
 ), changed as (

@@ -246,6 +246,29 @@ func TestAMessageOfManyPartsEndsWithTheLast(t *testing.T) {
 	e.wantCharge(bad.Message.ID, "reversed")
 }
 
+// A bridge that died between two parts leaves an answer for one of them only.
+func TestTheReceiptOfOnePartDoesNotDeliverTheOthers(t *testing.T) {
+	for state, charge := range map[mobileid.MessageState]string{mobileid.MessageDelivered: "pending", mobileid.MessageUndeliverable: "voided"} {
+		t.Run(string(state), func(t *testing.T) {
+			e := newEnv(t)
+			e.tariff()
+			p, b := e.bind(cost), e.bridge()
+			n := e.notice(p, "k")
+			n.Message.Parts = 2
+			e.queue(n)
+			e.admit(b, n.Message.ID)
+			e.settle(b, e.outcome(n.Message.ID, mobileid.MessageInDoubt, p.binding.Number, "1"))
+			e.receipts(e.receipt(p.binding.Number, "1", state))
+			if state == mobileid.MessageDelivered {
+				e.wantMessage(n.Message.ID, mobileid.MessageInDoubt, "")
+			} else {
+				e.wantMessage(n.Message.ID, state, "receipt")
+			}
+			e.wantCharge(n.Message.ID, charge)
+		})
+	}
+}
+
 func TestAReceiptThatComesFirstIsMatchedByTheAnswer(t *testing.T) {
 	e := newEnv(t)
 	p, n, b := e.admittedNotice()
