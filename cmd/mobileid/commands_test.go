@@ -77,7 +77,7 @@ func TestTopicsSaysWhatItMadeAndChangesNothingTheSecondTime(t *testing.T) {
 	} {
 		names = append(names, name, mobileid.TopicDLQ(name))
 	}
-	names = append(names, mobileid.TopicOut(sandbox.Client), mobileid.TopicMessageStatus)
+	names = append(names, mobileid.TopicOut(sandbox.Client), mobileid.TopicMessageStatus, mobileid.TopicSMSInbound)
 	slices.Sort(names)
 	every := func(action string) string { return action + " " + strings.Join(names, "\n"+action+" ") }
 	if got := strings.Join(lines(succeeds(t, "topics", "--config", file)), "\n"); got != every("created") {
