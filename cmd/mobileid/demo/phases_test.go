@@ -3,6 +3,8 @@ package demo
 import (
 	"io"
 	"net/http"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -47,6 +49,9 @@ func TestFromTheBuiltProgramToItsPageInFiveSeconds(t *testing.T) {
 }
 
 func TestCtrlCLeavesNothingBehindWheneverItComes(t *testing.T) {
+	if signal.Ignored(syscall.SIGHUP) { // as under nohup; the programs started here would ignore it, too
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	for name, c := range map[string]struct {
 		at, last string
 		do       func(p *process)
