@@ -432,25 +432,3 @@ func TestReceiptsAroundTheBindAreKept(t *testing.T) {
 		_ = ours.Close()
 	})
 }
-
-func TestUnreadableDeliverIsAcknowledgedAndTheBindStays(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := bridgeOn(nil)
-		p := pipe(t, func(c *sessionConfig) { c.handler = b.links[0] })
-		short := wire.AppendHeader(nil, wire.DeliverSM, 0, 1) // no body at all
-		mo, _ := wire.Message{Command: wire.DeliverSM, ShortMessage: []byte("salom")}.Encode()
-		wire.SetSequence(mo, 2)
-		noID, _ := wire.Message{Command: wire.DeliverSM, ESMClass: 4, ShortMessage: []byte("stat:DELIVRD")}.Encode()
-		wire.SetSequence(noID, 3)
-		data := append(wire.AppendHeader(nil, wire.DataSM, 0, 4), "bad"...)
-		data[3] += 3
-		for seq, raw := range [][]byte{short, mo, noID, data} {
-			p.write(raw)
-			f := p.read()
-			if f.Sequence != uint32(seq+1) || f.Status != wire.StatusOK || !f.Command.IsResponse() || f.Command == wire.GenericNack {
-				t.Errorf("%d: %+v", seq+1, f)
-			}
-		}
-		p.end()
-	})
-}
