@@ -253,9 +253,14 @@ func signal(c chan struct{}) {
 // fate finds the slot free.
 func (s *session) finish(r *request, a answer) {
 	if r.slot {
-		s.release(1)
+		s.mu.Lock()
+		s.used--
+		s.mu.Unlock()
 	}
 	r.done(a)
+	if r.slot {
+		s.cfg.freed() // behind done: what has to be written again is back in its place
+	}
 	signal(s.fewer)
 }
 
