@@ -249,17 +249,12 @@ func signal(c chan struct{}) {
 	}
 }
 
-// finish frees the slot before the fate is told, so that whoever reacts to the
-// fate finds the slot free.
+// finish tells the fate and then frees the slot: what has to be written again is
+// back in its place before the next Message can have the slot.
 func (s *session) finish(r *request, a answer) {
-	if r.slot {
-		s.mu.Lock()
-		s.used--
-		s.mu.Unlock()
-	}
 	r.done(a)
 	if r.slot {
-		s.cfg.freed() // behind done: what has to be written again is back in its place
+		s.release(1)
 	}
 	signal(s.fewer)
 }
