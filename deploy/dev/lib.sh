@@ -34,7 +34,8 @@ install_packages() {
   local command refresh answer consequence=$1
   shift
   command -v apt-get >/dev/null || fail "missing: $*; this machine has no apt-get, install them in its own way"
-  command="apt-get install -y --no-install-recommends $*"
+  # Another apt-get, or the nightly upgrades, may hold the lock for a while.
+  command="apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $*"
   if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || fail "missing packages; as root run: $command"
     command="sudo $command"
