@@ -20,7 +20,8 @@ type receipt struct {
 	reason     string                // of a final state, where the operator tells more
 	stat       string
 	err        string
-	from       string // the handset's number, as the operator wrote it
+	reference  *uint16 // user_message_reference, nil where it is not echoed
+	from       string  // the handset's number, as the operator wrote it
 }
 
 // The types of a deliver_sm, bits 5-2 of esm_class (SMPP 3.4, 5.2.12).
@@ -74,6 +75,9 @@ func readReceipt(m wire.Message, p profile.Profile) (r receipt, ok bool) {
 	r = receipt{operatorID: operatorID(text.id), stat: text.stat, err: text.err, from: m.Source.Addr}
 	if code, has := m.Optional(wire.TagNetworkErrorCode); has && len(code) == 3 && r.err == "" {
 		r.err = strconv.Itoa(int(binary.BigEndian.Uint16(code[1:]))) // behind the kind of network
+	}
+	if v, has := m.Optional(wire.TagUserMessageReference); has && len(v) == 2 {
+		r.reference = new(binary.BigEndian.Uint16(v))
 	}
 	for _, s := range states {
 		if s.stat == r.stat {

@@ -55,7 +55,7 @@ func (l *link) deliver(s *session, f wire.Frame) {
 		return
 	}
 	in := incoming{link: l, session: s, frame: f, record: mobileid.Receipt{
-		Account: b.cfg.account(), OperatorID: r.operatorID, State: r.state, Reason: r.reason, Stat: r.stat, Err: r.err,
+		Account: b.cfg.account(), OperatorID: r.operatorID, State: r.state, Reason: r.reason, Stat: r.stat, Err: r.err, Reference: r.reference,
 		At: b.now(), // by our clock, whatever dates it writes
 	}}
 	in.frame.Raw = nil // it may quote the text

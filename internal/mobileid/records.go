@@ -217,6 +217,7 @@ type Receipt struct {
 	Reason     string       // of a final state, "" when the state says it all: ReasonCannotPay
 	Stat       string       // as the operator wrote it, for example DELIVRD
 	Err        string
+	Reference  *uint16   // user_message_reference of ours, where the operator echoes it; nil: he does not
 	At         time.Time // when we received it
 }
 
