@@ -124,7 +124,7 @@ with recursive alive as (
 	delete from retries r using verdict v where r.message_id = any($3) and r.message_id = v.id and v.final not in ('retry', 'in_doubt')
 ), stale as (
 	delete from retries r using verdict v where r.message_id = any($3) and r.message_id = v.id and v.final = 'in_doubt' and v.state = 'in_doubt'
-), ` + tailSQL + `
+), ` + doubtedSQL("final") + `, ` + tailSQL + `
 select alive.ok, v.id, v.state, v.final, v.lane, v.text_id, v.deadline, v.dest, v.state = 'in_doubt',
        case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts_taken, false
 from alive left join verdict v on true

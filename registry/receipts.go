@@ -184,20 +184,24 @@ func queueUnmatched(b *pgx.Batch, receipts []mobileid.Receipt) {
 	n := len(receipts)
 	accounts, ids, dests, states := make([]string, n), make([]string, n), make([][]byte, n), make([]string, n)
 	stats, errs, at, reasons := make([]string, n), make([]string, n), make([]time.Time, n), make([]string, n)
+	references := make([]*int32, n)
 	for i := range receipts {
 		r := &receipts[i]
 		accounts[i], ids[i], dests[i], states[i] = r.Account, r.OperatorID, r.Dest[:], string(r.State)
 		stats[i], errs[i], at[i], reasons[i] = r.Stat, r.Err, r.At, r.Reason
+		if r.Reference != nil {
+			references[i] = new(int32(*r.Reference))
+		}
 	}
 	b.Queue(`
-insert into receipts_unmatched (account, operator_id, dest, state, stat, err, received_at, reason)
+insert into receipts_unmatched (account, operator_id, dest, state, stat, err, received_at, reason, reference)
 select distinct on (operator_id, account, dest, stat, err) *
-from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
-	as r(account, operator_id, dest, state, stat, err, received_at, reason)
+from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[], $9::integer[])
+	as r(account, operator_id, dest, state, stat, err, received_at, reason, reference)
 order by operator_id, account, dest, stat, err, received_at desc
 on conflict (operator_id, account, dest, stat, err) do update
-set received_at = excluded.received_at, state = excluded.state, reason = excluded.reason
-where receipts_unmatched.received_at < excluded.received_at`, accounts, ids, dests, states, stats, errs, at, reasons)
+set received_at = excluded.received_at, state = excluded.state, reason = excluded.reason, reference = excluded.reference
+where receipts_unmatched.received_at < excluded.received_at`, accounts, ids, dests, states, stats, errs, at, reasons, references)
 }
 
 // partRef names one submission of one part.
@@ -250,10 +254,20 @@ func (a *attachment) add(p partRef, r *mobileid.Receipt) {
 	a.er, a.at, a.reasons = append(a.er, r.Err), append(a.at, r.At), append(a.reasons, r.Reason)
 }
 
+// ids returns the Messages, each once.
+func (a *attachment) ids() [][]byte {
+	return slices.CompactFunc(slices.SortedFunc(slices.Values(a.messages), slices.Compare), slices.Equal)
+}
+
 // queue queues the locks, the receipts and what follows from them.
 func (a *attachment) queue(b *pgx.Batch, now time.Time) {
-	ids := slices.CompactFunc(slices.SortedFunc(slices.Values(a.messages), slices.Compare), slices.Equal)
+	ids := a.ids()
 	lockFromMessages(b, ids)
+	a.queueLocked(b, now, ids)
+}
+
+// queueLocked queues the receipts of locked Messages and what follows from them.
+func (a *attachment) queueLocked(b *pgx.Batch, now time.Time, ids [][]byte) {
 	b.Queue(attachSQL, a.messages, a.parts, a.links, a.sequences, a.states, a.stats, a.er, a.at, a.reasons)
 	b.Queue(foldSQL, now, ids)
 }

@@ -50,7 +50,7 @@ with moves as (
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
 	delete from retries r using moves v where r.message_id = any($3) and r.message_id = v.id and (v.ends or v.next = 'sent')
-), ` + tailSQL + `
+), ` + doubtedSQL("next") + `, ` + tailSQL + `
 select count(*) from changed`
 
 // storePartsSQL keeps what the operator answered, even for a Message that has
@@ -134,14 +134,25 @@ type settlement struct {
 	retryAt, submittedAt []*time.Time
 	tried                []bool
 	taken                []int64
-	parts                struct {
-		ids, dests         [][]byte
-		numbers            []int32
-		operatorIDs, links []string
-		sequences          []int64
-		statuses           []int64
-		answeredAt         []*time.Time
-	}
+	parts                partRows
+}
+
+// partRows are rows of message_parts as arrays.
+type partRows struct {
+	ids, dests         [][]byte
+	numbers            []int32
+	operatorIDs, links []string
+	sequences          []int64
+	statuses           []int64
+	answeredAt         []*time.Time
+}
+
+func (r *partRows) add(id mobileid.ID, p *mobileid.PartOutcome) {
+	r.ids, r.numbers = append(r.ids, raw(id)), append(r.numbers, int32(p.Part))
+	r.operatorIDs, r.dests = append(r.operatorIDs, p.OperatorID), append(r.dests, p.Dest[:])
+	r.links, r.sequences = append(r.links, p.Link), append(r.sequences, int64(p.Sequence))
+	r.statuses = append(r.statuses, int64(p.Status))
+	r.answeredAt = append(r.answeredAt, orNull(p.AnsweredAt))
 }
 
 func newSettlement(outcomes []mobileid.Outcome) *settlement {
@@ -171,11 +182,7 @@ func newSettlement(outcomes []mobileid.Outcome) *settlement {
 				continue
 			}
 			parts[k] = true
-			s.parts.ids, s.parts.numbers = append(s.parts.ids, o.ID[:]), append(s.parts.numbers, int32(p.Part))
-			s.parts.operatorIDs, s.parts.dests = append(s.parts.operatorIDs, p.OperatorID), append(s.parts.dests, p.Dest[:])
-			s.parts.links, s.parts.sequences = append(s.parts.links, p.Link), append(s.parts.sequences, int64(p.Sequence))
-			s.parts.statuses = append(s.parts.statuses, int64(p.Status))
-			s.parts.answeredAt = append(s.parts.answeredAt, orNull(p.AnsweredAt))
+			s.parts.add(o.ID, p)
 		}
 	}
 	return s

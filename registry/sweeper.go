@@ -32,6 +32,7 @@ type SweepConfig struct {
 	RepublishAfter time.Duration // a queued id counts as lost from its lane; 5 s, then twice as long each time
 	ReceiptWait    time.Duration // how long after its deadline a Message waits for a receipt; 1 h
 	StuckAfter     time.Duration // an admitted Message whose bridge lives but never settles, after its deadline; 1 min
+	OrphanAfter    time.Duration // how long a receipt waits for its answer before it is looked for otherwise; 2 min
 	StepTimeout    time.Duration // for one step of a pass; 10 s
 	Batch          int           // rows at once; 500
 	Batches        int           // batches of one step in one pass; 10
@@ -44,6 +45,7 @@ func (c SweepConfig) withDefaults() SweepConfig {
 	c.RepublishAfter = cmp.Or(c.RepublishAfter, 5*time.Second)
 	c.ReceiptWait = cmp.Or(c.ReceiptWait, time.Hour)
 	c.StuckAfter = cmp.Or(c.StuckAfter, time.Minute)
+	c.OrphanAfter = cmp.Or(c.OrphanAfter, 2*time.Minute)
 	c.StepTimeout = cmp.Or(c.StepTimeout, 10*time.Second)
 	c.Batch = cmp.Or(c.Batch, 500)
 	c.Batches = cmp.Or(c.Batches, 10)
@@ -68,8 +70,9 @@ func (c SweepConfig) withDefaults() SweepConfig {
 //   - live codes that Redis lost (its epoch changed, or this sweeper is new):
 //     their challenges end lost;
 //   - queued Messages whose lane record seems lost: published again;
-//   - receipts that came before the answer they belong to: matched; those that
-//     have waited for 72 h: forgotten, as receipts that could not be read after
+//   - receipts that came before the answer they belong to: matched; those whose
+//     answer never came: given to the Message in doubt that they must be of;
+//     those that have waited for 72 h: forgotten, as receipts that could not be read after
 //     30 days, and inbound messages 7 days after they were published;
 //   - Idempotency-Keys older than 48 h and counts of wrong codes older than 30
 //     days: forgotten; partitions ahead: made.
@@ -91,6 +94,7 @@ type Sweeper struct {
 	fresh     messageCursor // walks deadlines that passed in the last minute
 	overdue   messageCursor // walks deadlines that passed before
 	ahead     messageCursor // walks deadlines to come, for lost lane records
+	orphansAt orphanCursor  // how far receipts without an answer were looked at
 	partsDone time.Time     // when the partitions were last looked at
 
 	triesDone time.Time // when the counts of wrong codes were last looked at
@@ -137,11 +141,13 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"partition", s.partitions},
 		{"dead_bridge", s.deadBridges},
 		{"receipt", s.receipts},
+		{"orphan", s.orphans},
 		{"challenge_lost", s.lostCodes},
 		{"challenge_expired", s.expiredChallenges},
 		{"message", s.overdueMessages},
 		{"republished", s.republish},
 		{"receipt_forgotten", s.oldReceipts},
+		{"doubt_forgotten", s.oldDoubts},
 		{"inbound_forgotten", s.oldInbound},
 		{"idempotency_key", s.oldKeys},
 		{"wrong_tries", s.oldTries},

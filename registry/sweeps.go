@@ -56,7 +56,7 @@ with seen as (
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
 	delete from retries r using moves v where r.message_id = any($2) and r.message_id = v.id and v.ends
-), ` + tailSQL + `
+), ` + doubtedSQL("next") + `, ` + tailSQL + `
 select count(*) from changed`
 
 // sweepMessages moves those of the Messages that are due.
