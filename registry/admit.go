@@ -121,9 +121,8 @@ with recursive alive as (
 	select id, operator, $1 from moves where final = 'in_doubt' and challenge_id is not null and resends = 0
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
-	delete from retries r using verdict v where r.message_id = any($3) and r.message_id = v.id and v.final not in ('retry', 'in_doubt')
-), stale as (
-	delete from retries r using verdict v where r.message_id = any($3) and r.message_id = v.id and v.final = 'in_doubt' and v.state = 'in_doubt'
+	delete from retries where message_id = any(array(
+		select id from verdict where state <> 'queued' and final <> 'retry' and (final <> 'in_doubt' or state = 'in_doubt')))
 ), ` + doubtedSQL("final") + `, ` + tailSQL + `
 select alive.ok, v.id, v.state, v.final, v.lane, v.text_id, v.deadline, v.dest, v.state = 'in_doubt',
        case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts_taken, false

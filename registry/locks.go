@@ -74,8 +74,8 @@ func lockFromMessages(b *pgx.Batch, ids [][]byte) { b.Queue(lockFromMessagesSQL,
 // change of a charge adds to its account); $1 is the time.
 const tailSQL = `
 gone as (
-	delete from live_challenges l using ended e
-	where l.person = any(array(select person from ended)) and l.person = e.person and l.purpose = e.purpose and l.client = e.client and l.challenge_id = e.id
+	delete from live_challenges
+	where person = any(array(select person from ended)) and challenge_id = any(array(select id from ended))
 ), moved as (
 	update accounts a set pending = a.pending + p.pending, posted = a.posted + p.posted
 	from (select account_id, sum(pending)::bigint as pending, sum(posted)::bigint as posted

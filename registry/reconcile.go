@@ -382,6 +382,6 @@ with moves as (
 	from moves v where c.id = v.challenge_id and c.state = 'pending'
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), done as (
-	delete from retries r using moves v where r.message_id = any($2) and r.message_id = v.id
+	delete from retries where message_id = any(array(select id from moves))
 ), ` + tailSQL + `
 select count(*) from changed`

@@ -49,7 +49,7 @@ with moves as (
 	where next = 'retry' or (next = 'in_doubt' and challenge_id is not null and resends = 0)
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
-	delete from retries r using moves v where r.message_id = any($3) and r.message_id = v.id and (v.ends or v.next = 'sent')
+	delete from retries where message_id = any(array(select id from moves where ends or next = 'sent'))
 ), ` + doubtedSQL("next") + `, ` + tailSQL + `
 select count(*) from changed`
 

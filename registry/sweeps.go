@@ -55,7 +55,7 @@ with seen as (
 	select id, operator, $1 from moves where next = 'in_doubt' and challenge_id is not null and resends = 0
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
-	delete from retries r using moves v where r.message_id = any($2) and r.message_id = v.id and v.ends
+	delete from retries where message_id = any(array(select id from moves where ends))
 ), ` + doubtedSQL("next") + `, ` + tailSQL + `
 select count(*) from changed`
 
