@@ -122,6 +122,12 @@ func newEnv(t testing.TB) *env {
 
 func newEnvLog(t testing.TB, log *slog.Logger) *env {
 	t.Helper()
+	return newEnvOf(t, template, log)
+}
+
+// newEnvOf is a copy of a database that nobody is connected to.
+func newEnvOf(t testing.TB, template string, log *slog.Logger) *env {
+	t.Helper()
 	ctx := context.Background()
 	e := &env{t: t, clk: &clock{}, name: fmt.Sprintf("registry_%d", databases.Add(1))}
 	e.clk.ns.Store(now0.UnixNano())

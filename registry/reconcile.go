@@ -15,8 +15,10 @@ import (
 // doubtsSQL lists the Messages of an operator that may have lines in its file
 // under no id that we know, among those accepted in a span ($2, $3 are ids).
 // Those that are not in doubt are there to explain lines, not to be settled.
-// A Message that only wants its receipt is found by its id (foundSQL). An id
-// that we made for a line without one ("file ...") is no answer.
+// A Message that only wants its receipt is found by its id (foundSQL). One of
+// several parts that has failed may have done so by its answered parts alone,
+// and then the lines of the others are not another Message's. An id that we made
+// for a line without one ("file ...") is no answer.
 const doubtsSQL = `
 select m.id, m.dest, m.state, m.state_version, m.parts, m.resends, m.queued_at, m.admitted_at, m.submitted_at, m.deadline,
        coalesce(h.state not in ('posted', 'reversed'), true), r.message_id is not null, p.ids, p.answered
@@ -27,7 +29,8 @@ left join lateral (
 	select array_agg(operator_id) as ids, array_agg(part::integer) as answered
 	from message_parts where message_id = m.id and operator_id <> '' and operator_id not like 'file %') p on true
 where m.id >= $2 and m.id < $3 and m.operator = $1 and m.admitted_at is not null and m.dest is not null
-  and (m.state in ('in_doubt', 'unconfirmed', 'admitted') or m.resends > 0 or r.message_id is not null)`
+  and (m.state in ('in_doubt', 'unconfirmed', 'admitted') or m.resends > 0 or r.message_id is not null
+       or m.parts > 1 and m.state in ('undeliverable', 'expired', 'rejected', 'failed'))`
 
 // foundSQL lists the Messages that were answered with an operator's id to that
 // number, whatever became of them.
