@@ -94,7 +94,7 @@ func (p *Publisher) PublishStatuses(ctx context.Context, changes []mobileid.Stat
 func (p *Publisher) PublishInbound(ctx context.Context, messages []mobileid.InboundMessage) error {
 	records, err := encodeAll(messages, func(m mobileid.InboundMessage) (string, mobileid.Event, error) {
 		v := mobileid.InboundReceived{
-			ID: m.ID.String(), Version: 1, Operator: m.Operator, Part: m.Part, ReceivedAt: m.At, Sealed: m.Sealed,
+			ID: m.ID.String(), Version: 1, Operator: m.Operator, Part: m.Part, Fingerprint: m.Fingerprint.String(), ReceivedAt: m.At, Sealed: m.Sealed,
 		}
 		if m.Number != (mobileid.Pseudonym{}) {
 			v.Number = m.Number.String()

@@ -88,7 +88,7 @@ func TestAnInboundMessageIsToldUnderTheNumbersPseudonymAndSealed(t *testing.T) {
 	p := newTestPublisher(t, kc, PublisherConfig{})
 	of := mobileid.InboundMessage{
 		ID: mobileid.NewInboundID(), Operator: "beeline", Account: "beeline/mobileid", Number: mobileid.Pseudonym{7},
-		Part: mobileid.InboundPart{Reference: 9, Total: 2, Number: 1}, Sealed: []byte("sealed"), At: time.Now(),
+		Part: mobileid.InboundPart{Reference: 9, Total: 2, Number: 1}, Fingerprint: mobileid.Fingerprint{3}, Sealed: []byte("sealed"), At: time.Now(),
 	}
 	nameless := mobileid.InboundMessage{ID: mobileid.NewInboundID(), Operator: "beeline", Sealed: []byte("sealed"), At: time.Now()}
 	if err := p.PublishInbound(t.Context(), []mobileid.InboundMessage{of, nameless}); err != nil {
@@ -112,7 +112,7 @@ func TestAnInboundMessageIsToldUnderTheNumbersPseudonymAndSealed(t *testing.T) {
 			key = want.Number.String()
 		}
 		if e.Key != key || v.Number != key || e.ID != want.ID.String()+"/1" || e.Subject != v.ID || v.ID != want.ID.String() ||
-			v.Version != 1 || v.Operator != "beeline" || v.Part != want.Part || string(v.Sealed) != "sealed" || !v.ReceivedAt.Equal(want.At) {
+			v.Version != 1 || v.Operator != "beeline" || v.Part != want.Part || v.Fingerprint != want.Fingerprint.String() || string(v.Sealed) != "sealed" || !v.ReceivedAt.Equal(want.At) {
 			t.Errorf("%s %s %+v", e.Key, e.ID, v)
 		}
 	}

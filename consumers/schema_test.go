@@ -169,7 +169,7 @@ func TestRealPayloadsFitTheirSchemas(t *testing.T) {
 		mobileid.TypeStatusChanged:         mobileid.StatusChanged{ID: ms, Challenge: ch, Client: "oneid", State: "delivered", Version: 3, Terminal: true, At: now},
 		mobileid.TypeInboundReceived: mobileid.InboundReceived{
 			ID: mobileid.InboundID{1}.String(), Version: 1, Operator: "beeline", Number: person,
-			Part: mobileid.InboundPart{Reference: 65535, Total: 2, Number: 1}, ReceivedAt: now, Sealed: []byte{1, 2},
+			Part: mobileid.InboundPart{Reference: 65535, Total: 2, Number: 1}, Fingerprint: mobileid.Fingerprint{1}.String(), ReceivedAt: now, Sealed: []byte{1, 2},
 		},
 		mobileid.TypeRequestAccepted: mobileid.RequestAccepted{RequestKey: "k", ID: ch},
 		mobileid.TypeRequestRefused:  mobileid.RequestRefused{RequestKey: "k", Status: 422, Code: "mismatch", Detail: "d"},

@@ -11,14 +11,18 @@ import (
 )
 
 // StoreInbound stores what subscribers sent; an InboundRelay publishes it.
-// Storing the same one again changes nothing.
+// Storing the same one again changes nothing. What an operator sends again has
+// another id: it is another row, with the same fingerprint.
 func (db *DB) StoreInbound(ctx context.Context, messages []mobileid.InboundMessage) error {
 	n := len(messages)
 	ids, operators, accounts, numbers := make([][]byte, n), make([]string, n), make([]string, n), make([][]byte, n)
 	references, totals, parts := make([]int32, n), make([]int16, n), make([]int16, n)
-	sealed, at := make([][]byte, n), make([]time.Time, n)
+	prints, sealed, at := make([][]byte, n), make([][]byte, n), make([]time.Time, n)
 	for i := range messages {
 		m := &messages[i]
+		if m.Fingerprint != (mobileid.Fingerprint{}) {
+			prints[i] = m.Fingerprint[:]
+		}
 		ids[i], operators[i], accounts[i] = m.ID[:], m.Operator, m.Account
 		if m.Number != (mobileid.Pseudonym{}) {
 			numbers[i] = m.Number[:]
@@ -27,9 +31,9 @@ func (db *DB) StoreInbound(ctx context.Context, messages []mobileid.InboundMessa
 		sealed[i], at[i] = m.Sealed, m.At
 	}
 	return db.query(ctx, "store inbound", `
-insert into inbound (id, operator, account, number, part_reference, part_total, part, sealed, received_at)
-select * from unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::smallint[], $7::smallint[], $8::bytea[], $9::timestamptz[])
-on conflict (id) do nothing`, []any{ids, operators, accounts, numbers, references, totals, parts, sealed, at}, nil)
+insert into inbound (id, operator, account, number, part_reference, part_total, part, sealed, received_at, fingerprint)
+select * from unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::smallint[], $7::smallint[], $8::bytea[], $9::timestamptz[], $10::bytea[])
+on conflict (id) do nothing`, []any{ids, operators, accounts, numbers, references, totals, parts, sealed, at, prints}, nil)
 }
 
 // unreadPerAccount bounds the receipts that are kept for somebody to read:
@@ -149,18 +153,18 @@ func (r *InboundRelay) once(ctx context.Context) (int, error) {
 	err := r.db.inTx(ctx, "relay inbound", func(tx pgx.Tx) error {
 		batch = nil
 		rows, err := tx.Query(ctx, `
-select id, operator, account, number, part_reference, part_total, part, sealed, received_at
+select id, operator, account, number, part_reference, part_total, part, sealed, received_at, fingerprint
 from inbound where published_at is null order by received_at limit $1 for update skip locked`, inboundBatch)
 		if err != nil {
 			return err
 		}
 		var m mobileid.InboundMessage
-		var id, number []byte
+		var id, number, fingerprint []byte
 		var ids [][]byte
 		p := &m.Part
-		_, err = pgx.ForEachRow(rows, []any{&id, &m.Operator, &m.Account, &number, &p.Reference, &p.Total, &p.Number, &m.Sealed, &m.At}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&id, &m.Operator, &m.Account, &number, &p.Reference, &p.Total, &p.Number, &m.Sealed, &m.At, &fingerprint}, func() error {
 			copy(m.ID[:], id)
-			m.Number = toPseudonym(number)
+			m.Number, m.Fingerprint = toPseudonym(number), mobileid.Fingerprint(toPseudonym(fingerprint))
 			ids = append(ids, id)
 			batch = append(batch, m)
 			return nil

@@ -24,7 +24,7 @@ func (p *inboundTopic) PublishInbound(_ context.Context, messages []mobileid.Inb
 func (e *env) inbound(text string) mobileid.InboundMessage {
 	return mobileid.InboundMessage{
 		ID: mobileid.NewInboundID(), Operator: operator, Account: account, Number: mobileid.Pseudonym{1},
-		Part: mobileid.InboundPart{Reference: 65535, Total: 255, Number: 255}, Sealed: []byte(text), At: e.clk.now(),
+		Part: mobileid.InboundPart{Reference: 65535, Total: 255, Number: 255}, Fingerprint: mobileid.Fingerprint{9}, Sealed: []byte(text), At: e.clk.now(),
 	}
 }
 
@@ -34,6 +34,7 @@ func TestAnInboundMessageIsPublishedAtLeastOnceAndKeptAWhile(t *testing.T) {
 	e.clk.advance(time.Second)
 	b := e.inbound("sealed b")
 	b.Number, b.Part = mobileid.Pseudonym{}, mobileid.InboundPart{} // from a short code, whole
+	b.Fingerprint = mobileid.Fingerprint{}                          // as before there were any
 	for range 2 {
 		must(t, e.StoreInbound(e.ctx(), []mobileid.InboundMessage{a, b, a}))
 	}
@@ -55,9 +56,12 @@ func TestAnInboundMessageIsPublishedAtLeastOnceAndKeptAWhile(t *testing.T) {
 		got := topic.got[2+i]
 		got.At, want.At = got.At.UTC(), want.At.UTC()
 		if got.ID != want.ID || got.Operator != want.Operator || got.Account != want.Account || got.Number != want.Number ||
-			got.Part != want.Part || !slices.Equal(got.Sealed, want.Sealed) || !got.At.Equal(want.At) {
+			got.Part != want.Part || got.Fingerprint != want.Fingerprint || !slices.Equal(got.Sealed, want.Sealed) || !got.At.Equal(want.At) {
 			t.Errorf("%+v\nwant %+v", got, want)
 		}
+	}
+	if n := query[int](e, `select count(*) from inbound where fingerprint is null`); n != 1 {
+		t.Errorf("%d rows without a fingerprint", n)
 	}
 	rows := func() int { return query[int](e, `select count(*) from inbound`) }
 	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil)

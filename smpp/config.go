@@ -82,6 +82,8 @@ type Store interface {
 // Opener opens what was sealed to the bridge's key.
 type Opener interface {
 	Open(aad, sealed []byte) ([]byte, error)
+	// Fingerprint is a hash of values by a key that only bridges have.
+	Fingerprint(values ...[]byte) mobileid.Fingerprint
 }
 
 // Numbers gives the pseudonym that a number is stored under.

@@ -44,6 +44,11 @@ type aside struct {
 // inbound takes a message that a subscriber sent. It is sealed to the key that
 // only bridges can open: no other process ever sees a number and what its owner
 // wrote.
+//
+// An operator that misses our answer sends it again, and SMPP has no name for
+// it: it is stored again, with the same Fingerprint. Nothing is dropped here, because
+// somebody may mean the same word twice; whoever acts on it knows what that
+// means (consumers/asyncapi.yaml).
 func (l *link) inbound(s *session, f wire.Frame, m wire.Message) {
 	b := l.bridge
 	if !b.inboundLimit.allow(m.Source.Addr, b.now()) {
@@ -58,6 +63,8 @@ func (l *link) inbound(s *session, f wire.Frame, m wire.Message) {
 	}
 	part, octets := partOf(m)
 	in.Part = part
+	in.Fingerprint = b.opener.Fingerprint([]byte(in.Account), []byte(m.Source.Addr), []byte(m.Dest.Addr),
+		[]byte{m.DataCoding, byte(part.Reference >> 8), byte(part.Reference), byte(part.Total), byte(part.Number)}, octets)
 	plain, err := json.Marshal(mobileid.SealedInbound{
 		From: m.Source.Addr, To: m.Dest.Addr, DataCoding: m.DataCoding, Octets: octets,
 	})

@@ -224,6 +224,44 @@ func TestAnInboundMessageIsStoredSealedAndThenAcknowledged(t *testing.T) {
 	}
 }
 
+// Nothing in SMPP tells a message that the operator sends again, because our
+// answer was lost, from a word that somebody sends twice: both are stored.
+func TestAnInboundMessageSentAgainIsStoredAgainWithItsFingerprint(t *testing.T) {
+	o := newOperatorEnd(t, nil)
+	part := func(text string) []byte { return append([]byte{5, 0, 3, 200, 2, 1}, text...) }
+	first := wire.Message{Source: subscriber, Dest: wire.Address{Addr: "1000"}, ESMClass: wire.ESMClassUDHI, ShortMessage: part("stop")}
+	with := func(change func(*wire.Message)) wire.Message {
+		m := first
+		m.ShortMessage = bytes.Clone(first.ShortMessage)
+		change(&m)
+		return m
+	}
+	for _, m := range []wire.Message{
+		first,
+		first,
+		with(func(m *wire.Message) { m.ShortMessage[3]++ }), // another text of his, in parts
+		with(func(m *wire.Message) { m.ShortMessage[5]++ }), // its other part
+		with(func(m *wire.Message) { m.ShortMessage = part("stap") }),
+		with(func(m *wire.Message) { m.DataCoding = 8 }),
+		with(func(m *wire.Message) { m.Dest.Addr = "1001" }),
+		with(func(m *wire.Message) { m.Source.Addr = "998901234568" }),
+	} {
+		if status := o.deliver(m); status != wire.StatusOK {
+			t.Fatalf("answered with %s", status)
+		}
+	}
+	seen := map[mobileid.Fingerprint]int{}
+	for i, in := range o.store.inbound {
+		if at, ok := seen[in.Fingerprint]; ok != (i == 1) || in.Fingerprint == (mobileid.Fingerprint{}) || ok && o.store.inbound[at].ID == in.ID {
+			t.Errorf("message %d has the fingerprint of %d", i, at)
+		}
+		seen[in.Fingerprint] = i
+	}
+	if len(o.store.inbound) != 8 {
+		t.Errorf("%d stored, want each", len(o.store.inbound))
+	}
+}
+
 func TestInboundMessagesOfOneNumberAreLimited(t *testing.T) {
 	o := newOperatorEnd(t, nil)
 	send := func(from string) {

@@ -24,16 +24,31 @@ func NewInboundID() (id InboundID) {
 // String prints 32 hex digits.
 func (id InboundID) String() string { return hex.EncodeToString(id[:]) }
 
+// Fingerprint is the same for the same message from the same number, whenever
+// and over whatever link it came: SMPP gives it no name, and an operator that
+// missed our answer sends it again. It is keyed (Opener.Fingerprint). The zero value
+// says that there is none.
+type Fingerprint [16]byte
+
+// String prints 32 hex digits, or nothing for none.
+func (p Fingerprint) String() string {
+	if p == (Fingerprint{}) {
+		return ""
+	}
+	return hex.EncodeToString(p[:])
+}
+
 // InboundMessage is a message from a subscriber, or a part of one: parts are
 // kept as they come, and whoever reads them puts them together.
 type InboundMessage struct {
-	ID       InboundID
-	Operator string
-	Account  string    // the operator account, "operator/system_id"
-	Number   Pseudonym // who sent it; zero: not a number of this country
-	Part     InboundPart
-	Sealed   []byte // SealedInbound to the bridge's key, with the id as associated data
-	At       time.Time
+	ID          InboundID
+	Operator    string
+	Account     string    // the operator account, "operator/system_id"
+	Number      Pseudonym // who sent it; zero: not a number of this country
+	Part        InboundPart
+	Fingerprint Fingerprint
+	Sealed      []byte // SealedInbound to the bridge's key, with the id as associated data
+	At          time.Time
 }
 
 // InboundPart is the place of a part in its text. The zero value says that the
@@ -46,13 +61,14 @@ type InboundPart struct {
 
 // InboundReceived tells that a subscriber sent something (topic sms.inbound).
 type InboundReceived struct {
-	ID         string      `json:"id"`
-	Version    int64       `json:"version"` // always 1: it does not change
-	Operator   string      `json:"operator"`
-	Number     string      `json:"number,omitempty"` // Pseudonym.String
-	Part       InboundPart `json:"part,omitzero"`
-	ReceivedAt time.Time   `json:"received_at"`
-	Sealed     []byte      `json:"sealed"`
+	ID          string      `json:"id"`
+	Version     int64       `json:"version"` // always 1: it does not change
+	Operator    string      `json:"operator"`
+	Number      string      `json:"number,omitempty"` // Pseudonym.String
+	Part        InboundPart `json:"part,omitzero"`
+	Fingerprint string      `json:"fingerprint,omitempty"` // Fingerprint.String
+	ReceivedAt  time.Time   `json:"received_at"`
+	Sealed      []byte      `json:"sealed"`
 }
 
 // SealedInbound is what the sealed field of an inbound message opens to.

@@ -5,10 +5,12 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
+	"crypto/hmac"
 	"crypto/hpke"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -28,6 +30,7 @@ const (
 	sealNonceLen = 12
 	sealHeader   = 1 + sealKeyIDLen + sealEncLen
 	sealInfo     = "mobileid seal v1"
+	printInfo    = "mobileid fingerprint v1"
 	dataKeyLife  = time.Hour
 	openerMemory = 1024 // data keys remembered by an Opener: one for each sealing process and hour
 )
@@ -155,7 +158,8 @@ type dataKeyName struct {
 // Opener opens what was sealed to any of its private keys. It is safe for
 // concurrent use.
 type Opener struct {
-	keys map[SealKeyID]hpke.PrivateKey
+	keys   map[SealKeyID]hpke.PrivateKey
+	prints []byte // secret of Fingerprint
 
 	mu    sync.Mutex
 	aeads map[dataKeyName]cipher.AEAD
@@ -178,8 +182,28 @@ func NewOpener(private ...string) (*Opener, error) {
 			return nil, fmt.Errorf("opening key %d: %w", i, err)
 		}
 		o.keys[sealKeyID(k.PublicKey())] = pk
+		if i == 0 {
+			m := hmac.New(sha256.New, raw)
+			m.Write([]byte(printInfo))
+			o.prints = m.Sum(nil)
+		}
 	}
 	return o, nil
+}
+
+// Fingerprint is a keyed hash of values: the same for the same ones, and nothing to
+// whoever lacks the private key, who could otherwise find short texts by trying.
+// A new current key, the first one, makes other fingerprints.
+func (o *Opener) Fingerprint(values ...[]byte) Fingerprint {
+	if len(o.prints) == 0 {
+		panic("mobileid: fingerprints from an Opener without a key hide nothing: a wire is missing")
+	}
+	m := hmac.New(sha256.New, o.prints)
+	for _, v := range values {
+		m.Write(binary.BigEndian.AppendUint32(nil, uint32(len(v))))
+		m.Write(v)
+	}
+	return Fingerprint(m.Sum(nil)[:16])
 }
 
 // SealedBy returns the id of the key that a sealed value needs.

@@ -222,3 +222,47 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestAFingerprintFollowsTheCurrentKeyAndTheValues(t *testing.T) {
+	var private []string
+	for range 2 {
+		_, k, err := NewSealKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		private = append(private, k)
+	}
+	of := func(values []string, keys ...string) Fingerprint {
+		o, err := NewOpener(keys...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := make([][]byte, len(values))
+		for i, v := range values {
+			raw[i] = []byte(v)
+		}
+		return o.Fingerprint(raw...)
+	}
+	values := []string{"99890", "stop"}
+	first := of(values, private[0])
+	if of(values, private[0], private[1]) != first {
+		t.Error("a retired key, or another process, makes another one")
+	}
+	for name, other := range map[string]Fingerprint{
+		"another key": of(values, private[1], private[0]), "another value": of([]string{"99890", "stap"}, private[0]),
+		"the same octets": of([]string{"99890s", "top"}, private[0]), "none": {},
+	} {
+		if other == first {
+			t.Errorf("%s: the same one", name)
+		}
+	}
+	if len(first.String()) != 32 || (Fingerprint{}).String() != "" {
+		t.Errorf("%q", first)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("without a key there is one all the same")
+		}
+	}()
+	of(values)
+}
