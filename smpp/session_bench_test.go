@@ -178,7 +178,8 @@ func rawClient(b *testing.B, addr string, window int, answers *atomic.Int64) fun
 	}
 }
 
-// ourClient is our session, whose callback of an answer submits the next one.
+// ourClient is our session: whenever slots come back, as many submit_sm are
+// submitted.
 func ourClient(b *testing.B, addr string, window int, answers *atomic.Int64) func() {
 	b.Helper()
 	bridge := NewBridge(Config{Profile: testProfile(addr, window)}, Deps{Store: newStore()})
@@ -186,25 +187,28 @@ func ourClient(b *testing.B, addr string, window int, answers *atomic.Int64) fun
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.cfg.freed = func() {}
-	ctx, cancel := context.WithCancel(b.Context())
-	go func() { _ = s.run(ctx) }()
 	m := benchMessage()
 	permit := func(now time.Time) (time.Time, bool) { return now.Add(time.Second), true }
-	var next func(answer)
-	next = func(a answer) {
+	done := func(a answer) {
 		if a.fate == answered {
 			answers.Add(1)
 		}
-		if a.fate == notWritten || !s.reserve(1) {
+	}
+	s.cfg.freed = func() {
+		n := s.free()
+		if n == 0 || !s.reserve(n) {
 			return // ended
 		}
-		raw, _ := m.Encode()
-		s.submit(&request{raw: raw, command: wire.SubmitSM, permit: permit, done: next})
+		requests := make([]*request, n)
+		for i := range requests {
+			raw, _ := m.Encode()
+			requests[i] = &request{raw: raw, command: wire.SubmitSM, permit: permit, done: done}
+		}
+		s.submit(requests...)
 	}
-	for range window {
-		next(answer{fate: lost})
-	}
+	ctx, cancel := context.WithCancel(b.Context())
+	s.cfg.freed() // all of them; then it is the reading goroutine's
+	go func() { _ = s.run(ctx) }()
 	return func() { cancel(); <-s.gone }
 }
 
