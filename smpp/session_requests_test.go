@@ -153,3 +153,51 @@ func TestPDUsMayComeInPiecesAndMerged(t *testing.T) {
 		p.end()
 	})
 }
+
+// What comes in one piece is served in its order, each answer told before its
+// slot can be had again; what is left of a PDU waits for its rest alone.
+func TestWhatComesTogetherIsServedInItsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pipe(t, nil)
+		type told struct {
+			name                string
+			status              wire.Status
+			delivered, takeable int // before it was told
+		}
+		var order []told
+		submit := func(name string) uint32 {
+			if !p.s.reserve(1) {
+				t.Fatal("no slot")
+			}
+			p.s.submit(&request{raw: bodied(wire.SubmitSM, ""), command: wire.SubmitSM, done: func(a answer) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				order = append(order, told{name, a.frame.Status, len(p.delivered), p.s.free()})
+			}})
+			return p.read().Sequence
+		}
+		first, second := submit("first"), submit("second")
+		var all []byte
+		all = wire.AppendHeader(all, wire.SubmitSM.Response(), 0, second)
+		all = append(all, mo([]byte("salom"), nil)...)
+		all = wire.AppendHeader(all, wire.GenericNack, wire.StatusInvalidID, first)
+		all = wire.AppendHeader(all, wire.SubmitSM.Response(), 0, second) // again
+		all = wire.AppendHeader(all, wire.EnquireLink, 0, 8)
+		half := mo([]byte("xayr"), nil)
+		p.write(append(all, half[:20]...))
+		if f := p.read(); f.Command != wire.EnquireLink.Response() || f.Sequence != 8 {
+			t.Errorf("%+v", f)
+		}
+		synctest.Wait()
+		want := []told{{"second", 0, 0, 0}, {"first", wire.StatusInvalidID, 1, 0}}
+		if !slices.Equal(order, want) || !slices.Equal(p.oddities, []string{"unmatched_response"}) || p.s.free() != 2 {
+			t.Errorf("%+v, want %+v; oddities %q, %d slots free", order, want, p.oddities, p.s.free())
+		}
+		p.write(half[20:])
+		synctest.Wait()
+		if len(p.delivered) != 2 {
+			t.Errorf("%d delivered", len(p.delivered))
+		}
+		p.end()
+	})
+}

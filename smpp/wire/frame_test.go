@@ -1,10 +1,12 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"testing/iotest"
 )
@@ -55,6 +57,17 @@ func TestFramesOfAMergedStream(t *testing.T) {
 			if len(rest) != 0 {
 				t.Errorf("%s, %s: %d octets not read", name, how, len(rest))
 			}
+		}
+	}
+}
+
+func TestAFrameIsBufferedWhenAllOfItIs(t *testing.T) {
+	all := AppendCString(nil, SubmitSM.Response(), 0, 1, "id")
+	for n := range 2 * len(all) {
+		r := bufio.NewReader(bytes.NewReader(slices.Concat(all, all)[:n]))
+		_, _ = r.Peek(n)
+		if got := Buffered(r); got != (n >= len(all)) {
+			t.Errorf("with %d octets of a frame of %d: %v", n, len(all), got)
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package wire
 
-import "io"
+import (
+	"bufio"
+	"encoding/binary"
+	"io"
+)
 
 // slabSize is how much memory a Reader takes at a time, some eighty answers;
 // largest is the longest frame that is put into it.
@@ -46,4 +50,14 @@ func (d *Reader) take(n int) []byte {
 	raw := d.slab[:n:n]
 	d.slab = d.slab[n:]
 	return raw
+}
+
+// Buffered reports whether all of a frame is in the buffer of r, so that reading
+// it does not wait.
+func Buffered(r *bufio.Reader) bool {
+	if r.Buffered() < HeaderLen {
+		return false
+	}
+	length, err := r.Peek(4)
+	return err == nil && uint32(r.Buffered()) >= binary.BigEndian.Uint32(length)
 }
