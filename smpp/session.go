@@ -111,6 +111,7 @@ type session struct {
 	accepted time.Time // last submit_sm_resp that said yes
 	closing  bool      // write what is queued, then end
 	draining bool      // no further submits
+	parting  error     // why we unbind; nil: we do not
 	cause    error
 }
 
@@ -162,12 +163,16 @@ func (s *session) run(ctx context.Context) error {
 	return cause
 }
 
-// end begins the end; the first cause counts.
+// end begins the end; the first cause counts, and before it why we unbind: the
+// operator may close before or behind his answer to that.
 func (s *session) end(cause error) {
 	s.mu.Lock()
 	first := s.cause == nil
 	if first {
 		s.cause = cause
+		if s.parting != nil {
+			s.cause = s.parting
+		}
 	}
 	s.mu.Unlock()
 	if first {
@@ -295,6 +300,9 @@ func (s *session) leave(cause error, wait time.Duration) {
 	s.mu.Lock()
 	already := s.draining
 	s.draining = true
+	if !already {
+		s.parting = cause
+	}
 	s.mu.Unlock()
 	if already {
 		return
@@ -315,6 +323,9 @@ func (s *session) unbindFor(cause error, wait time.Duration) {
 	over := s.cause != nil || s.inFlight == nil
 	if !over {
 		s.draining = true
+		if s.parting == nil {
+			s.parting = cause
+		}
 		s.submits = append(s.submits, r)
 	}
 	s.mu.Unlock()

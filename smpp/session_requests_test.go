@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"mobileid/smpp/wire"
 )
@@ -200,4 +201,26 @@ func TestWhatComesTogetherIsServedInItsOrder(t *testing.T) {
 		}
 		p.end()
 	})
+}
+
+// Why we unbind is the cause of the end, however the operator takes it: who
+// refuses our settings must not be dialled again at once because he hangs up.
+func TestAnOperatorThatHangsUpOnOurUnbindDoesNotHideItsReason(t *testing.T) {
+	for name, peer := range map[string]func(*peer, wire.Frame){
+		"without an answer": func(*peer, wire.Frame) {},
+		"behind its answer": func(p *peer, f wire.Frame) {
+			p.write(wire.AppendHeader(nil, f.Command.Response(), 0, f.Sequence))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := pipe(t, nil)
+				p.s.leave(errWrong, time.Second)
+				peer(p, p.read())
+				if err := p.end(); !errors.Is(err, errWrong) {
+					t.Errorf("ended with %v", err)
+				}
+			})
+		})
+	}
 }
