@@ -92,7 +92,9 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 	if rate := cfg.Profile.Pace.Rate; rate > 0 {
 		ceiling = float64(rate)
 	}
-	b.pacer = pace.New(b.now(), pace.Config{Ceiling: ceiling, Burst: cfg.Profile.Pace.Burst})
+	b.pacer = pace.New(b.now(), pace.Config{
+		Ceiling: ceiling, Burst: cfg.Profile.Pace.Burst, Fixed: !cfg.Profile.Pace.Adaptive,
+	})
 	b.intake = newIntake(b.kick)
 	b.down = b.now()
 	for _, bind := range cfg.Profile.Binds {

@@ -39,11 +39,9 @@ func (b *Bridge) heed(at place, to pace.Destination, written pace.Stamp, a answe
 	}
 	if class == profile.ClassPace {
 		b.metrics.throttled.Inc()
-		switch {
-		case status == wire.StatusQueueFull:
+		about = pace.Throttled
+		if status == wire.StatusQueueFull {
 			about = pace.QueueFull
-		case b.cfg.Profile.Pace.Adaptive:
-			about = pace.Throttled
 		}
 	}
 	hold := b.pacer.Answer(a.answeredAt, written, to, about)

@@ -35,7 +35,8 @@ const (
 // writes to a full queue.
 type destinations struct {
 	table [sets][places]fullQueue
-	used  int // places in use; 0 = every answer is cheap
+	used  int  // places in use; 0 = every answer is cheap
+	alone bool // never the account's queue
 
 	slice         time.Duration // number of the running one
 	began, others [2]int        // full queues that began, all other answers: running slice, the one before
@@ -152,5 +153,5 @@ func (d *destinations) move(now time.Duration) {
 // many tells that the full queue is the account's.
 func (d *destinations) many() bool {
 	began := d.began[0] + d.began[1]
-	return began >= manyFull && float64(began) >= manyShare*float64(began+d.others[0]+d.others[1])
+	return !d.alone && began >= manyFull && float64(began) >= manyShare*float64(began+d.others[0]+d.others[1])
 }

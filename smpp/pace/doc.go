@@ -16,6 +16,8 @@
 //   - Slow answers are not throttling: no latency goes in.
 //   - One destination with a full queue (ESME_RMSGQFUL) waits alone. When many
 //     have one at once it is the account's queue, and counts as throttling.
+//   - A fixed pace is the ceiling and nothing else: only destinations with a full
+//     queue wait.
 //
 // How it decides: two sequential tests of shares, so that the number of answers
 // it takes follows from how clear they are. Page's CUSUM finds where throttling

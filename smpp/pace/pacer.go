@@ -28,6 +28,9 @@ type Config struct {
 	Ceiling float64 // agreed with the operator, or Unknown; 0 stops writing
 	Floor   float64 // 1: throttling alone does not slow it further; a lower ceiling does
 	Burst   int     // what 10 ms bring, at least 2
+	// Fixed keeps the rate at the ceiling whatever is answered: a full queue is
+	// its destination's own then, however many there are.
+	Fixed bool
 }
 
 // Stamp says when something was written, on a clock of the pacer's own that
@@ -42,6 +45,7 @@ type Pacer struct {
 	start   time.Time
 	now     time.Duration // since start; never runs backwards
 	burst   float64       // 0: by the rate
+	fixed   bool
 	tokens  float64
 	written time.Duration // the last write
 	busy    Stamp
@@ -52,7 +56,8 @@ type Pacer struct {
 
 // New makes a pacer that may write a burst at once.
 func New(now time.Time, c Config) *Pacer {
-	p := &Pacer{start: now, burst: float64(max(c.Burst, 0)), control: newController(c.Ceiling, c.Floor)}
+	p := &Pacer{start: now, burst: float64(max(c.Burst, 0)), fixed: c.Fixed, control: newController(c.Ceiling, c.Floor)}
+	p.full.alone = c.Fixed
 	if p.control.rate != Unknown {
 		p.tokens = p.bucket()
 	}
@@ -123,7 +128,9 @@ func (p *Pacer) Answer(now time.Time, written Stamp, to Destination, k Kind) tim
 		return hold
 	case Throttled:
 		p.full.answered(p.now)
-		p.control.answer(p.now, p.busy, written, true)
+		if !p.fixed {
+			p.control.answer(p.now, p.busy, written, true)
+		}
 	default:
 		p.full.take(p.now, to)
 		p.control.answer(p.now, p.busy, written, false)

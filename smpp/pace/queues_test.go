@@ -92,6 +92,39 @@ func TestFullQueuesOfManyAreTheAccounts(t *testing.T) {
 	}
 }
 
+// Whatever an operator answers, a fixed pace is what was agreed; a destination
+// whose queue is full waits all the same, even while many have one.
+func TestAFixedPaceIsKeptWhateverIsAnswered(t *testing.T) {
+	for name, o := range map[string]operator{
+		"everything is throttled": answerFunc(func(time.Duration, Destination) Kind { return Throttled }),
+		"each second one is":      &every{n: 2},
+		"half of it is too much":  newBucket(constant(250), 20),
+		"every queue is full":     answerFunc(func(time.Duration, Destination) Kind { return QueueFull }),
+		"half of the queues are":  answerFunc(func(_ time.Duration, to Destination) Kind { return Kind(to[15]%2) * QueueFull }),
+	} {
+		w := newWorld(o, roundTrip)
+		b := w.bridge(Config{Ceiling: 500, Fixed: true}, 100)
+		w.second = func(at time.Duration) {
+			if r := b.pacer.Rate(); r != 500 {
+				t.Fatalf("%s: the rate is %.0f after %v", name, r, at)
+			}
+		}
+		w.run(sec(30))
+		if n := len(b.written); n > 500*30+20 || len(b.full) == 0 && n < 480*30 {
+			t.Errorf("%s: %d were written in 30 s", name, n)
+		}
+	}
+	p := New(time.Time{}, Config{Ceiling: 500, Fixed: true})
+	for n := range 1000 {
+		for try := range blameAfter {
+			hold := p.Answer(time.Time{}, 0, number(n), QueueFull)
+			if waits := hold > 0; waits != (try == blameAfter-1) {
+				t.Fatalf("destination %d, refusal %d: hold %v", n, try+1, hold)
+			}
+		}
+	}
+}
+
 func TestADestinationWaitsLongerEachTimeAndIsForgottenWhenItTakes(t *testing.T) {
 	var d destinations
 	to, now := number(1), sec(100)

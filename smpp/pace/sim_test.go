@@ -206,8 +206,13 @@ func newWorld(o operator, trip time.Duration) *world {
 
 // join adds a bridge with that ceiling, which always has something to send.
 func (w *world) join(ceiling float64, window int) *bridge {
+	return w.bridge(Config{Ceiling: ceiling}, window)
+}
+
+// bridge adds one of that pace.
+func (w *world) bridge(c Config, window int) *bridge {
 	b := &bridge{
-		pacer: New(w.epoch, Config{Ceiling: ceiling}), window: window,
+		pacer: New(w.epoch, c), window: window,
 		idle: true, waited: map[Destination][]time.Duration{},
 	}
 	w.bridges = append(w.bridges, b)

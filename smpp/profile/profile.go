@@ -78,7 +78,7 @@ type Timers struct {
 type Pace struct {
 	Rate     int  `yaml:"rate"`     // submit_sm a second; 0: unknown, it is looked for
 	Burst    int  `yaml:"burst"`    // at once; at least 1
-	Adaptive bool `yaml:"adaptive"` // slow down when throttled
+	Adaptive bool `yaml:"adaptive"` // slow down when throttled; false: the rate never changes by itself
 }
 
 // Sender is the source address for a kind of Message.
