@@ -33,7 +33,7 @@ with recursive alive as (
 	where alive.ok and ` + isKnown("i.ord") + `
 ), seen as (
 	select i.ord, i.part, i.pos, m.id, m.client, m.lane, m.operator, m.text_id, m.challenge_id, m.deadline, m.dest, m.sealed,
-	       m.state, m.reason, m.retry_at, m.account_id, m.tariff_id, m.amount, m.resends, m.tries, m.parts_taken,
+	       m.state, m.reason, m.retry_at, m.account_id, m.tariff_id, m.amount, m.resends, m.tries, m.parts, m.parts_taken,
 	       c.state as challenge_state,
 	       coalesce(b.state = 'active' and b.version = m.fence_version, false) as fence_holds,
 	       coalesce(b.sms_suspended, false) as suspended,
@@ -125,10 +125,10 @@ with recursive alive as (
 		select id from verdict where state <> 'queued' and final <> 'retry' and (final <> 'in_doubt' or state = 'in_doubt')))
 ), ` + doubtedSQL("final") + `, ` + tailSQL + `
 select alive.ok, v.id, v.state, v.final, v.lane, v.text_id, v.deadline, v.dest, v.state = 'in_doubt',
-       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts_taken, false
+       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts, v.parts_taken, false
 from alive left join verdict v on true
 union all
-select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, tries, parts_taken, true from seen where misplaced`
+select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, tries, parts, parts_taken, true from seen where misplaced`
 
 // Admit decides about Messages taken from a lane, or due again, in one round
 // trip and one transaction. When it has returned, an item's Kafka offset may be
@@ -183,10 +183,10 @@ func (db *DB) Admit(ctx context.Context, bridge int64, items []mobileid.AdmitIte
 		var was, state, lane, text *string
 		var deadline *time.Time
 		var resend *bool
-		var tries *int
+		var tries, size *int
 		var taken *int64
 		var stray bool
-		if err := r.Scan(&alive, &id, &was, &state, &lane, &text, &deadline, &dest, &resend, &sealed, &tries, &taken, &stray); err != nil || id == nil {
+		if err := r.Scan(&alive, &id, &was, &state, &lane, &text, &deadline, &dest, &resend, &sealed, &tries, &size, &taken, &stray); err != nil || id == nil {
 			return err
 		}
 		if stray {
@@ -196,7 +196,7 @@ func (db *DB) Admit(ctx context.Context, bridge int64, items []mobileid.AdmitIte
 		a.State = mobileid.MessageState(*state)
 		a.Lane, a.TextID, a.Deadline = mobileid.Lane(*lane), *text, *deadline
 		a.Dest, a.Sealed = toPseudonym(dest), sealed
-		a.Tries, a.Taken = *tries, mobileid.PartSet(*taken)
+		a.Tries, a.Parts, a.Taken = *tries, *size, mobileid.PartSet(*taken)
 		a.Verdict = verdictOf(mobileid.MessageState(*was), a.State)
 		a.Resend = *resend && a.Verdict == mobileid.VerdictMine
 		return nil

@@ -81,7 +81,7 @@ func TestTriesAndTakenPartsComeBackWithTheNextAdmission(t *testing.T) {
 	e.settle(b, first)
 	other := e.bridge()
 	a := e.admit(other, n.Message.ID)[0]
-	if a.Verdict != mobileid.VerdictMine || a.Tries != 1 || !a.Taken.Has(2) || a.Taken.Has(1) || a.Taken.Has(3) {
+	if a.Verdict != mobileid.VerdictMine || a.Tries != 1 || a.Parts != n.Message.Parts || !a.Taken.Has(2) || a.Taken.Has(1) || a.Taken.Has(3) {
 		t.Fatalf("admitted again: %+v", a)
 	}
 	if links := query[int](e, `select count(distinct link) from message_parts where message_id = $1`, n.Message.ID[:]); links != 2 {

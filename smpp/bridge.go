@@ -54,6 +54,7 @@ type Bridge struct {
 	draining bool
 	running  bool
 	rate     meter // answers of the last second
+	sizes    sizes // of what was admitted
 }
 
 // NewBridge makes a bridge; Run starts it.

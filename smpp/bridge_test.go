@@ -273,6 +273,7 @@ func (r *rig) long(lane mobileid.Lane) mobileid.ID {
 	return r.message(lane, func(x *row) {
 		plain, _ := json.Marshal(mobileid.SealedText{To: secretTo, Text: strings.Repeat("Ўзбекистон ", 12)})
 		x.admission.Sealed, _ = r.sealer.Seal(x.admission.ID[:], plain)
+		x.admission.Parts = 2
 	})
 }
 

@@ -24,6 +24,7 @@ type job struct {
 	outcome   mobileid.Outcome
 	again     bool       // once settled, admit it again
 	turn      uint64     // its place in its lane
+	size      int        // submit_sm that it still takes, while it waits
 	parts     []partFate // as written last; nil before the first write
 	// unsure: the admit statement may not have committed, so that it is held
 	// says nothing about its row. It does not change.
@@ -55,6 +56,10 @@ func (j *job) missing(n int) []int {
 	}
 	return out
 }
+
+// remaining is how many submit_sm it takes, as far as its row knows; at least
+// one.
+func (j *job) remaining() int { return max(1, len(j.missing(j.admission.Parts))) }
 
 // report makes an outcome with what the parts have met.
 func (j *job) report(state mobileid.MessageState, reason string) mobileid.Outcome {
@@ -104,13 +109,16 @@ type outgoing struct {
 	otp, bulk []*job
 	lastCode  time.Time // when the last code was put
 	turns     uint64    // given
-	share     share
+	// How many submit_sm each lane still takes.
+	otpSize, bulkSize int
+	share             share
 }
 
 func newOutgoing(wake chan struct{}) *outgoing { return &outgoing{wake: wake} }
 
 func (q *outgoing) put(j *job) {
 	q.mu.Lock()
+	q.count(j, j.remaining())
 	q.turns++
 	j.turn = q.turns
 	if j.admission.Lane == mobileid.LaneBulk {
@@ -126,6 +134,7 @@ func (q *outgoing) put(j *job) {
 // wait.
 func (q *outgoing) back(j *job) {
 	q.mu.Lock()
+	q.count(j, j.remaining())
 	lane := &q.otp
 	if j.admission.Lane == mobileid.LaneBulk {
 		lane = &q.bulk
@@ -154,19 +163,34 @@ func (q *outgoing) pop() *job {
 	j := (*lane)[0]
 	(*lane)[0] = nil
 	*lane = (*lane)[1:]
+	q.count(j, 0)
 	return j
 }
 
-func (q *outgoing) len() int {
-	codes, notices, _ := q.waiting()
-	return codes + notices
+// count notes how many submit_sm a job takes that waits, 0 when it goes. The
+// caller holds mu.
+func (q *outgoing) count(j *job, size int) {
+	if j.admission.Lane == mobileid.LaneBulk {
+		q.bulkSize += size - j.size
+	} else {
+		q.otpSize += size - j.size
+	}
+	j.size = size
 }
 
-// waiting counts both lanes, and tells when the last code was put.
+// len counts Messages.
+func (q *outgoing) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.otp) + len(q.bulk)
+}
+
+// waiting counts the submit_sm of both lanes, and tells when the last code was
+// put.
 func (q *outgoing) waiting() (codes, notices int, lastCode time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.otp), len(q.bulk), q.lastCode
+	return q.otpSize, q.bulkSize, q.lastCode
 }
 
 // wait returns true when there is a job, false when ctx has ended.
@@ -190,6 +214,7 @@ func (q *outgoing) remove(fits func(*job) bool) []*job {
 			if !fits(j) {
 				return false
 			}
+			q.count(j, 0)
 			out = append(out, j)
 			return true
 		})

@@ -10,7 +10,7 @@ import (
 // Bounds of the pipeline, in Messages.
 const (
 	maxBatch = 500    // in one admit or settle statement: more made it no faster a Message
-	maxAhead = 5000   // admitted and not in the window yet
+	maxAhead = 5000   // admitted and not in the window yet; submit_sm
 	maxHeld  = 20_000 // owned in all; the registry being slow to settle stops admission here
 )
 
@@ -68,8 +68,8 @@ func (b *Bridge) admitLoop(ctx context.Context) {
 
 // room is how many codes, and how many Messages of any kind, may be admitted
 // now: only as many as the window will write within a second, going by how many
-// were answered in the last one. Notices that wait for the window do not count
-// for a code, which goes before them.
+// submit_sm were answered in the last one and how many a Message takes. Notices
+// that wait for the window do not count for a code, which goes before them.
 func (b *Bridge) room() (codes, all int) {
 	codesWait, noticesWait, _ := b.outgoing.waiting()
 	now := b.now()
@@ -78,6 +78,7 @@ func (b *Bridge) room() (codes, all int) {
 	if b.draining || !b.carries() || b.lease == nil || !b.lease.writable(now) {
 		return 0, 0
 	}
+	// Up to the return these are submit_sm.
 	ahead := min(max(b.rate.lastSecond(now), b.cfg.Profile.Windows()), maxAhead)
 	// Half a second of the pace: what waits longer is admitted in vain.
 	if pace := b.pacer.Rate(); pace == 0 {
@@ -86,7 +87,7 @@ func (b *Bridge) room() (codes, all int) {
 		ahead = max(1, int(pace/2))
 	}
 	left := min(maxBatch, maxHeld-len(b.held))
-	return min(ahead-codesWait, left), min(ahead-codesWait-noticesWait, left)
+	return min(b.sizes.otp.fit(ahead-codesWait), left), min(b.sizes.bulk.fit(ahead-codesWait-noticesWait), left)
 }
 
 // nextBatch takes what may be admitted now. Ids that this bridge holds already
@@ -181,6 +182,7 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 			delete(seen, a.ID)
 			j := &job{admission: a, lease: l, asked: asked}
 			b.held[a.ID] = j
+			b.sizes.of(a.Lane).add(j.remaining())
 			mine = append(mine, j)
 		}
 	}

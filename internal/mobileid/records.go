@@ -156,6 +156,7 @@ type Admission struct {
 	TextID   string
 	Deadline time.Time
 	Dest     Pseudonym
+	Parts    int // of the text, as it was queued
 	Sealed   []byte
 	Resend   bool    // it was in doubt: this is its one extra try
 	Tries    int     // how often the operator has asked for later
