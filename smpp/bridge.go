@@ -74,7 +74,7 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 
 		inboundSealer: deps.InboundSealer, unreadSealer: deps.UnreadSealer, inboundLimit: newNumberLimit(),
 
-		charging: charging{charger: deps.Charger, asking: map[mobileid.Pseudonym]bool{}, paid: map[mobileid.ID]time.Time{}},
+		charging: newCharging(deps.Charger),
 
 		held: map[mobileid.ID]*job{},
 	}
@@ -111,8 +111,8 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 
 // Run opens a lease and the links, keeps all of them, and carries Messages until ctx
 // ends. Then it drains: takes nothing more, waits for the answers of what is
-// written (at most DrainTimeout), gives back what is not, settles, unbinds and
-// closes the lease. It returns nil then, and may be called once.
+// written (at most DrainTimeout), gives back what is not, settles, also with the
+// Charger (at most ChargeTimeout), unbinds and closes the lease. It returns nil then, and may be called once.
 func (b *Bridge) Run(ctx context.Context) error {
 	b.mu.Lock()
 	if b.running {
@@ -130,6 +130,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		receipt = begin(work, b.storeReceipts)
 		asides  = begin(work, b.storeAsides)
 		settle  = begin(work, b.settleLoop)
+		charges = begin(work, b.settleCharges)
 		admit   = begin(work, b.admitLoop)
 		submit  = begin(work, b.submitLoop)
 		retry   = begin(work, b.retryLoop)
@@ -153,11 +154,14 @@ func (b *Bridge) Run(ctx context.Context) error {
 	receipt.end()
 	asides.end()
 	settle.end()
+	b.charging.awaitSettled(b.cfg.ChargeTimeout)
+	charged := b.charging.unsettled()
+	charges.end()
 	lease.end()
 	b.mu.Lock()
 	left := len(b.held)
 	b.mu.Unlock()
-	b.log.Info("bridge stopped", "unsettled", left)
+	b.log.Info("bridge stopped", "unsettled", left, "charges_unsettled", charged)
 	return nil
 }
 

@@ -10,17 +10,37 @@ import (
 
 // Charger asks somebody outside, for example the operator's charging system,
 // whether a Message may be charged. The ledger has answered in Admit already.
+//
+// It charges in two steps, as Diameter's event charging with unit reservation
+// does (3GPP TS 32.299, ECUR): Charge reserves, Settle says what was used.
+// Settlements wait in this process only. What a crash takes with it is never
+// told, as little as what becomes of a Message in doubt when the operator's own
+// answer does not come after all: such a reservation must lapse by itself, at
+// the earliest SettleWithin after the Message's deadline. So after a crash some
+// Messages that were sent are not paid for, and none is paid for that was not.
 type Charger interface {
 	// Charge answers for one Message, at the latest when ctx ends. It may be asked
 	// again for the same Message, here or by another bridge, and charges it once.
 	Charge(ctx context.Context, m Charge) ChargeAnswer
+	// Settle ends the charge of a Message that was answered yes: used when the
+	// operator took it, or else the reservation is given back. It returns nil when
+	// that is known to be done, at the latest when ctx ends, and is asked again
+	// otherwise, also when it was done. Once used is always used: to give it back
+	// later changes nothing. A receipt that tells of a failure comes later still and
+	// is not told.
+	Settle(ctx context.Context, m Charge, used bool) error
 }
+
+// SettleWithin is how long after the deadline of a Message its charge may be
+// settled.
+const SettleWithin = time.Hour
 
 // Charge is a Message to be charged.
 type Charge struct {
-	ID     mobileid.ID
-	Dest   mobileid.Pseudonym // of the subscriber's number
-	TextID string
+	ID       mobileid.ID
+	Dest     mobileid.Pseudonym // of the subscriber's number
+	TextID   string
+	Deadline time.Time // of the Message
 }
 
 // ChargeAnswer is what a Charger says.
@@ -44,10 +64,22 @@ const chargeAgain = 2 * time.Second
 type charging struct {
 	charger Charger // nil: the ledger only
 	owners  sync.WaitGroup
+	wake    chan struct{} // there is something to settle
+	fewer   chan struct{} // something is settled
 
 	mu     sync.Mutex
 	asking map[mobileid.Pseudonym]bool
-	paid   map[mobileid.ID]time.Time // those that may be written, to their deadline
+	paid   map[mobileid.ID]Charge // answered yes and not settled: those that may be written
+	queue  []settlement
+	open   int // settlements queued and under way
+	lost   int // settlements that found no room since they were last counted
+}
+
+func newCharging(c Charger) charging {
+	return charging{
+		charger: c, wake: make(chan struct{}, 1), fewer: make(chan struct{}, 1),
+		asking: map[mobileid.Pseudonym]bool{}, paid: map[mobileid.ID]Charge{},
+	}
 }
 
 // begin takes a place for a Message: asked is false when it has been answered
@@ -75,23 +107,28 @@ func (c *charging) end(a *mobileid.Admission, answer ChargeAnswer, now time.Time
 		return
 	}
 	if len(c.paid) >= maxHeld {
-		for id, deadline := range c.paid {
-			if deadline.Before(now) {
+		// Those that other bridges have since, or that stayed in doubt.
+		for id, m := range c.paid {
+			if m.Deadline.Before(now) {
 				delete(c.paid, id)
 			}
 		}
 	}
-	c.paid[a.ID] = a.Deadline
+	c.paid[a.ID] = chargeOf(a)
 }
 
-// forget is told of a Message that has its outcome.
+func chargeOf(a *mobileid.Admission) Charge {
+	return Charge{ID: a.ID, Dest: a.Dest, TextID: a.TextID, Deadline: a.Deadline}
+}
+
+// forget is told of an outcome that is stored. One that waits, or is in doubt, is
+// not settled yet.
 func (c *charging) forget(o *mobileid.Outcome) {
-	if c.charger == nil || o.State == mobileid.MessageRetry {
-		return
+	switch o.State {
+	case mobileid.MessageRetry, mobileid.MessageInDoubt:
+	default:
+		c.ended(o.ID, o.State == mobileid.MessageSent)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.paid, o.ID)
 }
 
 // authorise asks the Charger, if there is one. It returns at once; next is
@@ -116,8 +153,10 @@ func (b *Bridge) authorise(ctx context.Context, j *job, next func()) {
 	c.owners.Go(func() {
 		call, cancel := context.WithTimeout(ctx, b.cfg.ChargeTimeout)
 		defer cancel()
-		answer := c.charger.Charge(call, Charge{ID: j.admission.ID, Dest: j.admission.Dest, TextID: j.admission.TextID})
+		began := b.now()
+		answer := c.charger.Charge(call, chargeOf(&j.admission))
 		now := b.now()
+		b.metrics.charger.told(answer, now.Sub(began))
 		c.end(&j.admission, answer, now)
 		switch {
 		case answer == ChargeNo:

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -13,9 +14,38 @@ import (
 // stub is a Charger whose answers the test says.
 type stub struct {
 	answer func(ctx context.Context, n int, m Charge) ChargeAnswer // to the n-th call for a Message, from 0
+	settle func(ctx context.Context, n int, m Charge) error        // likewise; nil: it is done at once
 
-	mu    sync.Mutex
-	calls map[mobileid.ID]int
+	mu      sync.Mutex
+	calls   map[mobileid.ID]int
+	settled map[mobileid.ID][]bool // used, at each call
+	under   int                    // settlements under way
+	most    int                    // of them at once
+}
+
+func (s *stub) Settle(ctx context.Context, m Charge, used bool) error {
+	s.mu.Lock()
+	n := len(s.settled[m.ID])
+	s.settled[m.ID] = append(s.settled[m.ID], used)
+	s.under++
+	s.most = max(s.most, s.under)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.under--
+		s.mu.Unlock()
+	}()
+	if s.settle == nil {
+		return nil
+	}
+	return s.settle(ctx, n, m)
+}
+
+// is reports what a Message was settled with, call by call.
+func (s *stub) is(id mobileid.ID, used ...bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Equal(s.settled[id], used)
 }
 
 func (s *stub) Charge(ctx context.Context, m Charge) ChargeAnswer {
@@ -28,7 +58,7 @@ func (s *stub) Charge(ctx context.Context, m Charge) ChargeAnswer {
 
 func charged(t *testing.T, answer func(context.Context, int, Charge) ChargeAnswer, f func(*rig, *operator, *stub)) {
 	t.Helper()
-	s := &stub{answer: answer, calls: map[mobileid.ID]int{}}
+	s := &stub{answer: answer, calls: map[mobileid.ID]int{}, settled: map[mobileid.ID][]bool{}}
 	tune := func(c *Config) { c.ChargesAtOnce = 100 }
 	inBubbleWith(t, tune, statuses(), func(r *rig) { r.bridge.charging.charger = s }, func(r *rig, o *operator) { f(r, o, s) })
 }
@@ -79,8 +109,9 @@ func TestASlowChargerSlowsNobodyElse(t *testing.T) {
 		if len(o.of(revoked)) != 0 {
 			t.Error("written after the revocation")
 		}
-		if n := len(r.bridge.charging.paid); n != 1 { // the revoked one, to its deadline
-			t.Errorf("%d are remembered", n)
+		synctest.Wait()
+		if n := len(r.bridge.charging.paid); n != 0 || !s.is(revoked, false) || !s.is(late[1], true) {
+			t.Errorf("%d are remembered; settled %v", n, s.settled)
 		}
 	})
 }

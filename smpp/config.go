@@ -26,7 +26,7 @@ type Config struct {
 	DrainTimeout time.Duration // 10 s for the window at the end
 
 	ChargeTimeout time.Duration // 8 s for one answer of the Charger
-	ChargesAtOnce int           // 1000 subscribers that the Charger is asked about
+	ChargesAtOnce int           // 1000 subscribers that the Charger is asked about, and as many charges that are settled
 }
 
 // account names the operator account. The operator is part of it: two of them

@@ -26,6 +26,7 @@ type metrics struct {
 	throttled     prometheus.Counter
 	unmapped      *prometheus.CounterVec
 	misconfigured *prometheus.CounterVec
+	charger       chargerMetrics
 }
 
 // linkMetrics are those of one link.
@@ -39,24 +40,27 @@ type linkMetrics struct {
 }
 
 // maker makes collectors, each registered.
-type maker struct{ reg prometheus.Registerer }
+type maker struct {
+	reg    prometheus.Registerer
+	prefix string // of their names
+}
 
 func (m maker) counter(name, help string) prometheus.Counter {
-	return register(m.reg, prometheus.NewCounter(prometheus.CounterOpts{Name: "mobileid_smpp_" + name, Help: help}))
+	return register(m.reg, prometheus.NewCounter(prometheus.CounterOpts{Name: m.prefix + name, Help: help}))
 }
 
 func (m maker) vec(name, help, label string) *prometheus.CounterVec {
-	return register(m.reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mobileid_smpp_" + name, Help: help}, []string{label}))
+	return register(m.reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: m.prefix + name, Help: help}, []string{label}))
 }
 
 func (m maker) seconds(name, help string) prometheus.Histogram {
 	return register(m.reg, prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "mobileid_smpp_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+		Name: m.prefix + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 	}))
 }
 
 func (m maker) gauge(name, help string, f func() float64) {
-	register(m.reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mobileid_smpp_" + name, Help: help}, f))
+	register(m.reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.prefix + name, Help: help}, f))
 }
 
 // labelled returns a maker whose collectors carry one more label.
@@ -64,7 +68,7 @@ func (m maker) labelled(name, value string) maker {
 	if m.reg == nil {
 		return m
 	}
-	return maker{prometheus.WrapRegistererWith(prometheus.Labels{name: value}, m.reg)}
+	return maker{prometheus.WrapRegistererWith(prometheus.Labels{name: value}, m.reg), m.prefix}
 }
 
 func newLinkMetrics(m maker, l *link) *linkMetrics {
@@ -105,7 +109,7 @@ func newLinkMetrics(m maker, l *link) *linkMetrics {
 }
 
 func newMetrics(reg prometheus.Registerer, b *Bridge) *metrics {
-	m := maker{reg}.labelled("operator", b.cfg.Profile.ID)
+	m := maker{reg, "mobileid_smpp_"}.labelled("operator", b.cfg.Profile.ID)
 	for _, l := range b.links {
 		l.metrics = newLinkMetrics(m.labelled("link", l.name), l)
 	}
@@ -135,6 +139,7 @@ func newMetrics(reg prometheus.Registerer, b *Bridge) *metrics {
 		throttled:     m.counter("throttled_total", "submit_sm that came too fast for the operator."),
 		unmapped:      m.vec("unmapped_total", "Answers whose command_status is in no table: final for the Message.", "status"),
 		misconfigured: m.vec("misconfigured_total", "Answers that say that our settings are wrong.", "status"),
+		charger:       newChargerMetrics(maker{m.reg, "mobileid_bridge_charger_"}, &b.charging),
 	}
 }
 

@@ -189,6 +189,9 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 	b.mu.Unlock()
 	for _, a := range admissions {
 		b.metrics.admissions.WithLabelValues(string(a.Verdict)).Inc()
+		if a.Verdict == mobileid.VerdictRefused {
+			b.charging.ended(a.ID, false) // it waited, and was not sent
+		}
 	}
 	b.intake.admitted(batch, nil)
 	for _, j := range mine {
