@@ -46,6 +46,8 @@ func TestAThrottledMessageKeepsItsPlaceInItsLane(t *testing.T) {
 						r.until(id, mobileid.MessageSent)
 					}
 					var order []int
+					o.mu.Lock()
+					defer o.mu.Unlock()
 					for _, s := range o.seen {
 						order = append(order, places[s.reference])
 					}

@@ -45,8 +45,11 @@ func TestNoMoreIsAdmittedThanIsWrittenWithinASecondWhateverTheParts(t *testing.T
 		for _, id := range ids {
 			r.until(id, mobileid.MessageSent)
 		}
-		if n := len(o.seen); n != parts*len(ids) {
-			t.Errorf("%d submit_sm", n)
+		o.mu.Lock()
+		written := len(o.seen)
+		o.mu.Unlock()
+		if written != parts*len(ids) {
+			t.Errorf("%d submit_sm", written)
 		}
 		if took := time.Since(began); took > parts*time.Duration(len(ids))*time.Second/rate*11/10 {
 			t.Errorf("it took %v: the pace was not used up", took)
