@@ -17,7 +17,8 @@ func (s *Server) controlHandler() http.Handler {
 		_, _ = io.WriteString(w, Help())
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]int{"bound": s.Bound(), "submits": s.Count()})
+		submits, refused := s.journal.counts()
+		reply(w, http.StatusOK, map[string]int{"bound": s.Bound(), "submits": submits, "refused": refused})
 	})
 	mux.HandleFunc("GET /messages", s.getMessages)
 	mux.HandleFunc("GET /events", s.getEvents)

@@ -8,7 +8,7 @@ import (
 
 const helpHead = `smscsim control API (JSON)
 
-  GET /healthz              200 and counters
+  GET /healthz              200 and counters: binds, submit_sm received, and of these refused
   GET /messages             submit_sm received, oldest first; ?to=998901234567 ?after=2026-01-02T15:04:05Z ?limit=100 (the newest)
   GET /events               the same, receipts and inbound messages, live, as server-sent events
   GET /faults               faults in force, and what each kind reads

@@ -14,6 +14,7 @@ type journal struct {
 	ring    []*stored
 	max     int
 	total   int
+	refused int           // of total, those answered with an error
 	changed chan struct{} // closed at the next submit
 
 	file *os.File
@@ -45,6 +46,9 @@ func (j *journal) add(m *stored) {
 		j.ring[j.total%j.max] = m
 	}
 	j.total++
+	if m.status != 0 {
+		j.refused++
+	}
 	if j.buf != nil {
 		_, _ = j.buf.Write(append(line, '\n'))
 	}
@@ -70,10 +74,17 @@ func (j *journal) count() (int, <-chan struct{}) {
 	return j.total, j.changed
 }
 
+// counts returns how many came in all, and how many of these were refused.
+func (j *journal) counts() (total, refused int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.total, j.refused
+}
+
 func (j *journal) reset() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.ring, j.total = nil, 0
+	j.ring, j.total, j.refused = nil, 0, 0
 }
 
 func (j *journal) flush() {

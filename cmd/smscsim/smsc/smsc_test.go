@@ -520,6 +520,13 @@ func TestControlAPI(t *testing.T) {
 			t.Errorf("%s: %d", bad, code)
 		}
 	}
+	c.write(submit(2, nil))
+	if f := c.read(); f.Status != wire.StatusThrottled {
+		t.Errorf("throttled: %s", f.Status)
+	}
+	if code, body := call("GET", "/healthz", ""); code != 200 || strings.TrimSpace(body) != `{"bound":1,"refused":1,"submits":2}` {
+		t.Errorf("counters: %d %s", code, body)
+	}
 	if code, _ := call("POST", "/receipts", `{"message_id":"`+s.Received()[0].MessageID+`","state":"UNDELIV"}`); code != 200 {
 		t.Errorf("further receipt: %d", code)
 	}
@@ -529,7 +536,7 @@ func TestControlAPI(t *testing.T) {
 	if code, _ := call("POST", "/reset", ""); code != 200 || s.Count() != 0 || len(s.Faults()) != 0 {
 		t.Error("not reset")
 	}
-	if code, body := call("GET", "/healthz", ""); code != 200 || !strings.Contains(body, `"bound":1`) {
+	if code, body := call("GET", "/healthz", ""); code != 200 || strings.TrimSpace(body) != `{"bound":1,"refused":0,"submits":0}` {
 		t.Errorf("%d %s", code, body)
 	}
 	if _, body := call("GET", "/", ""); !strings.Contains(body, "POST /faults") {
