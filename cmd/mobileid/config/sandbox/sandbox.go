@@ -42,6 +42,7 @@ type Addresses struct {
 	// Response bounds an operator's answer; zero means 5 s.
 	Response time.Duration
 	Window   int // zero means 10
+	Pace     int // submit_sm a second that the operator has named; zero means that it has not
 	Quota    int // requests a second of the client; zero means 50. Four seconds' worth at once.
 }
 
