@@ -17,7 +17,7 @@ func TestThePaceIsSaidOnlyWhenTheOperatorHasNamedIt(t *testing.T) {
 		}
 		file, err := sandbox.WriteConfig(dir, sandbox.Addresses{
 			Listen: "127.0.0.1:1", Admin: "127.0.0.1:2", DSN: "postgres://127.0.0.1:3/x", Kafka: []string{"127.0.0.1:4"},
-			Redis: "127.0.0.1:5", SMSC: "127.0.0.1:6", Issuer: "http://127.0.0.1:7", Pace: int(want.Rate),
+			Redis: "127.0.0.1:5", SMSC: "127.0.0.1:6", Issuer: "http://127.0.0.1:7", Pace: want.Rate,
 		})
 		if err != nil {
 			t.Fatal(err)
