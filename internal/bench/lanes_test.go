@@ -1,11 +1,8 @@
 package bench
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"math"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,18 +122,6 @@ func (s *system) answerLate(b *testing.B) {
 		s.fault(b, smsc.Fault{Kind: smsc.FaultDelay, To: strings.TrimPrefix(number(i), "+"), Delay: spread(i * stride % lanesReaders)})
 	}
 	s.fault(b, smsc.Fault{Kind: smsc.FaultDelay, Delay: lanesAnswer})
-}
-
-func (s *system) fault(b *testing.B, f smsc.Fault) {
-	b.Helper()
-	body, err := json.Marshal(f)
-	must(b, err)
-	res, err := http.Post(s.smscURL+"/faults", "application/json", bytes.NewReader(body))
-	must(b, err)
-	must(b, res.Body.Close())
-	if res.StatusCode != http.StatusOK {
-		b.Fatalf("smscsim refused a fault: %s", res.Status)
-	}
 }
 
 // readers writes the file of those whom the notices go to.

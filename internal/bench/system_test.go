@@ -30,6 +30,7 @@ import (
 // system is the whole, each part in a process of its own.
 type system struct {
 	setup
+	simulator
 	env        *testenv.Env
 	dir        string
 	evidence   *evidence
@@ -37,7 +38,6 @@ type system struct {
 	unusual    []string // what makes the figures other than the standard ones
 	gateway    string   // URL
 	config     string   // file
-	smscURL    string   // control
 	tokenURL   string
 	operator   operatorLog
 	watched    []watched
@@ -58,6 +58,7 @@ type setup struct {
 	window  int           // of the SMPP bind
 	receipt time.Duration // until the operator's receipt; zero means receiptDelay
 	silent  bool          // the operator writes no log of what it received
+	pace    int           // submit_sm a second that the operator has named to us; zero means that it has not
 	environ []string      // over the configuration of each process
 }
 
@@ -99,26 +100,22 @@ func prepare(b *testing.B, set setup) *system {
 		must(b, err)
 		return v
 	}
-	smpp, control, gov := freeAddr(b), freeAddr(b), freeAddr(b)
-	s.smscURL, s.tokenURL = "http://"+control, "http://"+gov+"/oauth2/token"
+	smpp, gov := freeAddr(b), freeAddr(b)
+	s.tokenURL = "http://" + gov + "/oauth2/token"
 	s.operator.path = filepath.Join(s.dir, "submits.jsonl")
-	flags := []string{
-		"--listen", smpp, "--control", control, "--system-id", sandbox.SystemID,
-		"--receipt-delay", set.receipt.String(), "--quiet",
-	}
+	var flags []string
 	if !set.silent {
 		flags = append(flags, "--log", s.operator.path)
 	}
-	smscsim := start(b, s.dir, "smscsim", []string{"SMSCSIM_PASSWORD=" + secret("smpp")}, "smscsim", flags...)
+	s.simulator = startSimulator(b, s.dir, smpp, secret("smpp"), set.receipt, flags...)
 	start(b, s.dir, "govsim", []string{"GOVSIM_SECRET_PORTAL=" + secret("client")}, "govsim", "--listen", gov, "--client", sandbox.Client)
-	awaitOK(b, s.smscURL+"/healthz")
 	awaitOK(b, "http://"+gov+"/.well-known/jwks.json")
 
 	listen := freeAddr(b)
 	s.gateway = "http://" + listen
 	file, err := sandbox.WriteConfig(s.dir, sandbox.Addresses{
 		Listen: listen, Admin: freeAddr(b), DSN: s.env.Postgres(), Kafka: s.env.Kafka(), Redis: s.env.RedisAddr(),
-		RedisCluster: true, SMSC: smpp, Issuer: "http://" + gov, Window: s.window, Quota: 100_000,
+		RedisCluster: true, SMSC: smpp, Issuer: "http://" + gov, Window: s.window, Pace: s.pace, Quota: 100_000,
 	})
 	must(b, err)
 	cfg, err := config.Load(file, append(os.Environ(), s.environ...))
@@ -137,7 +134,7 @@ func prepare(b *testing.B, set setup) *system {
 		watched{name: "Kafka", pid: s.kafkaPID},
 		watched{name: "PostgreSQL", pid: pidFile(b, servicesFile("postgres/data/postmaster.pid")), tree: true},
 		watched{name: "Redis", pid: pidFile(b, servicesFile("redis/redis.pid"))},
-		watched{name: "smscsim", pid: smscsim.cmd.Process.Pid})
+		watched{name: "smscsim", pid: s.smscPID})
 	s.config = file
 	return s
 }
@@ -221,16 +218,6 @@ func (s *system) count(b *testing.B, sql string) (n int) {
 	b.Helper()
 	must(b, s.sql.QueryRow(b.Context(), sql).Scan(&n))
 	return n
-}
-
-func (s *system) smsc(b *testing.B) map[string]int {
-	b.Helper()
-	res, err := http.Get(s.smscURL + "/healthz")
-	must(b, err)
-	defer res.Body.Close()
-	var got map[string]int
-	must(b, json.NewDecoder(res.Body).Decode(&got))
-	return got
 }
 
 func (s *system) token(b *testing.B) string {
@@ -342,9 +329,20 @@ func (s *system) outbox(b *testing.B) int {
 	return s.count(b, `select count(*) from outbox`)
 }
 
-// shorter is how long a part of the standard length lasts: MOBILEID_BENCH_PACED
-// shortens it for who works on the bench, and the header says so.
+// shorter is how long a part of the standard length lasts. When that is not the
+// standard, the header says so.
 func (s *system) shorter(b *testing.B, part string, standard time.Duration) time.Duration {
+	b.Helper()
+	d := shortened(b, standard)
+	if d < standard {
+		s.unusual = append(s.unusual, fmt.Sprintf("%s for %s instead of %s (MOBILEID_BENCH_PACED)", part, d, standard))
+	}
+	return d
+}
+
+// shortened is the standard length, or what MOBILEID_BENCH_PACED says, for who
+// works on the bench, when that is shorter.
+func shortened(b *testing.B, standard time.Duration) time.Duration {
 	b.Helper()
 	set := os.Getenv("MOBILEID_BENCH_PACED")
 	if set == "" {
@@ -354,11 +352,7 @@ func (s *system) shorter(b *testing.B, part string, standard time.Duration) time
 	if err != nil || d < time.Second {
 		b.Fatalf("MOBILEID_BENCH_PACED=%q: want a duration of a second or more, for example 20s", set)
 	}
-	if d >= standard {
-		return standard
-	}
-	s.unusual = append(s.unusual, fmt.Sprintf("%s for %s instead of %s (MOBILEID_BENCH_PACED)", part, d, standard))
-	return d
+	return min(d, standard)
 }
 
 // warmUp makes connections, caches and plans. Nothing of it is counted.
