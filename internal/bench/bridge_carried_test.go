@@ -9,19 +9,20 @@ import (
 // asks Postgres only when the operator has everything, because asking costs.
 func (s *system) awaitCarried(b *testing.B, row bridgeRow, messages int) {
 	b.Helper()
-	until(b, "the operator has accepted every Message", bridgeLimit, func() bool { return s.counts(b).accepted() >= messages })
+	limit := bridgeLimit + time.Duration(messages)*time.Millisecond
+	until(b, "the operator has accepted every Message", limit, func() bool { return s.counts(b).accepted() >= messages })
 	open := `select exists (select from messages where state in ('queued', 'admitted', 'retry'))`
 	if row.receipts {
 		open = `select exists (select from messages where ended_at is null)`
 	}
-	for end := time.Now().Add(bridgeLimit); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
 		var still bool
 		must(b, s.sql.QueryRow(b.Context(), open).Scan(&still))
 		if !still {
 			return
 		}
 		if time.Now().After(end) {
-			b.Fatalf("%s have passed and Messages are open: %d", bridgeLimit, s.count(b, `select count(*) from messages where ended_at is null`))
+			b.Fatalf("%s have passed and Messages are open: %d", limit, s.count(b, `select count(*) from messages where ended_at is null`))
 		}
 	}
 }

@@ -28,6 +28,9 @@ const (
 	limitSearch = 30 * time.Second // the same, where the limit has to be found
 	// limitBacklog bounds what is preloaded for a row at full speed.
 	limitBacklog = 5 * bridgeMessages
+	// limitGuess is what a bridge is taken to carry a second when the row of
+	// full speed was left out.
+	limitGuess = 5000
 )
 
 // limit is how an operator holds back who sends.
@@ -137,7 +140,7 @@ func (l limit) backlog(b *testing.B, without float64) int {
 	default:
 		lasts += shortened(b, limitStart) + shortened(b, limitBase)
 		if without == 0 {
-			most = aimBare
+			most = limitGuess
 		}
 	}
 	return min(int(math.Ceil(1.3*most*lasts.Seconds())), limitBacklog)
