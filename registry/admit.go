@@ -9,7 +9,7 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// admitSQL decides a batch in one statement, after its rows were locked.
+// admitSQL decides any batch in one statement, after its rows were locked.
 //
 //	item     the batch, in lane order, if the bridge still has its lease
 //	seen     each Message with what decides about it, read after the locks
@@ -130,10 +130,9 @@ from alive left join verdict v on true
 union all
 select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, tries, parts, parts_taken, true from seen where misplaced`
 
-// Admit decides about Messages taken from a lane, or due again, in one round
-// trip and one transaction. When it has returned, an item's Kafka offset may be
-// committed: the row is the job now. The admissions come back in the order of
-// the items, a repeated id once.
+// Admit decides about Messages taken from a lane, or due again. When it has
+// returned, an item's Kafka offset may be committed: the row is the job now. The
+// admissions come back in the order of the items, a repeated id once.
 //
 //   - mine: write it within a second, counted from before this call; the money
 //     is reserved, once per Message. Resend marks a code that was in doubt: its
@@ -152,31 +151,99 @@ select true, id, state as was, state as final, lane, text_id, deadline, dest, fa
 // A Message in doubt is never refused here: it may have been sent, so its end
 // is what a receipt or the sweeper says.
 //
-// A bridge whose lease has ended gets KindConflict, code "bridge_ended", and
-// nothing is changed.
+// What is new and has nothing against it is one statement and one transaction
+// (freshSQL); the rest of the batch is another. So an error may come with
+// admissions: these are stored, and the error is about the other items. A bridge
+// whose lease has ended gets KindConflict, code "bridge_ended", and nothing is
+// changed.
 func (db *DB) Admit(ctx context.Context, bridge int64, items []mobileid.AdmitItem) ([]mobileid.Admission, error) {
-	if len(items) == 0 {
-		return nil, nil
+	a := newAdmitting(items)
+	err := db.admitFresh(ctx, bridge, a)
+	if err == nil {
+		err = db.admitRest(ctx, bridge, a)
 	}
-	// A repeated id would be decided twice by the same statement.
-	out := make([]mobileid.Admission, 0, len(items))
-	place := make(map[mobileid.ID]int, len(items))
-	ids, parts, offsets := make([][]byte, 0, len(items)), make([]int32, 0, len(items)), make([]int64, 0, len(items))
+	out := a.decided(err == nil)
+	for i := range out {
+		db.metrics.admitted.WithLabelValues(string(out[i].Verdict), string(out[i].State)).Inc()
+	}
+	return out, err
+}
+
+// admitting is a batch that is being decided.
+type admitting struct {
+	items []mobileid.AdmitItem // a repeated id once: it would be decided twice
+	out   []mobileid.Admission // of the same place
+	known []bool               // it is decided
+	place map[mobileid.ID]int
+}
+
+func newAdmitting(items []mobileid.AdmitItem) *admitting {
+	a := &admitting{place: make(map[mobileid.ID]int, len(items)), items: make([]mobileid.AdmitItem, 0, len(items))}
 	for i := range items {
-		if _, twice := place[items[i].ID]; twice {
+		if _, twice := a.place[items[i].ID]; !twice {
+			a.place[items[i].ID] = len(a.items)
+			a.items = append(a.items, items[i])
+		}
+	}
+	a.out, a.known = make([]mobileid.Admission, len(a.items)), make([]bool, len(a.items))
+	for i := range a.items {
+		a.out[i] = mobileid.Admission{ID: a.items[i].ID, Verdict: mobileid.VerdictUnknown}
+	}
+	return a
+}
+
+// decide returns where to write what was decided about an id.
+func (a *admitting) decide(id []byte) *mobileid.Admission {
+	i := a.place[toID(id)]
+	a.known[i] = true
+	return &a.out[i]
+}
+
+// decided returns all, or those that are known.
+func (a *admitting) decided(all bool) []mobileid.Admission {
+	if all {
+		return a.out
+	}
+	var out []mobileid.Admission
+	for i := range a.out {
+		if a.known[i] {
+			out = append(out, a.out[i])
+		}
+	}
+	return out
+}
+
+// admitColumns are the items that fit, as arrays.
+type admitColumns struct {
+	ids     [][]byte
+	parts   []int32
+	offsets []int64
+}
+
+func (a *admitting) columns(fits func(i int) bool) (c admitColumns) {
+	for i := range a.items {
+		if !fits(i) {
 			continue
 		}
-		place[items[i].ID] = len(out)
-		out = append(out, mobileid.Admission{ID: items[i].ID, Verdict: mobileid.VerdictUnknown})
-		part, offset := int32(items[i].Source.Partition), items[i].Source.Offset
-		if items[i].Source.Topic == "" {
+		it := &a.items[i]
+		part, offset := int32(it.Source.Partition), it.Source.Offset
+		if it.Source.Topic == "" {
 			part, offset = -1, -1
 		}
-		ids, parts, offsets = append(ids, items[i].ID[:]), append(parts, part), append(offsets, offset)
+		c.ids, c.parts, c.offsets = append(c.ids, it.ID[:]), append(c.parts, part), append(c.offsets, offset)
+	}
+	return c
+}
+
+// admitRest decides about whatever is not decided yet.
+func (db *DB) admitRest(ctx context.Context, bridge int64, a *admitting) error {
+	c := a.columns(func(i int) bool { return !a.known[i] })
+	if len(c.ids) == 0 {
+		return nil
 	}
 	b := &pgx.Batch{}
-	lockFromMessages(b, ids)
-	b.Queue(admitSQL, db.clock(), bridge, ids, parts, offsets)
+	lockFromMessages(b, c.ids)
+	b.Queue(admitSQL, db.clock(), bridge, c.ids, c.parts, c.offsets)
 	alive, misplaced := false, 0
 	err := db.send(ctx, "admit", b, func(r pgx.Rows) error {
 		var id, dest, sealed []byte
@@ -192,28 +259,22 @@ func (db *DB) Admit(ctx context.Context, bridge int64, items []mobileid.AdmitIte
 		if stray {
 			misplaced++
 		}
-		a := &out[place[toID(id)]]
-		a.State = mobileid.MessageState(*state)
-		a.Lane, a.TextID, a.Deadline = mobileid.Lane(*lane), *text, *deadline
-		a.Dest, a.Sealed = toPseudonym(dest), sealed
-		a.Tries, a.Parts, a.Taken = *tries, *size, mobileid.PartSet(*taken)
-		a.Verdict = verdictOf(mobileid.MessageState(*was), a.State)
-		a.Resend = *resend && a.Verdict == mobileid.VerdictMine
+		o := a.decide(id)
+		o.State = mobileid.MessageState(*state)
+		o.Lane, o.TextID, o.Deadline = mobileid.Lane(*lane), *text, *deadline
+		o.Dest, o.Sealed = toPseudonym(dest), sealed
+		o.Tries, o.Parts, o.Taken = *tries, *size, mobileid.PartSet(*taken)
+		o.Verdict = verdictOf(mobileid.MessageState(*was), o.State)
+		o.Resend = *resend && o.Verdict == mobileid.VerdictMine
 		return nil
 	})
 	if err == nil && !alive {
 		err = errBridgeEnded()
 	}
-	if err != nil {
-		return nil, err
-	}
-	if misplaced > 0 {
+	if err == nil && misplaced > 0 {
 		db.log.ErrorContext(ctx, "messages of another operator were on this bridge's lane", "bridge", bridge, "messages", misplaced)
 	}
-	for i := range out {
-		db.metrics.admitted.WithLabelValues(string(out[i].Verdict), string(out[i].State)).Inc()
-	}
-	return out, nil
+	return err
 }
 
 // verdictOf reads the verdict off the move that admission made.

@@ -56,7 +56,7 @@ select count(*) from changed`
 // storePartsSQL keeps what the operator answered, even for a Message that has
 // gone on without us: it is a fact, and a receipt may come for it. An answer
 // that came late fills the row that was stored without one. It returns receipts
-// that came before the answer they belong to.
+// that may have come before the answer they belong to; rematch knows.
 const storePartsSQL = `
 with stored as (
 insert into message_parts (message_id, part, account, operator_id, dest, link, sequence, status, answered_at)
@@ -69,9 +69,7 @@ on conflict (message_id, part, link, sequence) do update
 set operator_id = excluded.operator_id, status = excluded.status, answered_at = excluded.answered_at
 where message_parts.operator_id = '' and message_parts.answered_at is null
 )
-select r.id from unnest($4::text[], $5::bytea[]) as p(operator_id, dest)
-join receipts_unmatched r on r.operator_id = p.operator_id and r.account = $1 and r.dest = p.dest
-where p.operator_id <> ''`
+select id from receipts_unmatched where operator_id = any($4::text[]) and operator_id <> '' and account = $1`
 
 // outcomeStates are what a bridge may say of a Message.
 var outcomeStates = map[mobileid.MessageState]bool{
@@ -80,7 +78,8 @@ var outcomeStates = map[mobileid.MessageState]bool{
 }
 
 // Settle stores what became of Messages on a link of the operator account
-// ("operator/system_id"), in one transaction:
+// ("operator/system_id"), each with its parts, challenge and Charge in one
+// transaction. After an error some may be stored; stored again, nothing changes:
 //
 //	sent       the charge is posted, the text erased
 //	rejected   the operator refused it for good: voided; its challenge ends undeliverable
@@ -95,27 +94,30 @@ var outcomeStates = map[mobileid.MessageState]bool{
 // kept as facts. A receipt that came first is matched at once. A state that is
 // not in the list is KindInvalid, and nothing is stored.
 func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error {
-	s := newSettlement(outcomes)
-	if s.bad {
-		return mobileid.Invalid("state", "outcome_state", "a bridge says sent, rejected, no_funds, retry, in_doubt, expired or failed")
+	var plain, rest []mobileid.Outcome
+	for i := range outcomes {
+		if !outcomeStates[outcomes[i].State] {
+			return mobileid.Invalid("state", "outcome_state", "a bridge says sent, rejected, no_funds, retry, in_doubt, expired or failed")
+		}
+		if isPlain(&outcomes[i]) {
+			plain = append(plain, outcomes[i])
+		} else {
+			rest = append(rest, outcomes[i])
+		}
 	}
-	if len(s.ids) == 0 {
+	waiting, done, err := db.settleSent(ctx, bridge, account, plain)
+	if err != nil {
+		return err
+	}
+	if !done {
+		rest = outcomes
+	}
+	more, err := db.settleRest(ctx, bridge, account, rest)
+	if err != nil {
+		return err
+	}
+	if waiting = append(waiting, more...); len(waiting) == 0 {
 		return nil
-	}
-	b := &pgx.Batch{}
-	lockFromMessages(b, s.ids)
-	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt, s.tried, s.taken)
-	p := &s.parts
-	b.Queue(storePartsSQL, account, p.ids, p.numbers, p.operatorIDs, p.dests, p.links, p.sequences, p.statuses, p.answeredAt)
-	var waiting []int64
-	err := db.send(ctx, "settle", b, func(r pgx.Rows) error {
-		var id int64
-		err := r.Scan(&id)
-		waiting = append(waiting, id)
-		return err
-	})
-	if err != nil || len(waiting) == 0 {
-		return err
 	}
 	// The outcomes are stored; if this fails the sweeper matches the receipts.
 	if _, err := db.rematch(ctx, waiting); err != nil {
@@ -124,10 +126,34 @@ func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes
 	return nil
 }
 
+// settleRest stores any outcomes.
+func (db *DB) settleRest(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) (waiting []int64, err error) {
+	s := newSettlement(outcomes)
+	if len(s.ids) == 0 {
+		return nil, nil
+	}
+	b := &pgx.Batch{}
+	lockFromMessages(b, s.ids)
+	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt, s.tried, s.taken)
+	return db.sendParts(ctx, "settle", b, account, &s.parts)
+}
+
+// sendParts runs the statements of b and stores parts with them. It returns
+// receipts that may belong to these.
+func (db *DB) sendParts(ctx context.Context, op string, b *pgx.Batch, account string, p *partRows) (waiting []int64, err error) {
+	b.Queue(storePartsSQL, account, p.ids, p.numbers, p.operatorIDs, p.dests, p.links, p.sequences, p.statuses, p.answeredAt)
+	err = db.send(ctx, op, b, func(r pgx.Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		waiting = append(waiting, id)
+		return err
+	})
+	return waiting, err
+}
+
 // settlement is a batch of outcomes as arrays, a repeated id once: the first
 // answer is the one that counts, the parts of all are kept.
 type settlement struct {
-	bad                  bool
 	ids                  [][]byte
 	states               []string
 	reasons, links       []string
@@ -167,7 +193,6 @@ func newSettlement(outcomes []mobileid.Outcome) *settlement {
 	parts := map[partKey]bool{}
 	for i := range outcomes {
 		o := &outcomes[i]
-		s.bad = s.bad || !outcomeStates[o.State]
 		if !seen[o.ID] {
 			seen[o.ID] = true
 			s.ids, s.states = append(s.ids, o.ID[:]), append(s.states, string(o.State))

@@ -1,0 +1,81 @@
+package registry
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// sentSQL settles what nearly every batch is made of: Messages that this bridge
+// has admitted and the operator has taken. It is to settleSQL what freshSQL is to
+// admitSQL: it looks without locks, each change says again what it rests on, and
+// when it was not all as it looked the division by zero undoes it (raced).
+//
+// Accounts, then Messages, then Charges are locked, ascending.
+const sentSQL = `
+with told as materialized (
+	select o.*, m.account_id, m.amount
+	from unnest($3::bytea[], $4::text[], $5::timestamptz[], $6::bigint[]) as o(id, link, submitted_at, taken)
+	join messages m on m.id = o.id
+	where m.owner = $2 and m.state = 'admitted'
+	order by o.id
+), paid as (
+	update accounts a set pending = a.pending - w.total, posted = a.posted + w.total
+	from (select account_id, sum(amount)::bigint as total from told where account_id is not null
+	      group by account_id order by account_id) w
+	where a.id = w.account_id
+	returning 1
+), changed as (
+	update messages m set
+		state = 'sent', reason = '', state_version = m.state_version + 1, link = o.link,
+		submitted_at = coalesce(o.submitted_at, m.submitted_at), parts_taken = m.parts_taken | o.taken,
+		owner = null, sealed = null, seal_key = null
+	from told o where m.id = o.id and m.owner = $2 and m.state = 'admitted' and (select count(*) from paid) >= 0
+	returning m.id, m.challenge_id, m.client, m.state_version
+), posted as (
+	update charges h set state = 'posted', settled_at = $1
+	from told o where h.message_id = o.id and o.account_id is not null and h.state = 'pending' and (select count(*) from changed) >= 0
+	returning h.amount
+), announced as (
+	insert into outbox (subject, challenge, client, state, reason, version, at)
+	select id, challenge_id, client, 'sent', '', state_version, $1 from changed
+)
+select 1 / case when (select count(*) from changed) = cardinality($3)
+                 and (select count(*) from posted) = (select count(account_id) from told)
+                 and (select coalesce(sum(amount), 0) from posted) = (select coalesce(sum(amount), 0) from told where account_id is not null)
+           then 1 else 0 end`
+
+// isPlain reports whether sentSQL may settle an outcome.
+func isPlain(o *mobileid.Outcome) bool {
+	return o.State == mobileid.MessageSent && o.Reason == "" && !o.Tried
+}
+
+// errRaced is the SQLSTATE by which freshSQL and sentSQL undo themselves:
+// division_by_zero.
+const errRaced = "22012"
+
+// raced reports whether a statement has undone itself, because something
+// happened in between.
+func raced(err error) bool {
+	sql, ok := errors.AsType[*sqlError](err)
+	return ok && sql.State == errRaced
+}
+
+// settleSent stores outcomes that are plain; done is false when they are not
+// after all: then nothing is stored.
+func (db *DB) settleSent(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) (waiting []int64, done bool, err error) {
+	s := newSettlement(outcomes)
+	if len(s.ids) == 0 {
+		return nil, true, nil
+	}
+	b := &pgx.Batch{}
+	b.Queue(sentSQL, db.clock(), bridge, s.ids, s.links, s.submittedAt, s.taken)
+	waiting, err = db.sendParts(ctx, "settle", b, account, &s.parts)
+	if raced(err) {
+		return nil, false, nil
+	}
+	return waiting, err == nil, err
+}
