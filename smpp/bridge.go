@@ -50,7 +50,7 @@ type Bridge struct {
 	held     map[mobileid.ID]*job // owned by this bridge: admitted and not settled
 	lease    *lease               // nil: none
 	down     time.Time            // since when no link carries
-	waits    time.Time            // since when it has been seen that something waits; see standstill
+	waits    time.Time            // when something began to wait where nothing did; see standstill
 	draining bool
 	running  bool
 	rate     meter // answers of the last second

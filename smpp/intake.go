@@ -12,7 +12,8 @@ import (
 // item is one id that waits to be admitted.
 type item struct {
 	mobileid.AdmitItem
-	take *take // whose caller waits; nil for what nobody waits for
+	take  *take // whose caller waits; nil for what nobody waits for
+	again bool  // it comes back: its admission grew old
 }
 
 // take is one call of Take.
@@ -77,7 +78,7 @@ func (q *intake) addDue(items []mobileid.AdmitItem) {
 // again puts an id that was admitted before everything of its lane; nobody
 // waits for it.
 func (q *intake) again(id mobileid.ID, lane mobileid.Lane) {
-	it := &item{AdmitItem: mobileid.AdmitItem{ID: id}}
+	it := &item{AdmitItem: mobileid.AdmitItem{ID: id}, again: true}
 	q.mu.Lock()
 	if lane == mobileid.LaneBulk {
 		q.bulk = slices.Insert(q.bulk, 0, it)

@@ -23,6 +23,7 @@ type job struct {
 	next      func(stale bool)
 	outcome   mobileid.Outcome
 	again     bool       // once settled, admit it again
+	returned  bool       // it has been here before: it was admitted again
 	turn      uint64     // its place in its lane
 	size      int        // submit_sm that it still takes, while it waits
 	parts     []partFate // as written last; nil before the first write

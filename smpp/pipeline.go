@@ -152,8 +152,11 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 		return err
 	}
 	asks := make([]mobileid.AdmitItem, 0, len(batch))
-	seen := make(map[mobileid.ID]bool, len(batch))
+	seen, again := make(map[mobileid.ID]bool, len(batch)), map[mobileid.ID]bool{}
 	for _, it := range batch {
+		if it.again {
+			again[it.ID] = true
+		}
 		if !seen[it.ID] {
 			seen[it.ID] = true
 			asks = append(asks, it.AdmitItem)
@@ -180,7 +183,7 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 	for _, a := range admissions {
 		if a.Verdict == mobileid.VerdictMine && seen[a.ID] {
 			delete(seen, a.ID)
-			j := &job{admission: a, lease: l, asked: asked}
+			j := &job{admission: a, lease: l, asked: asked, returned: again[a.ID]}
 			b.held[a.ID] = j
 			b.sizes.of(a.Lane).add(j.remaining())
 			mine = append(mine, j)

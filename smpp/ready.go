@@ -45,10 +45,25 @@ func (b *Bridge) oldest(now time.Time) (age time.Duration) {
 	return age
 }
 
+// beginsToWait notes that a job is about to be put where nothing waits, to be
+// written or for its answer. One that comes back because its admission grew old
+// has waited all the time.
+func (b *Bridge) beginsToWait(j *job, now time.Time) {
+	if j.returned || b.outgoing.len() > 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.links {
+		if l.session != nil && l.session.inUse() > 0 {
+			return
+		}
+	}
+	b.waits = now
+}
+
 // standstill is how long something has waited, to be written or for its answer,
-// while a link was bound and the operator accepted nothing. It counts from the
-// first look that found something waiting: whoever asks is the clock, and two
-// looks with nothing waiting between them would have seen something accepted.
+// while a link was bound and the operator accepted nothing.
 func (b *Bridge) standstill(now time.Time) time.Duration {
 	waits := b.outgoing.len() > 0
 	b.mu.Lock()
@@ -66,11 +81,7 @@ func (b *Bridge) standstill(now time.Time) time.Duration {
 		}
 	}
 	if !waits || bound.IsZero() {
-		b.waits = time.Time{}
 		return 0
-	}
-	if b.waits.IsZero() {
-		b.waits = now
 	}
 	return now.Sub(latest(latest(b.waits, bound), accepted))
 }

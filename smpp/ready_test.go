@@ -36,7 +36,7 @@ func TestReadinessWatchesProgress(t *testing.T) {
 		ready("")
 
 		// Throttled without end: each answer is in time, and nothing comes on.
-		b.outgoing.put(&job{asked: time.Now()})
+		b.submit(&job{}, nil)
 		ready("")
 		for range 4 {
 			p.submit(nil)
@@ -66,5 +66,74 @@ func TestReadinessWatchesProgress(t *testing.T) {
 		b.links[0].session = nil
 		ready("link_down")
 		p.end()
+	})
+}
+
+// Whoever looks first is told how long it has stood: a probe that comes late,
+// or seldom, does not begin to count.
+func TestAStandstillCountsFromWhatBeganToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pipe(t, func(c *sessionConfig) { c.response = time.Hour; c.enquire = time.Hour })
+		b := bridgeOn(nil)
+		b.links[0].session, b.links[0].state = p.s, LinkUp
+		stands := func(when string, want time.Duration) {
+			t.Helper()
+			if got := b.standstill(time.Now()); got != want {
+				t.Errorf("%s: %v, want %v", when, got, want)
+			}
+		}
+		time.Sleep(time.Minute)
+		b.submit(&job{}, nil)
+		time.Sleep(10 * time.Second)
+		b.submit(&job{}, nil) // behind the one that waits
+		time.Sleep(10 * time.Second)
+		stands("at the first look", 20*time.Second)
+		p.submit(nil) // from here on something waits for its answer
+		b.outgoing.pop()
+		b.outgoing.pop()
+		f := p.read()
+		b.submit(&job{}, nil)
+		b.outgoing.pop()
+		time.Sleep(10 * time.Second)
+		stands("written, without an answer", 30*time.Second)
+
+		// It is throttled, grows old, and comes back from the registry: for a
+		// moment nothing waits here, and nothing has come on.
+		p.write(wire.AppendHeader(nil, wire.SubmitSM.Response(), 0x58, f.Sequence))
+		synctest.Wait()
+		stands("with nothing to do", 0)
+		b.submit(&job{returned: true}, nil)
+		time.Sleep(10 * time.Second)
+		stands("admitted again", 40*time.Second)
+
+		// It is refused. What comes an hour later has not waited.
+		b.outgoing.pop()
+		time.Sleep(time.Hour)
+		b.submit(&job{}, nil)
+		time.Sleep(time.Second)
+		stands("another after an hour", time.Second)
+		p.end()
+	})
+}
+
+// One Message at an operator who throttles everything is admitted again every
+// second, and stands all the while.
+func TestAThrottledMessageStandsHoweverOftenItIsAdmitted(t *testing.T) {
+	throttled := func(int, submitted) reply { return reply{status: wire.StatusThrottled} }
+	tune := func(c *Config) { c.Profile.Pace.Rate, c.Profile.Pace.Burst = 10, 1 }
+	inBubble(t, tune, throttled, func(r *rig, _ *operator) {
+		r.mustTake(mobileid.LaneOTP, r.message(mobileid.LaneOTP, nil))
+		time.Sleep(time.Minute)
+		still := time.Duration(0)
+		for range 200 { // for a moment nothing waits here: it is on its way to the registry and back
+			still = max(still, r.bridge.standstill(time.Now()))
+			time.Sleep(10 * time.Millisecond)
+		}
+		r.store.mu.Lock()
+		admits := len(r.store.admits)
+		r.store.mu.Unlock()
+		if still < time.Minute || admits < 30 {
+			t.Errorf("stands for %v after a minute and %d admissions", still, admits)
+		}
 	})
 }

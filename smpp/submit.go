@@ -15,6 +15,7 @@ import (
 // written; next(false) that job.outcome tells what became of it.
 func (b *Bridge) submit(j *job, next func(stale bool)) {
 	j.next = next
+	b.beginsToWait(j, b.now())
 	b.outgoing.put(j)
 }
 
