@@ -32,7 +32,7 @@ file; the bridge does not wait for it. At most 4 traces run in a process.
   mobileid links trace beeline --for 1m --hex --out -
   tshark -r beeline.pcapng -d tcp.port==2775,smpp
 
-Ctrl-C ends it early; the file is good, without its last count.`,
+Ctrl-C ends it early; the file is good.`,
 		Args: oneOperator,
 	}
 	flags := linksFlagsOf(cmd)
@@ -53,7 +53,11 @@ Ctrl-C ends it early; the file is good, without its last count.`,
 			form, ending = app.TraceHex, "txt"
 		}
 		if *name == "-" {
-			return app.TraceLinks(cmd.Context(), admins[0], o.ID, form, *long, cmd.OutOrStdout())
+			t, err := app.TraceLinks(cmd.Context(), admins[0], o.ID, form, *long, cmd.OutOrStdout())
+			if err == nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), caught(t))
+			}
+			return err
 		}
 		if *name == "" {
 			*name = fmt.Sprintf("%s-%s.%s", o.ID, time.Now().UTC().Format("20060102T150405Z"), ending)
@@ -63,7 +67,7 @@ Ctrl-C ends it early; the file is good, without its last count.`,
 			return err
 		}
 		written := &counter{to: file}
-		err = app.TraceLinks(cmd.Context(), admins[0], o.ID, form, *long, written)
+		t, err := app.TraceLinks(cmd.Context(), admins[0], o.ID, form, *long, written)
 		if closed := file.Close(); err == nil {
 			err = closed
 		}
@@ -73,10 +77,15 @@ Ctrl-C ends it early; the file is good, without its last count.`,
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d octets\n", *name, written.n)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %d octets\n", *name, caught(t), written.n)
 		return nil
 	})
 	return cmd
+}
+
+// caught says what a trace has, and lacks.
+func caught(t app.Traced) string {
+	return fmt.Sprintf("%d PDUs, %d missing", t.PDUs, t.Missing)
 }
 
 // counter counts what it passes on.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ func TestATraceShowsWhatALinkCarriesAndNothingPersonal(t *testing.T) {
 	p := s.Bind(471181, 1000_00)
 	ctx, cancel := context.WithCancel(t.Context())
 	codes := make(chan int, 2)
+	said := captureStdout(t)
 	dir := t.TempDir()
 	capture, lines := filepath.Join(dir, "a.pcapng"), filepath.Join(dir, "a.txt")
 	for _, more := range [][]string{{"--out", capture}, {"--hex", "--out", lines}} {
@@ -47,8 +49,17 @@ func TestATraceShowsWhatALinkCarriesAndNothingPersonal(t *testing.T) {
 			t.Errorf("Ctrl-C: exit %d", code)
 		}
 	}
+	// The file is whole, and what it has is told.
+	text, ended := strings.CutSuffix(string(read(lines)), "# 0 PDUs are missing: the reader was slow\n")
+	if !ended {
+		t.Errorf("the lines end without a count:\n%s", text)
+	}
+	summary := fmt.Sprintf("%s: %d PDUs, 0 missing, %d octets\n", lines, strings.Count(text, "\n"), len(read(lines)))
+	if out := said(); !strings.Contains(out, summary) || !strings.Contains(out, capture+": ") || strings.Contains(out, ": 0 PDUs") {
+		t.Errorf("no %q in %q", summary, out)
+	}
 	var octets []byte
-	for line := range strings.Lines(string(read(lines))) {
+	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
 		pdu, err := hex.DecodeString(words[len(words)-1])
 		if err != nil {
@@ -81,5 +92,25 @@ func TestATraceShowsWhatALinkCarriesAndNothingPersonal(t *testing.T) {
 	}
 	if code, _, _ := output(t, "links", "trace", sandbox.Operator, "--config", s.ConfigFile, "--for", "2h"); code != exitUsage {
 		t.Errorf("for two hours: exit %d", code)
+	}
+}
+
+// captureStdout takes what the program prints until the test's end, and returns
+// what it has printed so far.
+func captureStdout(t *testing.T) func() string {
+	t.Helper()
+	stdout, name := os.Stdout, filepath.Join(t.TempDir(), "out")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Stdout = f
+	t.Cleanup(func() { os.Stdout = stdout; _ = f.Close() })
+	return func() string {
+		out, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
 	}
 }

@@ -25,7 +25,7 @@ type linksBody struct {
 // handleLinks adds what `mobileid links` asks a process on its admin address.
 func (a *App) handleLinks(mux *http.ServeMux) {
 	mux.HandleFunc("GET /links", a.getLinks)
-	mux.Handle("GET /links/{operator}/trace", notFromAPage(http.HandlerFunc(a.traceLinks)))
+	mux.Handle("POST /links/{operator}/trace", notFromAPage(http.HandlerFunc(a.traceLinks)))
 	mux.Handle("POST /links/{operator}/{order}", notFromAPage(http.HandlerFunc(a.orderLink)))
 }
 

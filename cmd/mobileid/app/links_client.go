@@ -28,7 +28,7 @@ func Links(ctx context.Context, admins []string) ([]ProcessLink, error) {
 	defer cancel()
 	var all []ProcessLink
 	for _, admin := range admins {
-		res, err := askAdmin(ctx, http.MethodGet, admin, "/links")
+		res, err := askAdmin(ctx, http.MethodGet, admin, "/links", http.NoBody)
 		if err != nil {
 			return nil, err
 		}
@@ -51,7 +51,7 @@ func OrderLink(ctx context.Context, admins []string, operator, bind, order strin
 	defer cancel()
 	for _, admin := range admins {
 		res, err := askAdmin(ctx, http.MethodPost, admin,
-			"/links/"+url.PathEscape(operator)+"/"+url.PathEscape(bind+":"+order))
+			"/links/"+url.PathEscape(operator)+"/"+url.PathEscape(bind+":"+order), http.NoBody)
 		if err != nil {
 			return err
 		}
@@ -62,8 +62,8 @@ func OrderLink(ctx context.Context, admins []string, operator, bind, order strin
 
 // askAdmin asks a process on its admin address. An answer that is no success
 // is an error with its text.
-func askAdmin(ctx context.Context, method, admin, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+admin+path, nil)
+func askAdmin(ctx context.Context, method, admin, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+admin+path, body)
 	if err != nil {
 		return nil, err
 	}
