@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/internal/sms"
 	"mobileid/smpp/profile"
 	"mobileid/smpp/trace"
 	"mobileid/smpp/wire"
@@ -31,15 +32,16 @@ type Certification struct {
 type CertifiedStep struct {
 	Name, Expected, Observed string
 	OK                       bool
+	LeftOut                  bool // by the operator's file; Observed says why
 	Began                    time.Time
 	Took                     time.Duration
 	PDUs                     []string // masked, with time and direction
 }
 
-// The texts of a trial. The second has no place in GSM 7-bit, the third none in
-// one part.
+// The texts of a trial. The second has no place in the alphabets of data_coding
+// 0, the third none in one part.
 const (
-	certifyShort    = "Mobile-ID test: GSM 7-bit @ $ [ ]"
+	certifyShort    = "Mobile-ID test: @ $ [ ]"
 	certifyCyrillic = "Mobile-ID: проверка UCS-2"
 	certifyLong     = "Mobile-ID test of several parts. "
 	certifyRepeat   = 6
@@ -48,7 +50,11 @@ const (
 // Messages is how many SMS the trial sends.
 func (c Certification) Messages() (int, error) {
 	n := c.Burst
-	for _, text := range []string{certifyShort, certifyCyrillic, strings.Repeat(certifyLong, certifyRepeat)} {
+	texts := []string{certifyCyrillic, strings.Repeat(certifyLong, certifyRepeat)}
+	if c.Profile.Text.Charset != sms.CharsetUCS2 {
+		texts = append(texts, certifyShort)
+	}
+	for _, text := range texts {
 		pdus, err := c.submits(text, 1)
 		if err != nil {
 			return 0, err
@@ -95,7 +101,11 @@ func (c Certification) Run(ctx context.Context) ([]CertifiedStep, error) {
 	stop := context.AfterFunc(ctx, t.close)
 	defer stop()
 	t.step("enquire_link", "answered with 0x00", t.enquire)
-	t.step("GSM 7-bit", "accepted, with a message_id", func() (string, error) { return t.send(certifyShort, 1) })
+	if name, ok := alphabets[c.Profile.Text.Charset]; ok {
+		t.step(name, "accepted, with a message_id", func() (string, error) { return t.send(certifyShort, 1) })
+	} else {
+		t.leaveOut(alphabets[sms.CharsetGSM7], "nothing", "left out: the charset of the operator's file is ucs2, every text goes in UCS-2")
+	}
 	t.step("UCS-2", "accepted, with a message_id", func() (string, error) { return t.send(certifyCyrillic, 2) })
 	t.step("several parts", "each accepted, with a message_id of its own", func() (string, error) {
 		return t.send(strings.Repeat(certifyLong, certifyRepeat), 3)
@@ -107,6 +117,9 @@ func (c Certification) Run(ctx context.Context) ([]CertifiedStep, error) {
 	t.step("unbind", "answered with 0x00", t.unbind)
 	return t.steps, nil
 }
+
+// alphabets are what data_coding 0 may be, as a report names it.
+var alphabets = map[sms.Charset]string{sms.CharsetGSM7: "GSM 7-bit", sms.CharsetLatin1: "Latin-1", sms.CharsetASCII: "ASCII"}
 
 // trial is a Certification under way. It does one thing at a time: what comes
 // is read while something is awaited.
@@ -136,6 +149,11 @@ func (t *trial) step(name, expected string, do func() (string, error)) bool {
 		s.Observed = strings.TrimPrefix(observed+"; "+err.Error(), "; ")
 	}
 	return s.OK
+}
+
+// leaveOut notes a step that is not for this operator.
+func (t *trial) leaveOut(name, expected, why string) {
+	t.steps = append(t.steps, CertifiedStep{Name: name, Expected: expected, Observed: why, OK: true, LeftOut: true, Began: time.Now()})
 }
 
 // note keeps a PDU for the report, masked. A burst would fill pages.

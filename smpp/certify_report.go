@@ -32,6 +32,9 @@ func (c Certification) WriteReport(out io.Writer, steps []CertifiedStep) error {
 		if s.OK {
 			ok = "yes"
 		}
+		if s.LeftOut {
+			ok = "left out"
+		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", s.Name, s.Expected, cell(s.Observed), ok,
 			s.Began.UTC().Format("15:04:05.000"), s.Took.Round(time.Millisecond))
 	}
@@ -39,6 +42,9 @@ func (c Certification) WriteReport(out io.Writer, steps []CertifiedStep) error {
 		"| | Name | Date | Signature |\n|---|---|---|---|\n| Operator | | | |\n| Mobile-ID | | | |\n\n" +
 		"## PDUs\n\nTexts, passwords and all but the last two digits of numbers are masked; lengths are as they were.\n")
 	for _, s := range steps {
+		if s.LeftOut {
+			continue
+		}
 		fmt.Fprintf(&b, "\n### %s\n\n```\n%s\n```\n", s.Name, strings.Join(s.PDUs, "\n"))
 	}
 	_, err := io.WriteString(out, b.String())

@@ -8,6 +8,7 @@ import (
 
 	"mobileid/cmd/smscsim/smsc"
 	"mobileid/internal/mobileid"
+	"mobileid/internal/sms"
 	"mobileid/smpp/profile"
 )
 
@@ -42,7 +43,7 @@ func certify(t *testing.T, change func(c *Certification, s *smsc.Server)) (repor
 		if !s.OK {
 			wrong = append(wrong, s.Name)
 		}
-		if s.Took < 0 || s.Began.IsZero() || s.Name != "receipts" && len(s.PDUs) == 0 && s.OK {
+		if s.Took < 0 || s.Began.IsZero() || s.Name != "receipts" && len(s.PDUs) == 0 && s.OK && !s.LeftOut {
 			t.Errorf("%+v", s)
 		}
 	}
@@ -93,6 +94,36 @@ func TestAnAccountIsCertified(t *testing.T) {
 	}
 	if report, wrong := certify(t, both); wrong != nil || !strings.Contains(report, "| bind_receiver |") || !strings.Contains(report, "12 DELIVRD") {
 		t.Errorf("with two binds wrong: %v\n%s", wrong, report)
+	}
+}
+
+// What an operator's file rules out is left out and said, not passed: at one
+// who takes nothing but UCS-2 no text goes in GSM 7-bit, and the report claims
+// none.
+func TestACertificationTriesTheAlphabetsOfTheFile(t *testing.T) {
+	for charset, c := range map[sms.Charset]struct{ row, receipts string }{
+		sms.CharsetGSM7:   {`| GSM 7-bit | accepted, with a message_id | 1 part(s), message_id `, "4 DELIVRD"},
+		sms.CharsetLatin1: {`| Latin-1 | accepted, with a message_id | 1 part(s), message_id `, "4 DELIVRD"},
+		sms.CharsetASCII:  {`| ASCII | accepted, with a message_id | 1 part(s), message_id `, "4 DELIVRD"},
+		sms.CharsetUCS2:   {`| GSM 7-bit | nothing | left out: the charset of the operator's file is ucs2, every text goes in UCS-2 | left out |`, "4 DELIVRD"},
+	} {
+		t.Run(string(charset), func(t *testing.T) {
+			var server *smsc.Server
+			report, wrong := certify(t, func(c *Certification, s *smsc.Server) {
+				c.Burst, c.Profile.Text.Charset, server = 0, charset, s
+			})
+			if wrong != nil || !strings.Contains(report, c.row) || !strings.Contains(report, c.receipts) || !strings.Contains(report, "all as expected") {
+				t.Errorf("wrong: %v, no %q in\n%s", wrong, c.row, report)
+			}
+			for _, s := range server.Received() {
+				if charset == sms.CharsetUCS2 && s.DataCoding != 8 {
+					t.Errorf("data_coding %d to one who takes UCS-2 alone", s.DataCoding)
+				}
+			}
+			if charset != sms.CharsetGSM7 && charset != sms.CharsetUCS2 && strings.Contains(report, "GSM 7-bit") {
+				t.Errorf("GSM 7-bit in\n%s", report)
+			}
+		})
 	}
 }
 

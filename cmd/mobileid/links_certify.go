@@ -18,8 +18,8 @@ func linkCertifyCommand() *cobra.Command {
 		Use:   "certify OPERATOR --to NUMBER",
 		Short: "Try an operator's account and write a report for both sides to sign; it sends SMS, and asks before",
 		Long: `Bind to an operator with his file alone (no Kafka, Redis or Postgres), and try what
-we need of him: bind, TLS, enquire_link, a text in GSM 7-bit, one in UCS-2, one of
-several parts, many at once, receipts, unbind. The report (Markdown) has a line for
+we need of him: bind, TLS, enquire_link, a text in GSM 7-bit (or what else the file says
+data_coding 0 is), one in UCS-2, one of several parts, many at once, receipts, unbind. The report (Markdown) has a line for
 each, with what was expected and observed, and the PDUs masked as in a trace.
 
 The SMS are real and are charged by the operator: it says how many and asks. YES=1
@@ -68,6 +68,9 @@ command line or configuration.`,
 		}
 		for _, s := range steps {
 			verdict := "ok "
+			if s.LeftOut {
+				verdict = "-  "
+			}
 			if !s.OK {
 				verdict, err = "NOT", errors.New("not all was as expected")
 			}
