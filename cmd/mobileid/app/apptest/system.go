@@ -52,7 +52,9 @@ type Options struct {
 	MoreClients []config.Client
 	// ReceiptDelay of the simulated operator; zero means 20 ms.
 	ReceiptDelay time.Duration
-	Window       int
+	// Charset is what data_coding 0 means at the simulated operator; "" = gsm7.
+	Charset string
+	Window  int
 }
 
 // System is a running system.
@@ -112,7 +114,10 @@ func (s *System) startWorld(o Options) {
 	if o.ReceiptDelay == 0 {
 		o.ReceiptDelay = 20 * time.Millisecond
 	}
-	s.SMSC, err = smsc.Start(smsc.Config{Accounts: map[string]string{sandbox.SystemID: password}, ReceiptDelay: o.ReceiptDelay})
+	s.SMSC, err = smsc.Start(smsc.Config{
+		Accounts: map[string]string{sandbox.SystemID: password}, Charsets: map[string]string{sandbox.SystemID: o.Charset},
+		ReceiptDelay: o.ReceiptDelay,
+	})
 	must(s.T, err)
 	s.T.Cleanup(func() { must(s.T, s.SMSC.Close()) })
 	secret, err := sandbox.Secret(s.dir, "client")
