@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +21,9 @@ const (
 type controls struct {
 	d *demo
 
-	mu    sync.Mutex
-	hangs time.Time // until then
+	mu      sync.Mutex
+	hangs   time.Time // until then
+	killing bool      // it is dying, or not started again yet
 }
 
 // Break does what a button says.
@@ -35,8 +37,10 @@ func (c *controls) Break(_ context.Context, what page.Breakage) error {
 		c.mu.Unlock()
 		return c.d.smsc.SetFault(smsc.Fault{Kind: smsc.FaultStall, For: hangFor})
 	case page.BridgeKilled:
+		c.setKilling(true)
 		// It takes as long as the dying one needs to notice.
 		c.d.kills.Go(func() {
+			defer c.setKilling(false)
 			if err := c.d.bridge.kill(c.d.running, c.d.smsc); err != nil {
 				c.d.opts.Log.Error("the bridge was not killed", "err", err)
 			}
@@ -45,20 +49,27 @@ func (c *controls) Break(_ context.Context, what page.Breakage) error {
 	return nil
 }
 
-// Broken says what is out of order now, in a word for people; "" = nothing.
-func (c *controls) Broken(ctx context.Context) string {
-	if c.d.bridge.ready(ctx) != nil {
-		return "the bridge is down"
-	}
-	for _, f := range c.d.smsc.Faults() {
-		if f.Kind == smsc.FaultStatus {
-			return "the operator throttles"
-		}
-	}
+func (c *controls) setKilling(yes bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Now().Before(c.hangs) {
-		return "the operator hangs"
+	c.killing = yes
+}
+
+// Broken says what is out of order now; "" = nothing.
+func (c *controls) Broken(ctx context.Context) page.Breakage {
+	c.mu.Lock()
+	hangs, killing := time.Now().Before(c.hangs), c.killing
+	c.mu.Unlock()
+	throttles := slices.ContainsFunc(c.d.smsc.Faults(), func(f smsc.Fault) bool { return f.Kind == smsc.FaultStatus })
+	switch {
+	case killing:
+		return page.BridgeKilled
+	case hangs: // the bridge may have given the operator up meanwhile
+		return page.OperatorHangs
+	case throttles:
+		return page.OperatorThrottles
+	case c.d.bridge.ready(ctx) != nil:
+		return page.Recovering
 	}
 	return ""
 }

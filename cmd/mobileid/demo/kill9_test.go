@@ -106,6 +106,16 @@ func (c *caller) check(err error) {
 	}
 }
 
+// askAll asks for a code for each purpose and returns the ids.
+func (c *caller) askAll(p person, purposes ...string) (ids []string) {
+	c.t.Helper()
+	for _, purpose := range purposes {
+		c.check(c.ask(c.t.Context(), p.pinfl, purpose))
+		ids = append(ids, c.id)
+	}
+	return ids
+}
+
 // everything asks for a code for each purpose, and for a notice, for each of
 // them, and returns the ids.
 func (c *caller) everything(people []person, purposes ...string) []string {

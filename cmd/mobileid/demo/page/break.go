@@ -15,11 +15,15 @@ const (
 	BridgeKilled      Breakage = "kill"     // the bridge is lost as a killed process, and started again
 )
 
+// Recovering is what follows: nothing is broken by a button any more, and the
+// bridge does not carry Messages yet.
+const Recovering Breakage = "recover"
+
 // Controls break things. Each returns when it has begun.
 type Controls interface {
 	Break(ctx context.Context, what Breakage) error
-	// Broken says what is out of order now, for people; "" = nothing.
-	Broken(ctx context.Context) string
+	// Broken says what is out of order now; "" = nothing.
+	Broken(ctx context.Context) Breakage
 }
 
 func (s *server) breakIt(w http.ResponseWriter, r *http.Request) {

@@ -38,7 +38,8 @@
 //	#hops                      the timeline: li[data-hop=KEY][data-reached=true|false],
 //	                           the keys are the Hop constants
 //	#accepted #delivered #confirmed #charged   the live counts
-//	#throttle #hang #kill      the buttons that break something; #broken says what
-//	                           is out of order, "" when nothing is
+//	#throttle #hang #kill      the buttons that break something, in #breaks;
+//	                           #broken says what is out of order, its
+//	                           data-broken is the Breakage, "" when nothing is
 //	#lost #doubled             what became of it, by the operator's ground truth
 package page

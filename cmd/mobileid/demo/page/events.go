@@ -45,13 +45,13 @@ func maskedTo(digits string) string {
 }
 
 type countsJSON struct {
-	Accepted  int64  `json:"accepted"`
-	Delivered int64  `json:"delivered"`
-	Confirmed int64  `json:"confirmed"`
-	Charged   string `json:"charged"` // soum
-	Lost      int64  `json:"lost"`
-	Doubled   int64  `json:"doubled"`
-	Broken    string `json:"broken"`
+	Accepted  int64    `json:"accepted"`
+	Delivered int64    `json:"delivered"`
+	Confirmed int64    `json:"confirmed"`
+	Charged   string   `json:"charged"` // soum
+	Lost      int64    `json:"lost"`
+	Doubled   int64    `json:"doubled"`
+	Broken    Breakage `json:"broken"`
 }
 
 // events streams PDUs as "handset" and totals as "counts" until the browser

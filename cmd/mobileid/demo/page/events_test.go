@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -132,14 +133,30 @@ func TestOpenStreamsAreBounded(t *testing.T) {
 }
 
 // breaker remembers what was asked of it.
-type breaker struct{ asked []Breakage }
+type breaker struct {
+	mu     sync.Mutex
+	asked  []Breakage
+	broken Breakage
+}
 
 func (b *breaker) Break(_ context.Context, what Breakage) error {
-	b.asked = append(b.asked, what)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked, b.broken = append(b.asked, what), what
 	return nil
 }
 
-func (b *breaker) Broken(context.Context) string { return "everything" }
+func (b *breaker) Broken(context.Context) Breakage {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.broken
+}
+
+func (b *breaker) mend() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.broken = ""
+}
 
 func TestAButtonBreaksAndThePageIsTold(t *testing.T) {
 	fake, b := newFake(t, time.Millisecond), &breaker{}

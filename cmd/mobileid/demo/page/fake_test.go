@@ -30,6 +30,8 @@ type fakeSystem struct {
 	// waits holds a Message from its end until its row has been read once: on a
 	// busy machine the page would miss the sealed text.
 	waits bool
+
+	breaks Controls // nil: nothing can be broken
 }
 
 type fakeRun struct {
@@ -75,7 +77,7 @@ func (f *fakeSystem) config(addr string) Config {
 }
 
 func (f *fakeSystem) deps() Deps {
-	return Deps{Tokens: f, Records: f, Registry: f, Handsets: f, Persons: func() []Person {
+	return Deps{Tokens: f, Records: f, Registry: f, Handsets: f, Controls: f.breaks, Persons: func() []Person {
 		return []Person{
 			{"Person 1", fakePINFL, maskedTo(fakeNumber), "Beeline", ""},
 			{"Person 2", "41202916310019", "+998 90 *** ** 02", "Beeline", "no balance"},

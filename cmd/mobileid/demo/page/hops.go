@@ -64,7 +64,7 @@ func (b *builder) build() traceJSON {
 	b.settled()
 	b.ends()
 	for _, e := range b.wire {
-		if e.Kind == PDUSubmit {
+		if e.onHandset() {
 			t.SMS = append(t.SMS, smsOf(e))
 		}
 	}

@@ -34,6 +34,8 @@ func TestPageInABrowser(t *testing.T) {
 		t.Run(size.name, func(t *testing.T) {
 			f := newFake(t, 12*time.Millisecond)
 			f.waits = true
+			breaks := &breaker{}
+			f.breaks = breaks
 			base := f.serve(t)
 			opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(binary), chromedp.NoSandbox,
 				chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
@@ -109,6 +111,12 @@ func TestPageInABrowser(t *testing.T) {
 				see(`document.querySelectorAll('#hops > li[data-reached=true]').length === 12`),
 				chromedp.Click("#explain summary"),
 				shot("4-notice"),
+				chromedp.Click("#hang"),
+				see(`broken.said === 'hang' && document.querySelector('#broken').textContent.includes('answers nothing')`),
+				see(`document.querySelectorAll('#breaks button:disabled').length === 3 && document.querySelector('#breaks [aria-pressed=true]').id === 'hang'`),
+				shot("5-broken"),
+				chromedp.ActionFunc(func(context.Context) error { breaks.mend(); return nil }),
+				see(`document.querySelectorAll('#breaks button:enabled').length === 3 && document.querySelector('#broken').textContent === 'Everything works.'`),
 				// With a clipboard it says so; without one it shows the command.
 				chromedp.Click("#curl-request"),
 				see(`document.querySelector('#toast.shown') || document.querySelector('#manual[open]')`),

@@ -41,7 +41,7 @@ func (s *server) handsetOf(ctx context.Context, id mobileid.ID) ([]smsJSON, erro
 	}
 	wire, err := s.deps.Handsets.Exchange(ctx, ids)
 	for _, e := range wire {
-		if e.Kind == PDUSubmit {
+		if e.onHandset() {
 			found = append(found, smsOf(e))
 		}
 	}

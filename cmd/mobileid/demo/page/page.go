@@ -113,8 +113,8 @@ const (
 	PDUReceiptAck PDUKind = "receipt_ack" // deliver_sm_resp, from us
 )
 
-// HandsetEvent is one PDU at the simulated operator. A submit is also what
-// appears on the handset, which is why Text may be shown: it is the
+// HandsetEvent is one PDU at the simulated operator. A submit that was taken is
+// also what appears on the handset, which is why Text may be shown: it is the
 // simulator's.
 type HandsetEvent struct {
 	At         time.Time
@@ -123,10 +123,14 @@ type HandsetEvent struct {
 	From       string  // source_addr
 	Text       string  // decoded short_message of a submit; "" otherwise
 	OperatorID string  // message_id of the answer; on every kind once it is known
-	Status     uint32  // command_status of an answer
+	Status     uint32  // command_status of an answer, on a submit that of its own
 	Fields     []Field // the decoded PDU, in wire order
 	Raw        []byte  // the PDU as it stood on the wire
 }
+
+// onHandset reports whether a person reads it: what the operator refused is on
+// no handset.
+func (e HandsetEvent) onHandset() bool { return e.Kind == PDUSubmit && e.Status == 0 }
 
 // Counts are the totals since the demo started.
 type Counts struct {
@@ -135,9 +139,9 @@ type Counts struct {
 	Confirmed int64          // challenges confirmed
 	Charged   mobileid.Money // posted
 	// Of the operator's ground truth; 0 without Controls.
-	Lost    int64  // SMS that the books call sent and the operator never had, and Messages without an end
-	Doubled int64  // SMS beyond the first of one text
-	Broken  string // Controls.Broken
+	Lost    int64    // SMS that the books call sent and the operator never had, and Messages without an end
+	Doubled int64    // SMS beyond the first of one text
+	Broken  Breakage // Controls.Broken
 }
 
 // Tokens issues tokens of the demo's relying party.

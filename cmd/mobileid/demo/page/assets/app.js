@@ -376,7 +376,8 @@ function show(kind) {
 const seenTexts = new Set();
 
 function text(s) {
-  if (s.kind !== 'submit' || !s.text || s.to !== person().masked) return;
+  // What the operator refused is on no handset.
+  if (s.kind !== 'submit' || s.status !== 0 || !s.text || s.to !== person().masked) return;
   const name = s.at + s.text;
   if (seenTexts.has(name)) return;
   seenTexts.add(name);
@@ -428,8 +429,10 @@ function listen() {
   es.addEventListener('counts', (e) => {
     const c = JSON.parse(e.data);
     for (const k of ['accepted', 'delivered', 'confirmed', 'lost', 'doubled']) $(k).textContent = c[k].toLocaleString('en');
+    for (const k of ['lost', 'doubled']) $(k).dataset.count = c[k];
     $('charged').textContent = c.charged;
-    $('broken').textContent = c.broken;
+    broken.said = c.broken; // the system's word; a click shows its button before
+    broken(c.broken);
   });
   addEventListener('pagehide', () => es.close(), { once: true });
 }
@@ -447,11 +450,36 @@ async function busy(button, work) {
   }
 }
 
+// What is broken, in words; what a person can do about it is to ask for codes.
+const troubles = {
+  '': 'Everything works.',
+  throttle: 'For some seconds the operator refuses every SMS as too fast. They wait, and go when it takes them again.',
+  hang: 'For some seconds the operator answers nothing. What has no answer in 5 s is in doubt; a code goes once more.',
+  kill: 'The bridge is dead. Another one starts in a moment and looks after what it had not finished.',
+  recover: 'The bridge is coming back.',
+};
+
+// broken shows what is out of order. One thing at a time: until it is mended
+// nothing else can be broken.
+function broken(what) {
+  const p = $('broken');
+  if (p.dataset.broken !== what) p.textContent = troubles[what] || what;
+  p.dataset.broken = what;
+  for (const b of $('breaks').children) {
+    b.disabled = what !== '';
+    b.setAttribute('aria-pressed', String(b.id === what));
+  }
+}
+
 async function breakIt(what) {
-  await busy($(what), async () => {
+  broken(what);
+  try {
     const res = await fetch('/demo/break/' + what, { method: 'POST' });
     if (!res.ok) throw new Error('HTTP ' + res.status);
-  });
+  } catch (err) {
+    broken('');
+    toast('Nothing was broken: ' + err.message);
+  }
 }
 
 async function ask(event) {
