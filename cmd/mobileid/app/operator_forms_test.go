@@ -32,7 +32,9 @@ func TestTheHandsetShowsTheTextInEachFormOfAnOperator(t *testing.T) {
 		fields []string // in each submit_sm
 	}{
 		"parts by sar_*": {
-			long, profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleSAR}, 8, 3,
+			long,
+			profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleSAR},
+			8, 3,
 			[]string{"tlv_0x020c", "tlv_0x020e", "tlv_0x020f"},
 		},
 		"message_payload": {long, profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StylePayload}, 8, 1, []string{"tlv_0x0424"}},

@@ -45,6 +45,7 @@ func (c *controls) Break(_ context.Context, what page.Breakage) error {
 				c.d.opts.Log.Error("the bridge was not killed", "err", err)
 			}
 		})
+	case page.Recovering: // comes by itself
 	}
 	return nil
 }
