@@ -23,6 +23,7 @@ func BenchmarkHotPath(b *testing.B) {
 }
 
 func hotPath(b *testing.B, lane mobileid.Lane, batch int) {
+	b.Helper()
 	e := newEnv(b)
 	e.tariff()
 	persons := make([]person, 3000)
