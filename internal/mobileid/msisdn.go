@@ -16,40 +16,43 @@ type MSISDN struct{ national hidden }
 // refused. Whether the code belongs to a known operator is not looked at: see
 // NumberPlan. The error is of KindInvalid and never repeats the number.
 func ParseMSISDN(s string) (MSISDN, error) {
-	bad := func() (MSISDN, error) {
-		return MSISDN{}, Invalid("msisdn", "msisdn_format", "a number is +998 and nine digits, for example +998901234567")
+	// Every receipt names a number, and every subscriber that writes: what is
+	// read lies on the stack.
+	var kept [32]byte
+	if len(s) > len(kept) {
+		return MSISDN{}, errMSISDN()
 	}
-	if len(s) > 32 {
-		return bad()
-	}
-	var b strings.Builder
+	n := 0
 	for i := range len(s) {
 		switch c := s[i]; {
-		case c >= '0' && c <= '9':
-			b.WriteByte(c)
-		case c == '+':
-			if b.Len() > 0 {
-				return bad()
-			}
-			b.WriteByte(c)
+		case c >= '0' && c <= '9', c == '+' && n == 0:
+			kept[n] = c
+			n++
 		case c == ' ' || c == '-' || c == '(' || c == ')' || c == '.':
 		default:
-			return bad()
+			return MSISDN{}, errMSISDN()
 		}
 	}
-	digits := b.String()
-	if len(digits) != 9 {
-		for _, prefix := range []string{"+998", "00998", "998"} {
-			if rest, ok := strings.CutPrefix(digits, prefix); ok {
-				digits = rest
+	digits := kept[:n]
+	if n != nationalDigits {
+		for _, prefix := range [...]string{"+998", "00998", "998"} {
+			if len(digits) >= len(prefix) && string(digits[:len(prefix)]) == prefix {
+				digits = digits[len(prefix):]
 				break
 			}
 		}
 	}
-	if len(digits) != 9 || digits[0] == '+' {
-		return bad()
+	if len(digits) != nationalDigits || digits[0] == '+' {
+		return MSISDN{}, errMSISDN()
 	}
-	return MSISDN{hide(digits)}, nil
+	return MSISDN{hide(string(digits))}, nil
+}
+
+// nationalDigits are those behind the country code.
+const nationalDigits = 9
+
+func errMSISDN() error {
+	return Invalid("msisdn", "msisdn_format", "a number is +998 and nine digits, for example +998901234567")
 }
 
 // Reveal returns the number in E.164 with the plus sign.

@@ -101,3 +101,25 @@ func FuzzParseMSISDN(f *testing.F) {
 		}
 	})
 }
+
+func TestANumberKnownAlreadyIsReadWithoutAllocation(t *testing.T) {
+	kept, err := ParseMSISDN("998901234567")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = ParseMSISDN("998901234567") }); n > 0 {
+		t.Errorf("%.0f allocations", n)
+	}
+	if again, err := ParseMSISDN("998901234567"); err != nil || again != kept {
+		t.Errorf("read twice it is two numbers: %v", err)
+	}
+}
+
+func BenchmarkParseMSISDN(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseMSISDN("998901234567"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
