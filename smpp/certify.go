@@ -266,7 +266,7 @@ func (t *trial) receipt(f wire.Frame) {
 	if wire.DecodeMessage(f, &m) != nil || m.ESMClass&esmTypeMask != esmReceipt {
 		return
 	}
-	if r, ok := readReceipt(m, t.Profile); ok && r.state != "" {
+	if r, ok := readReceipt(m, &t.Profile); ok && r.state != "" {
 		t.told[r.operatorID] = r.stat
 	}
 }

@@ -2,7 +2,6 @@ package smpp
 
 import (
 	"encoding/binary"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -70,9 +69,13 @@ var states = []struct {
 // readReceipt reads a receipt in the operator's dialect: the optional
 // parameters first, the text for what they do not say. ok is false when no id
 // can be found, or nothing that is said of it.
-func readReceipt(m wire.Message, p profile.Profile) (r receipt, ok bool) {
+func readReceipt(m wire.Message, p *profile.Profile) (r receipt, ok bool) {
 	text := parseReceiptText(m.Bytes())
-	r = receipt{operatorID: operatorID(text.id), stat: text.stat, err: text.err, from: m.Source.Addr}
+	r = receipt{stat: statOf(text.stat), err: errOf(text.err), from: m.Source.Addr}
+	r.operatorID = operatorID(m.OptionalText(wire.TagReceiptedMessageID))
+	if r.operatorID == "" {
+		r.operatorID = operatorID(string(text.id))
+	}
 	if code, has := m.Optional(wire.TagNetworkErrorCode); has && len(code) == 3 && r.err == "" {
 		r.err = strconv.Itoa(int(binary.BigEndian.Uint16(code[1:]))) // behind the kind of network
 	}
@@ -83,9 +86,6 @@ func readReceipt(m wire.Message, p profile.Profile) (r receipt, ok bool) {
 		if s.stat == r.stat {
 			r.state = s.state
 		}
-	}
-	if id := operatorID(m.OptionalText(wire.TagReceiptedMessageID)); id != "" {
-		r.operatorID = id
 	}
 	if v, has := m.Optional(wire.TagMessageState); has && len(v) == 1 {
 		for _, s := range states {
@@ -99,12 +99,32 @@ func readReceipt(m wire.Message, p profile.Profile) (r receipt, ok bool) {
 		}
 	}
 	r.operatorID = p.IDs.FromReceipt(r.operatorID)
-	r.apply(p.Receipts)
+	r.apply(&p.Receipts)
 	return r, r.operatorID != "" && r.stat != ""
 }
 
+// statOf is a stat in capitals; the usual ones cost no memory.
+func statOf(word []byte) string {
+	for i := range states {
+		if strings.EqualFold(string(word), states[i].stat) {
+			return states[i].stat
+		}
+	}
+	return strings.ToUpper(string(word))
+}
+
+// errOf is an err as it stands; what nearly all say costs no memory.
+func errOf(word []byte) string {
+	if string(word) == noError {
+		return noError
+	}
+	return string(word)
+}
+
+const noError = "000"
+
 // apply lays over the standard what the operator means by it.
-func (r *receipt) apply(dialect profile.Receipts) {
+func (r *receipt) apply(dialect *profile.Receipts) {
 	rule, ok := dialect.Find(r.stat, r.err)
 	switch {
 	case ok && rule.State == profile.NotFinal:
@@ -126,44 +146,6 @@ func sameState(stat string, value byte) bool {
 		}
 	}
 	return false
-}
-
-// receiptText are the fields of SMPP 3.4, Appendix B that matter here.
-type receiptText struct{ id, stat, err string }
-
-var (
-	receiptField = regexp.MustCompile(`(?i)(?:^|[\s,;])(id|stat|err):\s?([^\s,;:]{1,64})`)
-	receiptQuote = regexp.MustCompile(`(?i)(?:^|\s)text:`)
-	shortWord    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,16}$`)
-)
-
-// parseReceiptText reads "id:... sub:... dlvrd:... submit date:... done
-// date:... stat:... err:... text:..." in its vendors' spellings. What follows
-// "text:" is the Message's own words and is not looked at.
-func parseReceiptText(b []byte) receiptText {
-	const longest = 512 // a receipt is one short message; a payload may be longer
-	text := string(b[:min(len(b), longest)])
-	if cut := receiptQuote.FindStringIndex(text); cut != nil {
-		text = text[:cut[0]]
-	}
-	var r receiptText
-	for _, m := range receiptField.FindAllStringSubmatch(text, -1) {
-		switch value := m[2]; strings.ToLower(m[1]) {
-		case "id":
-			if r.id == "" {
-				r.id = value
-			}
-		case "stat":
-			if r.stat == "" && shortWord.MatchString(value) {
-				r.stat = strings.ToUpper(value)
-			}
-		case "err":
-			if r.err == "" && shortWord.MatchString(value) {
-				r.err = value
-			}
-		}
-	}
-	return r
 }
 
 // operatorID checks an operator's message id: an opaque string of at most 64

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"mobileid/internal/mobileid"
 	"mobileid/smpp/profile"
@@ -95,7 +96,8 @@ func TestReceiptSpellings(t *testing.T) {
 		"comma separated, no keywords": {text: "00,0210021543,0210021544", bad: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, ok := readReceipt(decoded(t, c.text, c.tlv), testProfile("", 1))
+			p := testProfile("", 1)
+			got, ok := readReceipt(decoded(t, c.text, c.tlv), &p)
 			if ok == c.bad {
 				t.Fatalf("ok = %v, %+v", ok, got)
 			}
@@ -131,7 +133,7 @@ func TestTheOperatorsDialectIsLaidOverTheStandard(t *testing.T) {
 		{"id:161 stat:UNKNOWN err:000", nil, mobileid.MessageFailed, ""},
 		{"id:161 stat:DELIVRD err:000", nil, mobileid.MessageDelivered, ""},
 	} {
-		r, ok := readReceipt(decoded(t, c.text, c.tlv), p)
+		r, ok := readReceipt(decoded(t, c.text, c.tlv), &p)
 		if !ok || r.operatorID != p.IDs.FromAnswer("A1") || r.state != c.state || r.reason != c.reason {
 			t.Errorf("%s: %v, %+v", c.text, ok, r)
 		}
@@ -195,7 +197,7 @@ func FuzzReceiptPDU(f *testing.F) {
 		if wire.DecodeMessage(wire.Frame{Command: command, Raw: raw}, &m) != nil || !isReceipt(m) {
 			return
 		}
-		r, ok := readReceipt(m, p)
+		r, ok := readReceipt(m, &p)
 		if !ok {
 			return
 		}
@@ -215,14 +217,14 @@ func FuzzReceiptText(f *testing.F) {
 	f.Add([]byte("id: \x00 stat:\xff err:"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := parseReceiptText(b)
-		if len(r.stat) > 16 || len(r.err) > 16 || len(r.id) > 64 {
-			t.Fatalf("fields too long: %+v", r)
+		if len(r.stat) > 16 || len(r.err) > 16 || utf8.RuneCount(r.id) > 64 {
+			t.Fatalf("fields too long: %q", r)
 		}
 		// What stands behind text: never gets out.
-		if at := bytes.Index(bytes.ToLower(b), []byte(" text:")); at == 0 && (r.id != "" || r.stat != "" || r.err != "") {
-			t.Fatalf("read from the quoted text: %+v", r)
+		if at := bytes.Index(bytes.ToLower(b), []byte(" text:")); at == 0 && (r.id != nil || r.stat != nil || r.err != nil) {
+			t.Fatalf("read from the quoted text: %q", r)
 		}
-		if id := operatorID(r.id); strings.ContainsAny(id, " \x00\n") {
+		if id := operatorID(string(r.id)); strings.ContainsAny(id, " \x00\n") || len(id) > 64 {
 			t.Fatalf("operator id %q", id)
 		}
 	})

@@ -49,7 +49,7 @@ func (l *link) deliver(s *session, f wire.Frame) {
 		}
 		return
 	}
-	r, ok := readReceipt(m, b.cfg.Profile)
+	r, ok := readReceipt(m, &b.cfg.Profile)
 	if !ok {
 		l.unread(s, f, "unparseable")
 		return

@@ -16,6 +16,6 @@ func StateOf(dialect profile.Receipts, stat, err string) (state mobileid.Message
 		}
 	}
 	_, ruled := dialect.Find(stat, err)
-	r.apply(dialect)
+	r.apply(&dialect)
 	return r.state, r.reason, known || ruled
 }
