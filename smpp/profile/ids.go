@@ -2,6 +2,7 @@ package profile
 
 import (
 	"math/big"
+	"strconv"
 	"strings"
 )
 
@@ -38,24 +39,12 @@ func (i IDs) normal(form IDForm, id string) string {
 	if id == "" {
 		return "" // none is not the id 0
 	}
-	base := 0
 	switch form {
 	case Decimal:
-		base = 10
+		return fromDecimal(id)
 	case Hex:
-		base = 16
+		return fromHex(id)
 	case AsIs:
-	}
-	if base != 0 {
-		digits := id
-		if base == 16 {
-			digits = strings.TrimPrefix(strings.TrimPrefix(id, "0x"), "0X")
-		}
-		// SetString would take a sign and underscores, too.
-		if n, ok := new(big.Int).SetString(digits, base); ok && !strings.ContainsAny(digits, "+-_") {
-			return n.String()
-		}
-		return id
 	}
 	if i.IgnoreCase {
 		id = strings.ToLower(id)
@@ -64,6 +53,32 @@ func (i IDs) normal(form IDForm, id string) string {
 		if id = strings.TrimLeft(id, "0"); id == "" {
 			id = "0"
 		}
+	}
+	return id
+}
+
+// fromDecimal is a number without leading zeros.
+func fromDecimal(id string) string {
+	for i := range len(id) {
+		if id[i] < '0' || id[i] > '9' {
+			return id
+		}
+	}
+	if id = strings.TrimLeft(id, "0"); id == "" {
+		return "0"
+	}
+	return id
+}
+
+// fromHex is the decimal form of a number in base 16; of more than 64 bits, too.
+func fromHex(id string) string {
+	digits := strings.TrimPrefix(strings.TrimPrefix(id, "0x"), "0X")
+	if n, err := strconv.ParseUint(digits, 16, 64); err == nil {
+		return strconv.FormatUint(n, 10)
+	}
+	// SetString would take a sign and underscores, too.
+	if n, ok := new(big.Int).SetString(digits, 16); ok && !strings.ContainsAny(digits, "+-_") {
+		return n.String()
 	}
 	return id
 }

@@ -1,6 +1,10 @@
 package profile
 
-import "testing"
+import (
+	"math/big"
+	"strings"
+	"testing"
+)
 
 func TestIDsOfAnswerAndReceiptMeet(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -54,12 +58,28 @@ func TestTheSenderOfAKindElseTheCommonOne(t *testing.T) {
 func FuzzNormalIDs(f *testing.F) {
 	f.Add("0xA1")
 	f.Add("00")
+	f.Add("0x")
+	f.Add("-1")
+	f.Add("1_0")
+	f.Add("fffffffffffffffff")
 	f.Fuzz(func(t *testing.T, id string) {
 		for _, form := range []IDForm{AsIs, Decimal, Hex} {
 			ids := IDs{Answer: form, Receipt: Decimal, StripZeros: true, IgnoreCase: true}
 			once := ids.FromAnswer(id)
 			if id != "" && once == "" {
 				t.Fatalf("%q has no normal form", id)
+			}
+		}
+		for form, base := range map[IDForm]int{Decimal: 10, Hex: 16} {
+			want, digits := id, id
+			if form == Hex {
+				digits = strings.TrimPrefix(strings.TrimPrefix(id, "0x"), "0X")
+			}
+			if n, ok := new(big.Int).SetString(digits, base); ok && !strings.ContainsAny(digits, "+-_") {
+				want = n.String()
+			}
+			if got := (IDs{Answer: form}).FromAnswer(id); got != want {
+				t.Fatalf("%q as %s is %q, want %q", id, form, got, want)
 			}
 		}
 	})
