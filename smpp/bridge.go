@@ -55,6 +55,8 @@ type Bridge struct {
 	running  bool
 	rate     meter // answers of the last second
 	sizes    sizes // of what was admitted
+
+	unnumberedSaid time.Time // when it was last told that receipts name no number
 }
 
 // NewBridge makes a bridge; Run starts it.

@@ -263,7 +263,7 @@ func (t *trial) read(c *trialConn, limit time.Time) (wire.Frame, error) {
 
 func (t *trial) receipt(f wire.Frame) {
 	var m wire.Message
-	if wire.DecodeMessage(f, &m) != nil || m.ESMClass&esmTypeMask != esmReceipt {
+	if wire.DecodeMessage(f, &m) != nil || !isReceipt(m, &t.Profile.Receipts) {
 		return
 	}
 	if r, ok := readReceipt(m, &t.Profile); ok && r.state != "" {

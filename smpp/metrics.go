@@ -22,6 +22,7 @@ type metrics struct {
 	settleSeconds prometheus.Histogram
 	unsettled     prometheus.Counter
 	unmatched     prometheus.Counter
+	unnumbered    prometheus.Counter
 	leasesLost    prometheus.Counter
 	throttled     prometheus.Counter
 	unmapped      *prometheus.CounterVec
@@ -135,6 +136,7 @@ func newMetrics(reg prometheus.Registerer, b *Bridge) *metrics {
 		settleSeconds: m.seconds("settle_seconds", "Time of a settle statement."),
 		unsettled:     m.counter("unsettled_total", "Outcomes that the registry refused."),
 		unmatched:     m.counter("receipts_unmatched_total", "Receipts stored before the part they belong to was known."),
+		unnumbered:    m.counter("receipts_unnumbered_total", "Receipts with a number in neither address: they match nothing."),
 		leasesLost:    m.counter("leases_lost_total", "Leases that ended before they were closed."),
 		throttled:     m.counter("throttled_total", "submit_sm that came too fast for the operator."),
 		unmapped:      m.vec("unmapped_total", "Answers whose command_status is in no table: final for the Message.", "status"),

@@ -20,7 +20,6 @@ type receipt struct {
 	stat       string
 	err        string
 	reference  *uint16 // user_message_reference, nil where it is not echoed
-	from       string  // the handset's number, as the operator wrote it
 }
 
 // The types of a deliver_sm, bits 5-2 of esm_class (SMPP 3.4, 5.2.12).
@@ -32,14 +31,20 @@ const (
 
 // isReceipt reports whether a deliver_sm or data_sm is a receipt. What its text
 // looks like says nothing, because anybody can write such a text; but nobody
-// can put the id of one of our Messages beside his own text.
-func isReceipt(m wire.Message) bool {
+// can put the id of one of our Messages beside his own text. Only an operator
+// who says no more than the text is believed that.
+func isReceipt(m wire.Message, dialect *profile.Receipts) bool {
 	switch m.ESMClass & esmTypeMask {
 	case esmReceipt:
 		return true
 	case 0: // some leave the type out of a receipt in data_sm
-		_, names := m.Optional(wire.TagReceiptedMessageID)
-		return names
+		if _, names := m.Optional(wire.TagReceiptedMessageID); names {
+			return true
+		}
+		if dialect.Untyped {
+			text := readReceiptText(m, dialect)
+			return operatorID(string(text.id)) != "" && text.stat != nil
+		}
 	}
 	return false
 }
@@ -70,8 +75,8 @@ var states = []struct {
 // parameters first, the text for what they do not say. ok is false when no id
 // can be found, or nothing that is said of it.
 func readReceipt(m wire.Message, p *profile.Profile) (r receipt, ok bool) {
-	text := parseReceiptText(m.Bytes())
-	r = receipt{stat: statOf(text.stat), err: errOf(text.err), from: m.Source.Addr}
+	text := readReceiptText(m, &p.Receipts)
+	r = receipt{stat: statOf(text.stat), err: errOf(text.err)}
 	r.operatorID = operatorID(m.OptionalText(wire.TagReceiptedMessageID))
 	if r.operatorID == "" {
 		r.operatorID = operatorID(string(text.id))

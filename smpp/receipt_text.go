@@ -2,7 +2,13 @@ package smpp
 
 import (
 	"bytes"
+	"encoding/binary"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"mobileid/internal/sms"
+	"mobileid/smpp/profile"
+	"mobileid/smpp/wire"
 )
 
 // receiptText are the fields of SMPP 3.4, Appendix B that matter here, as they
@@ -15,6 +21,51 @@ const (
 	longestField   = 64
 	longestWord    = 16 // of stat and err
 )
+
+// readReceiptText reads the text of a receipt in the operator's dialect,
+// without the user data header that it may have. Some operators write UCS-2,
+// and others repeat the data_coding of our submit_sm beside a text in ASCII.
+func readReceiptText(m wire.Message, dialect *profile.Receipts) receiptText {
+	octets := m.Bytes()
+	if m.ESMClass&wire.ESMClassUDHI != 0 {
+		_, octets = partOf(m)
+	}
+	if m.DataCoding == sms.DataCodingUCS2 {
+		if r := inDialect(fromUCS2(octets), dialect); r.id != nil || r.stat != nil {
+			return r
+		}
+	}
+	return inDialect(octets, dialect)
+}
+
+// inDialect reads a text as the operator's pattern says, else in the usual form.
+func inDialect(text []byte, dialect *profile.Receipts) receiptText {
+	id, stat, err, ok := dialect.Pattern.Find(text[:min(len(text), longestReceipt)])
+	if !ok {
+		return parseReceiptText(text)
+	}
+	r := receiptText{id: id}
+	if isWord(stat) {
+		r.stat = stat
+	}
+	if isWord(err) {
+		r.err = err
+	}
+	return r
+}
+
+// fromUCS2 writes as much of a text in UTF-8 as is looked at.
+func fromUCS2(octets []byte) []byte {
+	out := make([]byte, 0, longestReceipt)
+	for len(octets) >= 2 && len(out) < longestReceipt {
+		r := rune(binary.BigEndian.Uint16(octets))
+		if octets = octets[2:]; utf16.IsSurrogate(r) && len(octets) >= 2 {
+			r, octets = utf16.DecodeRune(r, rune(binary.BigEndian.Uint16(octets))), octets[2:]
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	return out
+}
 
 // parseReceiptText reads "id:... sub:... dlvrd:... submit date:... done
 // date:... stat:... err:... text:..." in its vendors' spellings. What follows

@@ -41,7 +41,7 @@ func (l *link) deliver(s *session, f wire.Frame) {
 		l.unread(s, f, "malformed")
 		return
 	}
-	if !isReceipt(m) {
+	if !isReceipt(m, &b.cfg.Profile.Receipts) {
 		if m.ESMClass&esmTypeMask == esmIntermediate {
 			l.received(s, f, wire.StatusOK, "intermediate")
 		} else {
@@ -59,13 +59,43 @@ func (l *link) deliver(s *session, f wire.Frame) {
 		At: b.now(), // by our clock, whatever dates it writes
 	}}
 	in.frame.Raw = nil // it may quote the text
-	if number, err := mobileid.ParseMSISDN(r.from); err == nil && b.numbers != nil {
+	if number, ok := handset(m); !ok {
+		l.unnumbered()
+	} else if b.numbers != nil {
 		in.record.Dest = b.numbers.Number(number)
 	}
 	select {
 	case b.receipts <- in:
 	default:
 		l.received(s, f, wire.StatusTemporary, "queue_full")
+	}
+}
+
+// handset is the number that a receipt is about: its source, but the
+// destination at an operator who leaves the addresses as submit_sm had them.
+func handset(m wire.Message) (mobileid.MSISDN, bool) {
+	for _, addr := range []string{m.Source.Addr, m.Dest.Addr} {
+		if number, err := mobileid.ParseMSISDN(addr); err == nil {
+			return number, true
+		}
+	}
+	return mobileid.MSISDN{}, false
+}
+
+// unnumbered counts a receipt that names no number, and says so now and then.
+// It is stored all the same, because the operator would send it for ever.
+func (l *link) unnumbered() {
+	b := l.bridge
+	b.metrics.unnumbered.Inc()
+	now := b.now()
+	b.mu.Lock()
+	say := now.Sub(b.unnumberedSaid) >= alarmEvery
+	if say {
+		b.unnumberedSaid = now
+	}
+	b.mu.Unlock()
+	if say {
+		l.log.Warn("a receipt names no number of ours in source_addr or destination_addr: it can match no Message")
 	}
 }
 

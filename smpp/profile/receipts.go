@@ -25,12 +25,18 @@ type ReceiptRule struct {
 	Balance bool         `yaml:"balance"` // the subscriber could not pay
 }
 
-// Receipts is an operator's dialect. The forms that vendors write receipts in
-// are known to the parser; this is what only the operator can tell.
+// Receipts is an operator's dialect. The usual forms of receipts are known to
+// the parser; this is what only the operator can tell.
 type Receipts struct {
 	Rules []ReceiptRule `yaml:"rules"`
 	// FinalUnknown takes UNKNOWN as failed: the operator will say no more.
 	FinalUnknown bool `yaml:"final_unknown"`
+	// Pattern reads a text that the standard form does not fit. It is tried
+	// first; what it does not match is read as the standard form.
+	Pattern Pattern `yaml:"pattern"`
+	// Untyped takes a text that reads as a receipt for one although nothing but
+	// the text says so: esm_class 0 and no receipted_message_id.
+	Untyped bool `yaml:"untyped"`
 }
 
 // Find returns the rule for a receipt, the one that names its err first.

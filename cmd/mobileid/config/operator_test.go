@@ -53,6 +53,8 @@ func TestEveryMistakeOfAnOperatorComesAtOnceWithItsPath(t *testing.T) {
 		"rules: []":                           "rules: [{stat: X, state: gone}]",
 		`tariff: "120.00"`:                    `tariff: "120.001"`,
 		"final_unknown: false":                "final_unknown: false\n  mercy: 1",
+		`pattern: ""`:                         `pattern: '(?P<id>\d+'`,
+		"untyped: false":                      "untyped: perhaps",
 	} {
 		if !strings.Contains(text, old) {
 			t.Fatalf("the sample has no %q", old)
@@ -64,7 +66,7 @@ func TestEveryMistakeOfAnOperatorComesAtOnceWithItsPath(t *testing.T) {
 		"account.system_id:", "account.password:", "binds[0].type:", "binds[0].hosts[0]:", "binds:", "timers.response:",
 		"pace.rate:", "pace.burst:", "senders[0].addr:", "senders:", "text.charset:", "validity.format:", "validity.offset:",
 		"ids.answer:", "statuses[0x400].class:", "statuses[0x08].after:", "statuses[0x00]:", "receipts.rules[0].state:",
-		"tariff:", "receipts.mercy:",
+		"tariff:", "receipts.mercy:", "receipts.pattern:", "receipts.untyped:",
 	} {
 		if !slices.ContainsFunc(wrong, func(m string) bool { return strings.HasPrefix(m, path) }) {
 			t.Errorf("no mistake at %s in:\n%v", path, wrong)
