@@ -202,6 +202,9 @@ func (t *trial) connect(ctx context.Context, bind profile.Bind) (string, error) 
 	if err != nil {
 		return strings.Replace(observed, "bound at", "connected to", 1), err
 	}
+	if wire.InterfaceVersion(f) < wire.Version34 {
+		t.Profile.Text.Reference = false // as the bridge does
+	}
 	return observed, nil
 }
 

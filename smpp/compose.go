@@ -31,8 +31,9 @@ func reasonOf(err error) string {
 	return mobileid.ReasonCompose
 }
 
-// compose opens the sealed text and makes its submit_sm PDUs, one a part.
-func (b *Bridge) compose(j *job) ([][]byte, error) {
+// compose opens the sealed text and makes its submit_sm PDUs, one a part, for a
+// session.
+func (b *Bridge) compose(j *job, s *session) ([][]byte, error) {
 	id := j.admission.ID
 	plain, err := b.opener.Open(id[:], j.admission.Sealed)
 	if err != nil {
@@ -42,7 +43,9 @@ func (b *Bridge) compose(j *job) ([][]byte, error) {
 	if err := json.Unmarshal(plain, &text); err != nil {
 		return nil, errUnsealable // the error of json may quote the text
 	}
-	return submits(b.cfg.Profile, j.admission.TextID, text, reference(id), j.admission.Deadline, b.now())
+	p := b.cfg.Profile
+	p.Text.Reference = p.Text.Reference && s.optional
+	return submits(p, j.admission.TextID, text, reference(id), j.admission.Deadline, b.now())
 }
 
 // submits makes the submit_sm PDUs of a text as the operator wants them.
@@ -56,16 +59,18 @@ func submits(p profile.Profile, textID string, text mobileid.SealedText, ref uin
 		Command:            wire.SubmitSM,
 		ServiceType:        sender.ServiceType,
 		Source:             wire.Address{TON: sender.TON, NPI: sender.NPI, Addr: sender.Addr},
-		Dest:               wire.Address{TON: 1, NPI: 1, Addr: text.To},
+		Dest:               wire.Address{TON: p.Dest.TON, NPI: p.Dest.NPI, Addr: text.To},
 		ValidityPeriod:     validity(p.Validity, deadline, now),
 		RegisteredDelivery: 1, // a receipt of the final state, always (SMPP 3.4, 5.2.17)
 		DataCoding:         enc.DataCoding,
-		// Some operators repeat it in the receipt: a second key to match by.
-		TLV: []wire.TLV{{Tag: wire.TagUserMessageReference, Value: binary.BigEndian.AppendUint16(nil, ref)}},
 	}
+	if p.Text.Reference { // some operators repeat it in the receipt: a second key to match by
+		m.TLV = []wire.TLV{{Tag: wire.TagUserMessageReference, Value: binary.BigEndian.AppendUint16(nil, ref)}}
+	}
+	common := len(m.TLV)
 	out := make([][]byte, 0, len(enc.Parts))
 	for _, part := range enc.Parts {
-		m.ShortMessage, m.ESMClass, m.TLV = part.ShortMessage, 0, m.TLV[:1]
+		m.ShortMessage, m.ESMClass, m.TLV = part.ShortMessage, 0, m.TLV[:common]
 		if part.UDHI {
 			m.ESMClass = wire.ESMClassUDHI
 		}

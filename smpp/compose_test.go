@@ -1,6 +1,7 @@
 package smpp
 
 import (
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
 	"mobileid/smpp/profile"
+	"mobileid/smpp/wire"
 )
 
 func TestValidityPeriodInTheOperatorsForm(t *testing.T) {
@@ -57,5 +59,54 @@ func TestAMessageIsWrittenAsTheProfileSays(t *testing.T) {
 	}
 	if len(from) != 2 || from["1100"] != "FREE" || from["MobileID"] != "" {
 		t.Errorf("senders and their service_type: %v", from)
+	}
+}
+
+// user_message_reference is an optional parameter, and the only one of a text
+// of one part: an operator before SMPP 3.4 reads none, and some refuse this one.
+func TestTheReferenceGoesToWhoeverTakesIt(t *testing.T) {
+	saying := func(version ...byte) func(wire.Frame) []byte {
+		return func(bind wire.Frame) []byte {
+			b := wire.AppendCString(nil, bind.Command.Response(), wire.StatusOK, bind.Sequence, "smsc")
+			for _, v := range version {
+				b = append(binary.BigEndian.AppendUint32(b, uint32(wire.TagSCInterfaceVersion)<<16|1), v)
+			}
+			binary.BigEndian.PutUint32(b, uint32(len(b)))
+			return b
+		}
+	}
+	for name, c := range map[string]struct {
+		answer func(wire.Frame) []byte
+		off    bool
+		want   bool
+	}{
+		"3.4":                      {answer: saying(0x34), want: true},
+		"5.0":                      {answer: saying(0x50), want: true},
+		"3.3":                      {answer: saying(0x33)},
+		"says no version":          {answer: saying()},
+		"3.4, and refuses it":      {answer: saying(0x34), off: true},
+		"the simulator, which can": {answer: func(f wire.Frame) []byte { return wire.AppendBindAnswer(nil, f.Command, f.Sequence, "smsc") }, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := answeringBinds(t, c.answer, func(_ *rig, p *profile.Profile) {
+				p.Text.Reference = !c.off
+				p.Dest = profile.Dest{TON: 2, NPI: 8}
+			})
+			o.mustTake(mobileid.LaneOTP, o.message(mobileid.LaneOTP, nil))
+			f, err := wire.Read(o.conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var m wire.Message
+			if err := wire.DecodeMessage(f, &m); err != nil || m.Command != wire.SubmitSM {
+				t.Fatalf("%s: %v", f.Command, err)
+			}
+			if _, has := m.Optional(wire.TagUserMessageReference); has != c.want || !has && len(m.TLV) > 0 {
+				t.Errorf("parameters %v", m.TLV)
+			}
+			if want := (wire.Address{TON: 2, NPI: 8, Addr: secretTo}); m.Dest != want {
+				t.Error("destination_addr is not in the operator's form")
+			}
+		})
 	}
 }

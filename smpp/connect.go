@@ -74,7 +74,7 @@ func (l *link) connect(ctx context.Context, host string) (*session, error) {
 	defer stop()
 	br := bufio.NewReaderSize(conn, maxWrite)
 	shown := tap{&b.tap, &trace.Session{Link: l.name, Host: host, Us: addrPort(conn.LocalAddr()), Peer: addrPort(conn.RemoteAddr())}}
-	early, err := l.bindOn(conn, br, shown)
+	early, version, err := l.bindOn(conn, br, shown)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -88,7 +88,7 @@ func (l *link) connect(ctx context.Context, host string) (*session, error) {
 		writeTimeout: timers.Write, unbindWait: b.cfg.UnbindWait, now: b.now, handler: l,
 		freed: func() { signal(b.places) }, tap: shown,
 	})
-	s.number = b.sessionCount.Add(1)
+	s.number, s.optional = b.sessionCount.Add(1), version >= wire.Version34
 	for _, f := range early {
 		l.deliver(s, f)
 	}
@@ -100,19 +100,20 @@ var bindCommands = map[profile.BindType]wire.Command{
 }
 
 // bindOn sends the bind and reads up to its answer. Receipts may come right
-// behind the answer or, from a hasty operator, before it: these are returned.
-func (l *link) bindOn(conn net.Conn, br *bufio.Reader, shown tap) (early []wire.Frame, err error) {
+// behind the answer or, from a hasty operator, before it: these are returned,
+// with the version of SMPP that the operator says, 0 if none.
+func (l *link) bindOn(conn net.Conn, br *bufio.Reader, shown tap) (early []wire.Frame, version byte, err error) {
 	account, command := l.bridge.cfg.Profile.Account, bindCommands[l.bind.Type]
 	raw, err := wire.Bind{
 		Command: command, SystemID: account.SystemID, Password: account.Password, SystemType: account.SystemType,
 	}.Encode()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(l.bridge.cfg.Profile.Timers.Bind))
 	shown.show(trace.Out, raw)
 	if _, err := conn.Write(raw); err != nil {
-		return nil, fmt.Errorf("bind: %w", err)
+		return nil, 0, fmt.Errorf("bind: %w", err)
 	}
 	for {
 		f, err := wire.Read(br)
@@ -120,20 +121,20 @@ func (l *link) bindOn(conn net.Conn, br *bufio.Reader, shown tap) (early []wire.
 			if isTimeout(err) {
 				err = errors.New("no answer in time")
 			}
-			return nil, fmt.Errorf("bind: %w", err)
+			return nil, 0, fmt.Errorf("bind: %w", err)
 		}
 		shown.show(trace.In, f.Raw)
 		switch {
 		case f.Command == command.Response() && f.Sequence == 1,
 			f.Command == wire.GenericNack && f.Sequence <= 1:
 			if f.Status != wire.StatusOK {
-				return nil, &bindError{f.Status}
+				return nil, 0, &bindError{f.Status}
 			}
 			if f.Command == wire.GenericNack {
-				return nil, &bindError{wire.StatusSystemError}
+				return nil, 0, &bindError{wire.StatusSystemError}
 			}
 			_ = conn.SetDeadline(time.Time{})
-			return early, nil
+			return early, wire.InterfaceVersion(f), nil
 		case (f.Command == wire.DeliverSM || f.Command == wire.DataSM) && len(early) < 100:
 			early = append(early, f)
 		}

@@ -26,6 +26,14 @@ type operatorEnd struct {
 
 func newOperatorEnd(t *testing.T, tune func(*rig, *profile.Profile)) *operatorEnd {
 	t.Helper()
+	return answeringBinds(t, func(bind wire.Frame) []byte {
+		return wire.AppendCString(nil, bind.Command.Response(), wire.StatusOK, bind.Sequence, "")
+	}, tune)
+}
+
+// answeringBinds is newOperatorEnd of an operator who answers binds so.
+func answeringBinds(t *testing.T, with func(bind wire.Frame) []byte, tune func(*rig, *profile.Profile)) *operatorEnd {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	r := assemble(t, Config{Profile: testProfile("operator:2775", 10), StoreTimeout: 2 * time.Second, DrainTimeout: time.Second})
 	if tune != nil {
@@ -38,7 +46,7 @@ func newOperatorEnd(t *testing.T, tune func(*rig, *profile.Profile)) *operatorEn
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := theirs.Write(wire.AppendCString(nil, bind.Command.Response(), wire.StatusOK, bind.Sequence, "")); err != nil {
+	if _, err := theirs.Write(with(bind)); err != nil {
 		t.Fatal(err)
 	}
 	return &operatorEnd{rig: r, conn: theirs}

@@ -75,7 +75,7 @@ func (o *operator) serve(conn net.Conn) {
 			o.mu.Lock()
 			o.binds++
 			o.mu.Unlock()
-			write(wire.AppendCString(nil, f.Command.Response(), 0, f.Sequence, "smsc"))
+			write(wire.AppendBindAnswer(nil, f.Command, f.Sequence, "smsc"))
 		case wire.SubmitSM:
 			n, s := o.note(f)
 			r := o.answer(n, s)

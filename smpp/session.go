@@ -86,10 +86,11 @@ var (
 // session is one bind: a connection, the requests in flight and three
 // goroutines (read, write, timers) that end together. A session is used once.
 type session struct {
-	number int64 // of the bridge's sessions
-	conn   net.Conn
-	br     *bufio.Reader
-	cfg    sessionConfig
+	number   int64 // of the bridge's sessions
+	optional bool  // the operator says that he takes optional parameters
+	conn     net.Conn
+	br       *bufio.Reader
+	cfg      sessionConfig
 
 	wake   chan struct{} // the writer has work
 	fewer  chan struct{} // something is no longer in flight

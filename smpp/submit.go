@@ -149,7 +149,7 @@ func (b *Bridge) freest(n int) (best place, free, windows int) {
 func (b *Bridge) write(ctx context.Context, at place, j *job) int {
 	s := at.session
 	j.link = linkName(at, j)
-	parts, err := b.compose(j)
+	parts, err := b.compose(j, s)
 	if err == nil && len(parts) > b.widest() {
 		err = errTooManyParts
 	}

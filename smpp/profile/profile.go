@@ -16,6 +16,7 @@ type Profile struct {
 	Timers   Timers
 	Pace     Pace
 	Senders  []Sender
+	Dest     Dest
 	Text     Text
 	Validity Validity
 	IDs      IDs
@@ -90,10 +91,17 @@ type Sender struct {
 	ServiceType string `yaml:"service_type"` // at most 5 characters (5.2.11)
 }
 
+// Dest is the form of destination_addr, which is 998 and nine digits.
+type Dest struct {
+	TON uint8 `yaml:"ton"`
+	NPI uint8 `yaml:"npi"`
+}
+
 // Text is how texts are written.
 type Text struct {
-	Charset sms.Charset `yaml:"charset"`
-	Parts   sms.Style   `yaml:"parts"`
+	Charset   sms.Charset `yaml:"charset"`
+	Parts     sms.Style   `yaml:"parts"`
+	Reference bool        `yaml:"reference"` // user_message_reference with each
 }
 
 // Options are those of internal/sms.

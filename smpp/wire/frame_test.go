@@ -171,3 +171,18 @@ func (c *chunks) Read(p []byte) (int, error) {
 	c.b = c.b[n:]
 	return n, nil
 }
+
+func TestTheVersionThatABindsAnswerSays(t *testing.T) {
+	said := AppendBindAnswer([]byte("before"), BindTransceiver, 7, "smsc")[len("before"):]
+	if f, err := Read(bytes.NewReader(said)); err != nil || f.Command != BindTransceiver.Response() || f.Sequence != 7 || InterfaceVersion(f) != Version34 {
+		t.Errorf("%+v, %v", f, err)
+	}
+	for name, body := range map[string]string{
+		"no body": "", "nothing behind system_id": "smsc\x00", "system_id without an end": "smsc",
+		"cut": "smsc\x00\x02\x10\x00\x01", "too long": "smsc\x00\x02\x10\x00\x02\x34\x34", "another parameter": "smsc\x00\x02\x11\x00\x01\x34",
+	} {
+		if v := InterfaceVersion(Frame{Command: BindTransceiver.Response(), Raw: append(make([]byte, HeaderLen), body...)}); v != 0 {
+			t.Errorf("%s: version %#x", name, v)
+		}
+	}
+}

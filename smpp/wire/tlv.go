@@ -15,6 +15,7 @@ const (
 	TagSARMsgRefNum         uint16 = 0x020C // 2 octets, the same in all parts of a text
 	TagSARTotalSegments     uint16 = 0x020E // 1 octet
 	TagSARSegmentSeqnum     uint16 = 0x020F // 1 octet, from 1
+	TagSCInterfaceVersion   uint16 = 0x0210 // 1 octet, in the answer to a bind (5.3.2.25)
 	TagNetworkErrorCode     uint16 = 0x0423 // 3 octets: kind of network, error code
 	TagMessagePayload       uint16 = 0x0424 // the text, where short_message is empty
 	TagMessageState         uint16 = 0x0427 // 1 octet (5.2.28)

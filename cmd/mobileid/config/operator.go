@@ -25,6 +25,7 @@ type Operator struct {
 	Timers   profile.Timers   `yaml:"timers"`
 	Pace     profile.Pace     `yaml:"pace"`
 	Senders  []profile.Sender `yaml:"senders"`
+	Dest     profile.Dest     `yaml:"dest"`
 	Text     profile.Text     `yaml:"text"`
 	Validity profile.Validity `yaml:"validity"`
 	IDs      profile.IDs      `yaml:"ids"`
@@ -65,7 +66,8 @@ func defaultOperator() Operator {
 			Refused: 2 * time.Minute,
 		},
 		Pace:     profile.Pace{Burst: 5, Adaptive: true},
-		Text:     profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleUDH8},
+		Dest:     profile.Dest{TON: 1, NPI: 1},
+		Text:     profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleUDH8, Reference: true},
 		Validity: profile.Validity{Format: profile.Relative, Min: time.Minute, Max: 72 * time.Hour},
 		IDs:      profile.IDs{Answer: profile.AsIs, Receipt: profile.AsIs},
 	}
@@ -78,7 +80,7 @@ func (o Operator) Profile() profile.Profile {
 		Account: profile.Account{
 			SystemID: o.Account.SystemID, Password: o.Account.Password.Reveal(), SystemType: o.Account.SystemType,
 		},
-		Binds: o.Binds, Timers: o.Timers, Pace: o.Pace, Senders: o.Senders, Text: o.Text, Validity: o.Validity,
+		Binds: o.Binds, Timers: o.Timers, Pace: o.Pace, Senders: o.Senders, Dest: o.Dest, Text: o.Text, Validity: o.Validity,
 		IDs: o.IDs, Statuses: o.statuses(), Receipts: o.Receipts,
 	}
 }

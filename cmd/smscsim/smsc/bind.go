@@ -40,7 +40,7 @@ func (x *session) bind(f wire.Frame) bool {
 	if status := x.admit(account, f.Command); status != wire.StatusOK {
 		return refuse(status)
 	}
-	x.send(wire.AppendCString(nil, f.Command.Response(), 0, f.Sequence, x.server.cfg.SystemID))
+	x.send(wire.AppendBindAnswer(nil, f.Command, f.Sequence, x.server.cfg.SystemID))
 	x.server.cfg.Log.Info("bound", "account", account, "session", x.number, "as", f.Command.String())
 	x.server.events.publish(Event{At: time.Now(), Kind: EventBind, Account: account})
 	if f.Command != wire.BindTransmitter {
