@@ -191,7 +191,7 @@ func otpHandler(t testing.TB, r *room, opener **mobileid.Opener) Handler {
 	return NewOTPRequests(OTPDeps{
 		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r,
 		Purposes: map[string]mobileid.Purpose{"sign_in": {ID: "sign_in", TextID: "otp.sign_in", Life: 3 * time.Minute, Digits: 6, Tries: 3}},
-		Parts:    func(string) int { return 2 },
+		Parts:    func(operator, _ string) int { return map[string]int{"beeline": 2}[operator] },
 		Now:      func() time.Time { return noon },
 	})
 }
@@ -372,7 +372,7 @@ func TestANoticeIsStoredSealedAndPutOnTheBulkLane(t *testing.T) {
 	sealer, opener := sealPair(t)
 	h := NewNotificationRequests(NotificationDeps{
 		Registry: r, Texts: r, Sealer: sealer, Lanes: r,
-		Parts: func(string) int { return 1 }, Now: func() time.Time { return noon },
+		Parts: func(_, _ string) int { return 1 }, Now: func() time.Time { return noon },
 	})
 	key := testIDKey(t)
 	request := func(n string, person byte, text string, deadline time.Time) mobileid.NotificationRequested {

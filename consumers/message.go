@@ -58,7 +58,7 @@ type workerPanic struct {
 // bridge and counts the parts.
 type composer struct {
 	sealer Sealer
-	parts  func(text string) int
+	parts  func(operator, text string) int
 }
 
 func (c composer) message(m mobileid.NewMessage, b mobileid.Binding, text mobileid.Text) (*mobileid.NewMessage, error) {
@@ -70,7 +70,7 @@ func (c composer) message(m mobileid.NewMessage, b mobileid.Binding, text mobile
 		return nil, &mobileid.Error{Kind: mobileid.KindInternal, Code: "seal", Message: "the text cannot be sealed", Err: err}
 	}
 	m.SealKey = c.sealer.KeyID()
-	m.Parts = c.parts(text.Reveal())
+	m.Parts = c.parts(b.Operator, text.Reveal())
 	m.Person, m.Dest = b.Person, b.Number
 	m.Operator, m.Account = b.Operator, b.Account
 	m.Fence = mobileid.Fence{Kind: "binding", ID: b.ID, Version: b.Version}

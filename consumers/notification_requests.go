@@ -16,7 +16,7 @@ type NotificationDeps struct {
 	Texts    Texts
 	Sealer   Sealer // to the bridge's public key
 	Lanes    Lanes
-	Parts    func(text string) int // SMS parts of a text
+	Parts    func(operator, text string) int // submit_sm that a text takes there
 	Now      func() time.Time
 	Reg      prometheus.Registerer
 }

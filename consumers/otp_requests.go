@@ -30,7 +30,7 @@ type OTPDeps struct {
 	IDKey    mobileid.IDKey
 	Purposes map[string]mobileid.Purpose // by id
 	Lanes    Lanes
-	Parts    func(text string) int // SMS parts of a text
+	Parts    func(operator, text string) int // submit_sm that a text takes there
 	Now      func() time.Time
 	Log      *slog.Logger
 	Reg      prometheus.Registerer

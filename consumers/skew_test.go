@@ -17,7 +17,7 @@ func TestIdsOfTheFutureAreCounted(t *testing.T) {
 	r := newRoom()
 	sealer, _ := sealPair(t)
 	now := func() time.Time { return noon }
-	parts := func(string) int { return 1 }
+	parts := func(_, _ string) int { return 1 }
 	codes := NewOTPRequests(OTPDeps{
 		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r, Parts: parts, Now: now, Reg: reg,
 		Purposes: map[string]mobileid.Purpose{"sign_in": {ID: "sign_in"}},

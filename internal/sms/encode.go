@@ -91,7 +91,7 @@ func (o Options) Count(text string) int {
 }
 
 // Count returns the parts of a text at an operator who takes the zero Options:
-// texts are written and counted before their operator is known.
+// the catalogue's texts are bounded before any operator is known.
 func Count(text string) int { return Options{}.Count(text) }
 
 // lay writes the letters and counts their parts on the air.

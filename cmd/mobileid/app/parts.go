@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"mobileid/cmd/mobileid/config"
 	"mobileid/consumers"
 	"mobileid/gateway"
 	"mobileid/internal/mobileid"
@@ -126,14 +127,25 @@ func (a *App) ingress() consumers.Handler {
 func (a *App) otpRequests() consumers.Handler {
 	return consumers.NewOTPRequests(consumers.OTPDeps{
 		Registry: a.db, Codes: a.codes, Texts: a.texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
-		Purposes: a.cfg.PurposeSet(), Lanes: a.publisher, Parts: sms.Count, Log: a.log, Reg: a.reg,
+		Purposes: a.cfg.PurposeSet(), Lanes: a.publisher, Parts: partsAt(a.cfg.Operators), Log: a.log, Reg: a.reg,
 	})
 }
 
 func (a *App) notificationRequests() consumers.Handler {
 	return consumers.NewNotificationRequests(consumers.NotificationDeps{
-		Registry: a.db, Texts: a.texts, Sealer: a.bridgeSealer(), Lanes: a.publisher, Parts: sms.Count, Reg: a.reg,
+		Registry: a.db, Texts: a.texts, Sealer: a.bridgeSealer(), Lanes: a.publisher, Parts: partsAt(a.cfg.Operators), Reg: a.reg,
 	})
+}
+
+// partsAt counts the submit_sm of a text as the bridge of its operator writes
+// them: reconciliation expects a line of the operator's file for each. An
+// operator without a file has no bridge, so nothing is written for him.
+func partsAt(operators []config.Operator) func(operator, text string) int {
+	options := make(map[string]sms.Options, len(operators))
+	for _, o := range operators {
+		options[o.ID] = o.Text.Options()
+	}
+	return func(operator, text string) int { return options[operator].Count(text) }
 }
 
 // bridgeSealer seals to the bridge's public key, which the configuration's
