@@ -173,6 +173,13 @@ func (v Validity) check(wrong *mistakes) {
 	}
 }
 
+// Check lists everything wrong with a table.
+func (s Statuses) Check() []Mistake {
+	var wrong mistakes
+	s.check(&wrong)
+	return wrong
+}
+
 func (s Statuses) check(wrong *mistakes) {
 	codes := make([]uint32, 0, len(s))
 	for c := range s {

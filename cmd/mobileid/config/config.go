@@ -27,6 +27,9 @@ type Config struct {
 	Numbers   []Number  `yaml:"numbers"`
 	// NumberInfo is asked about numbers that no table knows.
 	NumberInfo NumberInfo `yaml:"number_info"`
+	// Statuses are laid over statuses.yaml for all operators; each one's own
+	// rows over both.
+	Statuses []Status `yaml:"statuses"`
 	// OperatorFiles are the files of the operators, relative to this one.
 	OperatorFiles []string   `yaml:"operators"`
 	Operators     []Operator `yaml:"-"` // as read from them

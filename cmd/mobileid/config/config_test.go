@@ -73,6 +73,7 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 		"budget: 500ms":                  "budget: 10s",
 		"cache: 10000":                   "cache: 0",
 		"cache_age: 1h":                  "cache_age: 0s",
+		"statuses: []":                   "statuses: [{status: 0x400, class: fatal}, {status: 0x08, class: pace}, {status: 0x08, class: pace}, {status: 0x401, class: retry}]",
 		"[operator.sample.yaml]":         "[operator.sample.yaml, nowhere.yaml, operator.sample.yaml]",
 	} {
 		if !strings.Contains(text, old) {
@@ -89,10 +90,14 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 		"postgres.max_conns:", "postgres.dsn:", "auth.jwks_url:", "purposes[0].life:", "purposes[0].digits:",
 		"clients[0].scopes:", "deadlines.mercy:", "operators[1]:", "operators[2]:", "numbers[1]", "numbers[1].operator:",
 		"number_info.url:", "number_info.token:", "number_info.budget:", "number_info.cache:", "number_info.cache_age:",
+		"statuses[0x400].class:", "statuses[2].status:", "statuses[0x401].after:",
 	} {
 		if !slices.ContainsFunc(wrong, func(m string) bool { return strings.HasPrefix(m, path) }) {
 			t.Errorf("no mistake at %s in:\n%v", path, err)
 		}
+	}
+	if strings.Contains(err.Error(), "yaml: statuses[0x400]") {
+		t.Error("a row for all operators is told again for one of them")
 	}
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Error("a mistake repeats the secret that was written into the file")

@@ -140,7 +140,9 @@ func decodeStruct(path string, v any, out reflect.Value, wrong *Mistakes) {
 	}
 	fields := map[string]int{}
 	for i := range out.NumField() {
-		fields[out.Type().Field(i).Tag.Get("yaml")] = i
+		if key := out.Type().Field(i).Tag.Get("yaml"); key != "-" {
+			fields[key] = i
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(section)) {
 		i, known := fields[key]

@@ -29,9 +29,11 @@ type Operator struct {
 	Text     profile.Text     `yaml:"text"`
 	Validity profile.Validity `yaml:"validity"`
 	IDs      profile.IDs      `yaml:"ids"`
-	Statuses []Status         `yaml:"statuses"` // laid over statuses.yaml
+	Statuses []Status         `yaml:"statuses"` // laid over the common ones
 	Receipts profile.Receipts `yaml:"receipts"`
 	Tariff   string           `yaml:"tariff"` // soum a message, for example 120.50
+
+	Common []Status `yaml:"-"` // the configuration's own rows, for all operators
 }
 
 // OperatorAccount is who we are at the operator.
@@ -85,10 +87,17 @@ func (o Operator) Profile() profile.Profile {
 	}
 }
 
-// statuses lays the operator's rows over the common table.
+// statuses lays the rows of the configuration over the program's table, and the
+// operator's over both.
 func (o Operator) statuses() profile.Statuses {
+	return layStatuses(readCommonStatuses(), o.Common, o.Statuses)
+}
+
+// layStatuses makes one table; later rows win, and keep the name of what they
+// replace unless they have one.
+func layStatuses(tables ...[]Status) profile.Statuses {
 	table := profile.Statuses{}
-	for _, rows := range [][]Status{readCommonStatuses(), o.Statuses} {
+	for _, rows := range tables {
 		for _, s := range rows {
 			name := s.Name
 			if name == "" {
@@ -119,6 +128,11 @@ func readCommonStatuses() []Status {
 
 // readOperators reads the files that operators names.
 func (c *Config) readOperators(read func(name string) ([]byte, error), wrong *Mistakes) {
+	// A row that is wrong for all is told once, not for each operator.
+	common := c.Statuses
+	if !checkStatuses(common, wrong) {
+		common = nil
+	}
 	seen := map[string]bool{}
 	for i, name := range c.OperatorFiles {
 		path := fmt.Sprintf("operators[%d]", i)
@@ -127,7 +141,7 @@ func (c *Config) readOperators(read func(name string) ([]byte, error), wrong *Mi
 			wrong.addf(path, "%v (operator.sample.yaml is the manual)", err)
 			continue
 		}
-		o, mistakes := parseOperator(raw)
+		o, mistakes := parseOperator(raw, common)
 		for _, m := range mistakes {
 			*wrong = append(*wrong, name+": "+m)
 		}
@@ -139,8 +153,9 @@ func (c *Config) readOperators(read func(name string) ([]byte, error), wrong *Mi
 	}
 }
 
-func parseOperator(raw []byte) (Operator, Mistakes) {
+func parseOperator(raw []byte, common []Status) (Operator, Mistakes) {
 	o := defaultOperator()
+	o.Common = common
 	tree := map[string]any{}
 	if err := yaml.Unmarshal(raw, &tree); err != nil {
 		return o, Mistakes{"not YAML: " + strings.TrimSpace(yaml.FormatError(err, false, false))}
@@ -151,16 +166,31 @@ func parseOperator(raw []byte) (Operator, Mistakes) {
 	return o, wrong
 }
 
-// check adds the operator's own mistakes of meaning.
-func (o Operator) check(wrong *Mistakes) {
-	checkID("id", o.ID, map[string]bool{}, wrong)
+// checkStatuses adds the mistakes of the configuration's own rows; false when
+// there are any.
+func checkStatuses(rows []Status, wrong *Mistakes) bool {
+	before := len(*wrong)
+	checkTwice(rows, wrong)
+	for _, m := range layStatuses(rows).Check() {
+		wrong.addf(m.Path, "%s", m.Text)
+	}
+	return len(*wrong) == before
+}
+
+func checkTwice(rows []Status, wrong *Mistakes) {
 	twice := map[uint32]bool{}
-	for i, s := range o.Statuses {
+	for i, s := range rows {
 		if twice[s.Status] {
 			wrong.addf(fmt.Sprintf("statuses[%d].status", i), "0x%02x stands twice", s.Status)
 		}
 		twice[s.Status] = true
 	}
+}
+
+// check adds the operator's own mistakes of meaning.
+func (o Operator) check(wrong *Mistakes) {
+	checkID("id", o.ID, map[string]bool{}, wrong)
+	checkTwice(o.Statuses, wrong)
 	for _, m := range o.Profile().Check() {
 		wrong.addf(m.Path, "%s", m.Text)
 	}

@@ -16,7 +16,7 @@ func TestTheOperatorsSampleIsAValidManualOfTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, wrong := parseOperator(raw)
+	o, wrong := parseOperator(raw, nil)
 	if len(wrong) > 0 {
 		t.Fatal(wrong)
 	}
@@ -61,7 +61,7 @@ func TestEveryMistakeOfAnOperatorComesAtOnceWithItsPath(t *testing.T) {
 		}
 		text = strings.Replace(text, old, wrong, 1)
 	}
-	_, wrong := parseOperator([]byte(text))
+	_, wrong := parseOperator([]byte(text), nil)
 	for _, path := range []string{
 		"account.system_id:", "account.password:", "binds[0].type:", "binds[0].hosts[0]:", "binds:", "timers.response:",
 		"pace.rate:", "pace.burst:", "senders[0].addr:", "senders:", "text.charset:", "validity.format:", "validity.offset:",
@@ -93,5 +93,42 @@ func TestAnOperatorsStatusesAreLaidOverTheCommonTable(t *testing.T) {
 	}
 	if got, mapped := table.Rule(0x401); got.Class != profile.ClassPermanent || mapped {
 		t.Errorf("a status that nobody knows: %+v, mapped %t", got, mapped)
+	}
+}
+
+func TestTheConfigurationsStatusesHoldForAllOperatorsButTheirOwnRows(t *testing.T) {
+	withSecrets(t)
+	text := strings.Replace(string(sample(t)), "statuses: []", `statuses:
+  - {status: 0x45, class: permanent}
+  - {status: 0x400, class: balance, name: no credit}
+  - {status: 0x08, class: retry, after: 9s}`, 1)
+	own := func(name string) ([]byte, error) {
+		raw, err := beside(name)
+		return []byte(strings.Replace(string(raw), "statuses: []", "statuses: [{status: 0x08, class: permanent}]", 1)), err
+	}
+	cfg, err := parse([]byte(text), nil, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := cfg.Operators[0].Profile().Statuses
+	for status, want := range map[uint32]profile.StatusRule{
+		0x45:  {Name: "RSUBMITFAIL", Class: profile.ClassPermanent},
+		0x400: {Name: "no credit", Class: profile.ClassBalance},
+		0x08:  {Name: "RSYSERR", Class: profile.ClassPermanent},
+		0x58:  {Name: "RTHROTTLED", Class: profile.ClassPace},
+	} {
+		if got, mapped := table.Rule(status); got != want || !mapped {
+			t.Errorf("0x%02x: %+v", status, got)
+		}
+	}
+}
+
+// What only a mistake of ours can be answered with has its alarm.
+func TestStatusesThatTellOfOurOwnMistakesAreOfTheConfiguration(t *testing.T) {
+	table := defaultOperator().statuses()
+	for _, status := range []uint32{0x01, 0x02, 0x03} {
+		if got, _ := table.Rule(status); got.Class != profile.ClassConfig {
+			t.Errorf("0x%02x is of class %s", status, got.Class)
+		}
 	}
 }
