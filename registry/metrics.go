@@ -16,6 +16,7 @@ type metrics struct {
 	relayed   prometheus.Counter
 	held      *prometheus.GaugeVec
 	unmatched prometheus.Counter
+	waiting   *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -47,11 +48,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"client"}),
 		unmatched: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mobileid_registry_receipts_unmatched_total",
-			Help: "Receipts stored without a Message part that they belong to.",
+			Help: "Receipts stored without a Message part that they belong to, those that merely overtook their answer included.",
 		}),
+		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "mobileid_registry_receipts_waiting",
+			Help: "Receipts that have been without their Message part for a minute, by operator account; at most 10000 are counted.",
+		}, []string{"account"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.held, m.unmatched)
+		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.held, m.unmatched, m.waiting)
 	}
 	return m
 }

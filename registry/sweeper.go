@@ -74,6 +74,7 @@ func (c SweepConfig) withDefaults() SweepConfig {
 //     answer never came: given to the Message in doubt that they must be of;
 //     those that have waited for 72 h: forgotten, as receipts that could not be read after
 //     30 days, and inbound messages 7 days after they were published;
+//   - receipts that have waited for a minute: counted, by account;
 //   - Idempotency-Keys older than 48 h and counts of wrong codes older than 30
 //     days: forgotten; partitions ahead: made.
 //
@@ -96,6 +97,9 @@ type Sweeper struct {
 	ahead     messageCursor // walks deadlines to come, for lost lane records
 	orphansAt orphanCursor  // how far receipts without an answer were looked at
 	partsDone time.Time     // when the partitions were last looked at
+
+	waiting     map[string]int // receipts that wait, by account, as last counted
+	waitingDone time.Time      // when the receipts that wait were last counted
 
 	triesDone time.Time // when the counts of wrong codes were last looked at
 }
@@ -148,6 +152,7 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"republished", s.republish},
 		{"receipt_forgotten", s.oldReceipts},
 		{"doubt_forgotten", s.oldDoubts},
+		{"receipt_waiting", s.waitingReceipts},
 		{"inbound_forgotten", s.oldInbound},
 		{"idempotency_key", s.oldKeys},
 		{"wrong_tries", s.oldTries},

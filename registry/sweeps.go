@@ -316,6 +316,46 @@ where r.received_at > $1 and r.operator_id <> '' group by r.id order by r.id lim
 	return s.db.rematch(ctx, ids)
 }
 
+const (
+	// waitsLong is how old a receipt is that has not merely overtaken its answer.
+	waitsLong = time.Minute
+	// countEvery and countMost bound what counting them costs.
+	countEvery = 15 * time.Second
+	countMost  = 10_000
+)
+
+// waitingReceipts tells how many receipts find no part, by account. It sweeps
+// nothing.
+func (s *Sweeper) waitingReceipts(ctx context.Context) (int, error) {
+	now := s.db.clock()
+	if now.Sub(s.waitingDone) < countEvery && !now.Before(s.waitingDone) {
+		return 0, nil
+	}
+	// An account without any has no row in what is counted.
+	counts := map[string]int{}
+	for account := range s.waiting {
+		counts[account] = 0
+	}
+	err := s.db.query(ctx, "count waiting receipts", `
+select account, count(*) from (
+	select account from receipts_unmatched where received_at <= $1 order by received_at desc limit $2) r
+group by account`, []any{now.Add(-waitsLong), countMost}, func(r pgx.Rows) error {
+		var account string
+		var n int
+		err := r.Scan(&account, &n)
+		counts[account] = n
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for account, n := range counts {
+		s.db.metrics.waiting.WithLabelValues(account).Set(float64(n))
+	}
+	s.waiting, s.waitingDone = counts, now
+	return 0, nil
+}
+
 // oldReceipts forgets receipts that no answer can belong to any more.
 func (s *Sweeper) oldReceipts(ctx context.Context) (int, error) {
 	n := 0

@@ -135,7 +135,7 @@ func newMetrics(reg prometheus.Registerer, b *Bridge) *metrics {
 		outcomes:      m.vec("outcomes_total", "Outcomes of Messages, by state.", "state"),
 		settleSeconds: m.seconds("settle_seconds", "Time of a settle statement."),
 		unsettled:     m.counter("unsettled_total", "Outcomes that the registry refused."),
-		unmatched:     m.counter("receipts_unmatched_total", "Receipts stored before the part they belong to was known."),
+		unmatched:     m.counter("receipts_unmatched_total", "Receipts stored before the part they belong to was known: normal when they overtake their answer. What stays is mobileid_registry_receipts_waiting."),
 		unnumbered:    m.counter("receipts_unnumbered_total", "Receipts with a number in neither address: they match nothing."),
 		leasesLost:    m.counter("leases_lost_total", "Leases that ended before they were closed."),
 		throttled:     m.counter("throttled_total", "submit_sm that came too fast for the operator."),
