@@ -172,7 +172,8 @@ func (l *link) serve(ctx context.Context, s *session) error {
 		if want == wantDrain {
 			l.become(LinkDraining, "", nil)
 			s.drain()
-			l.awaitDrained(s)
+			idle := l.awaitDrained(s)
+			defer func() { <-idle }() // it ends with the session
 		}
 		s.unbind(l.bridge.cfg.UnbindWait)
 		<-over
@@ -181,24 +182,26 @@ func (l *link) serve(ctx context.Context, s *session) error {
 }
 
 // awaitDrained waits until nothing is in flight, at the latest for the response
-// timer; an order to stop ends the wait.
-func (l *link) awaitDrained(s *session) {
-	drained := make(chan struct{})
-	s.owners.Go(func() {
-		defer close(drained)
+// timer; an order to stop ends the wait. What is returned closes when the session
+// is idle or has ended: its end may be waiting for its owners by now, and a
+// WaitGroup that is waited for must not be added to.
+func (l *link) awaitDrained(s *session) <-chan struct{} {
+	idle := make(chan struct{})
+	go func() {
+		defer close(idle)
 		s.awaitIdle(l.bridge.cfg.Profile.Timers.Response)
-	})
+	}()
 	for {
 		select {
-		case <-drained:
-			return
+		case <-idle:
+			return idle
 		case <-l.changed:
 		}
 		l.bridge.mu.Lock()
 		stop := l.wanted == wantDown
 		l.bridge.mu.Unlock()
 		if stop {
-			return
+			return idle
 		}
 	}
 }
