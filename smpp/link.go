@@ -55,12 +55,14 @@ func (b *Bridge) newLink(bind profile.Bind, watch mobileid.Watch) *link {
 	}
 }
 
-// keep binds, serves and binds again, with back-off, until ctx ends.
+// keep binds, serves and binds again, with back-off, until ctx ends. A host that
+// cannot be bound to, or that takes the bind and does not keep it, is followed by
+// the next one; one that was steady is tried first when it comes back.
 func (l *link) keep(ctx context.Context) {
 	t := l.bridge.cfg.Profile.Timers
 	wait, host := t.ReconnectMin, 0
 	for l.awaitWanted(ctx) {
-		at := l.bind.Hosts[host]
+		at, leave := l.bind.Hosts[host], true
 		l.become(LinkBinding, at, nil)
 		l.binds.Step()
 		s, err := l.connect(ctx, at)
@@ -71,23 +73,28 @@ func (l *link) keep(ctx context.Context) {
 			l.bound(s, at)
 			err = l.serve(ctx, s)
 			l.unbound(err)
-			if l.bridge.now().Sub(began) >= steadyAfter {
+			steady := l.bridge.now().Sub(began) >= steadyAfter
+			if steady {
 				wait = t.ReconnectMin
 			}
 			if errors.Is(err, errUnwanted) {
 				continue
 			}
+			leave = !steady || deaf(err)
 		} else if ctx.Err() == nil {
 			l.metrics.binds.WithLabelValues("failed").Inc()
 			l.become(LinkDown, at, err)
-			// The other hosts are asked before anything is waited for.
-			if host = (host + 1) % len(l.bind.Hosts); host != 0 && !refused(err) {
-				l.log.Warn("link down", "host", at, "err", err, "next", l.bind.Hosts[host])
-				continue
-			}
 		}
 		if ctx.Err() != nil {
 			break
+		}
+		// The other hosts are asked before anything is waited for.
+		if leave {
+			host = (host + 1) % len(l.bind.Hosts)
+		}
+		if leave && host != 0 && !refused(err) {
+			l.log.Warn("link down", "host", at, "err", err, "next", l.bind.Hosts[host])
+			continue
 		}
 		pause := jitter(wait)
 		wait = min(2*wait, t.ReconnectMax)
@@ -113,6 +120,12 @@ func (l *link) keep(ctx context.Context) {
 func refused(err error) bool {
 	e, ok := errors.AsType[*bindError](err)
 	return ok && e.credentials() || errors.Is(err, errWrong)
+}
+
+// deaf reports whether a session ended because nobody was there behind an open
+// connection: that host would take the next bind, too.
+func deaf(err error) bool {
+	return errors.Is(err, errSilent) || errors.Is(err, errHalfOpen)
 }
 
 // rest waits; a changed wish ends the wait. False when ctx ended.
