@@ -83,10 +83,13 @@ func (l *link) connect(ctx context.Context, host string) (*session, error) {
 	if l.bind.Type.Carries() {
 		window = l.bind.Window
 	}
+	b.mu.Lock()
+	doubted := l.doubted
+	b.mu.Unlock()
 	s := newSession(conn, br, 2, sessionConfig{
 		window: window, response: timers.Response, enquire: timers.EnquireLink, inactivity: timers.Inactivity,
 		writeTimeout: timers.Write, unbindWait: b.cfg.UnbindWait, now: b.now, handler: l,
-		freed: func() { signal(b.places) }, tap: shown,
+		freed: func() { signal(b.places) }, doubted: doubted, hung: l.hung, tap: shown,
 	})
 	s.number, s.optional = b.sessionCount.Add(1), version >= wire.Version34
 	for _, f := range early {

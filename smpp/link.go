@@ -28,6 +28,7 @@ type link struct {
 
 	// Guarded by the bridge's mu.
 	session *session // nil: not bound
+	doubted bool     // the session before it ended in doubt
 	wanted  wanted
 	state   LinkState
 	host    string // dialled last, or bound to
@@ -125,7 +126,7 @@ func refused(err error) bool {
 // deaf reports whether a session ended because nobody was there behind an open
 // connection: that host would take the next bind, too.
 func deaf(err error) bool {
-	return errors.Is(err, errSilent) || errors.Is(err, errHalfOpen)
+	return errors.Is(err, errSilent) || errors.Is(err, errHalfOpen) || errors.Is(err, errHung)
 }
 
 // rest waits; a changed wish ends the wait. False when ctx ended.
@@ -247,6 +248,7 @@ func (l *link) bound(s *session, host string) {
 func (l *link) unbound(cause error) {
 	b := l.bridge
 	b.mu.Lock()
+	l.doubted = l.session.inDoubt()
 	l.session, l.state, l.since, l.failure = nil, LinkDown, b.now(), cause.Error()
 	if !b.carries() {
 		b.down = b.now()
@@ -255,6 +257,15 @@ func (l *link) unbound(cause error) {
 	l.metrics.lost.Inc()
 	l.log.Info("link lost", "err", cause)
 	signal(b.quiet)
+}
+
+// hung counts a session that is left.
+func (l *link) hung() {
+	l.bridge.mu.Lock()
+	host := l.host
+	l.bridge.mu.Unlock()
+	l.metrics.hung.Inc()
+	l.log.Error("the operator answers the link and no submit_sm: the session is left", "host", host)
 }
 
 // carries reports whether a link that submit_sm go on is bound. The caller

@@ -38,6 +38,7 @@ type linkMetrics struct {
 	odd           *prometheus.CounterVec
 	binds         *prometheus.CounterVec
 	lost          prometheus.Counter
+	hung          prometheus.Counter
 }
 
 // maker makes collectors, each registered.
@@ -106,6 +107,7 @@ func newLinkMetrics(m maker, l *link) *linkMetrics {
 		odd:           m.vec("odd_pdus_total", "PDUs that should not come.", "kind"),
 		binds:         m.vec("binds_total", "Binds by result.", "result"),
 		lost:          m.counter("links_lost_total", "Sessions that ended."),
+		hung:          m.counter("links_hung_total", "Sessions left because submit_sm were not answered."),
 	}
 }
 

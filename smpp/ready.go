@@ -93,10 +93,10 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// standing returns how many slots are taken, and when a submit_sm was accepted
-// last.
+// standing returns how many slots are taken by what may still be answered in
+// time, and when a submit_sm was accepted last.
 func (s *session) standing() (used int, accepted time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.used, s.accepted
+	return s.used - len(s.silence.kept), s.accepted
 }

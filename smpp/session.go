@@ -70,6 +70,8 @@ type sessionConfig struct {
 	now          func() time.Time
 	handler      sessionHandler
 	freed        func() // a slot has come back; it must not block
+	doubted      bool   // the one before it ended in doubt; see silence
+	hung         func() // it is left because submit_sm are not answered; it must not block
 	tap          tap    // is shown every PDU
 }
 
@@ -105,6 +107,7 @@ type session struct {
 	inFlight map[uint32]*request
 	overdue  map[uint32]*request // timed out, kept for a late answer
 	oldest   []uint32            // of overdue, in order
+	silence  silence
 	nextSeq  uint32
 	heard    time.Time // last PDU from the operator
 	probe    time.Time // enquire_link sent then and not answered; zero = none
@@ -130,6 +133,7 @@ func newSession(conn net.Conn, br *bufio.Reader, firstSeq uint32, cfg sessionCon
 		nextSeq:  firstSeq,
 		heard:    cfg.now(),
 		carried:  cfg.now(),
+		silence:  silence{doubted: cfg.doubted},
 	}
 }
 
@@ -202,19 +206,8 @@ func (s *session) release(n int) {
 	s.cfg.freed()
 }
 
-// free returns how many slots could be reserved; only reserve makes them fewer,
-// or the end of the session.
-func (s *session) free() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cause != nil || s.draining {
-		return 0
-	}
-	return s.cfg.window - s.used
-}
-
 // submit asks for requests to be written together, each in a slot taken with
-// reserve; the slot comes back with the answer. done tells what became of each,
+// reserve; the slot comes back with the answer, see silence. done tells what became of each,
 // also when the session is already ending.
 func (s *session) submit(rs ...*request) {
 	for _, r := range rs {

@@ -100,8 +100,11 @@ func (s *session) resolve(a *arrival, now time.Time) {
 	switch {
 	case r.command == wire.EnquireLink:
 		s.probe = time.Time{}
-	case r.command == wire.SubmitSM && f.Status == wire.StatusOK:
-		s.accepted = now
+	case r.command == wire.SubmitSM:
+		s.silence.broken(r)
+		if f.Status == wire.StatusOK {
+			s.accepted = now
+		}
 	}
 	if late {
 		delete(s.overdue, f.Sequence)
@@ -124,9 +127,9 @@ func (s *session) tell(a *arrival, now time.Time) (slots int) {
 			r.late(told)
 		}
 		s.cfg.handler.odd("late_response")
-		return 0
+	} else {
+		r.done(told)
 	}
-	r.done(told)
 	if r.slot {
 		return 1
 	}

@@ -24,8 +24,13 @@ func (s *session) watch() {
 		}
 		expired, ask, cause := s.check(s.cfg.now())
 		for _, r := range expired {
-			s.finish(r, answer{fate: timedOut, sequence: r.sequence, writtenAt: r.writtenAt})
+			r.done(answer{fate: timedOut, sequence: r.sequence, writtenAt: r.writtenAt})
 		}
+		if len(expired) > 0 {
+			signal(s.fewer)
+			s.cfg.freed() // no slot, but who waits for one may have to look elsewhere
+		}
+		s.heedSilence(s.cfg.now())
 		if cause != nil {
 			s.end(cause)
 			return
@@ -48,6 +53,7 @@ func (s *session) check(now time.Time) (expired []*request, ask bool, cause erro
 		delete(s.inFlight, seq)
 		if r.command == wire.SubmitSM {
 			s.remember(r)
+			s.silence.ranOut(r, now)
 		}
 	}
 	switch {
@@ -67,6 +73,21 @@ func (s *session) check(now time.Time) (expired []*request, ask bool, cause erro
 		s.submits = slices.Insert(s.submits, 0, link)
 	}
 	return expired, ask, cause
+}
+
+// heedSilence gives back slots of what is not answered any more, and leaves an
+// operator that answers nothing.
+func (s *session) heedSilence(now time.Time) {
+	s.mu.Lock()
+	slots, hung := s.silence.lost(now, s.cfg.response), s.silence.hung(now, s.cfg.window, s.cfg.response)
+	s.mu.Unlock()
+	if slots > 0 {
+		s.release(slots)
+	}
+	if hung {
+		s.cfg.hung()
+		s.leave(errHung, s.cfg.unbindWait) // what is in flight has no better prospects
+	}
 }
 
 // remember keeps a timed-out request for a late answer. The caller holds mu.

@@ -3,6 +3,7 @@ package smpp
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -122,23 +123,41 @@ func (b *Bridge) takeSlots(ctx context.Context, n int) place {
 }
 
 // freest returns where n slots could be taken, or as many as the widest bound
-// window has, and the sums of free slots and of windows.
+// window has, and the sums of free slots and of windows. A session that is
+// doubted gets nothing while another could take them, save for a try now and
+// then; its free slots do not count meanwhile.
 func (b *Bridge) freest(n int) (best place, free, windows int) {
+	now := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	most, widest := 0, 0
+	var few [4]offer
+	offers := few[:0]
+	widest, sound := 0, 0 // the widest windows of all, and of those that are not doubted
 	for _, l := range b.links {
-		if l.session == nil || !l.bind.Type.Carries() {
+		var has offer
+		if l.session != nil && l.bind.Type.Carries() {
+			has = l.session.offers(now)
+			windows, widest = windows+l.bind.Window, max(widest, l.bind.Window)
+			if !has.doubted {
+				sound = max(sound, l.bind.Window)
+			}
+		}
+		offers = append(offers, has)
+	}
+	best.slots = min(n, widest)
+	most := best.slots - 1
+	for i, l := range b.links {
+		has := offers[i]
+		if has.free == 0 || has.doubted && sound >= best.slots && !has.due {
 			continue
 		}
-		has := l.session.free()
-		free, windows, widest = free+has, windows+l.bind.Window, max(widest, l.bind.Window)
-		if has > most {
-			best, most = place{link: l, session: l.session}, has
+		free += has.free
+		if has.due && has.free >= best.slots {
+			has.free = math.MaxInt // before all others
 		}
-	}
-	if best.slots = min(n, widest); most < best.slots {
-		best.session = nil
+		if has.free > most {
+			best.link, best.session, most = l, l.session, has.free
+		}
 	}
 	return best, free, windows
 }
