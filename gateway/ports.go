@@ -68,4 +68,5 @@ type WaiterSet interface {
 type Check struct {
 	Name  string // shown at /readyz
 	Check func(ctx context.Context) error
+	Part  bool // of what another check is about: it is shown, and does not decide
 }

@@ -68,7 +68,12 @@ func (g *Gateway) askReady(ctx context.Context) readiness {
 	for _, c := range g.deps.Ready {
 		out.Checks[c.Name] = "ok"
 		if err := c.Check(ctx); err != nil {
-			out.Checks[c.Name], out.Status = "failing", "not_ready"
+			out.Checks[c.Name] = "failing"
+			if c.Part {
+				g.log.Warn("partly ready", "check", c.Name, "err", err)
+				continue
+			}
+			out.Status = "not_ready"
 			g.log.Warn("not ready", "check", c.Name, "err", err)
 		}
 	}

@@ -38,6 +38,19 @@ func TestAFloodOfReadinessProbesIsOneRoundASecond(t *testing.T) {
 	})
 }
 
+func TestAPartThatFailsIsShownAndDoesNotDecide(t *testing.T) {
+	e := newEdge(t, nil, func(_ *Config, d *Deps) {
+		d.Ready = []Check{
+			{Name: "smpp", Check: func(context.Context) error { return nil }},
+			{Name: "smpp beeline", Part: true, Check: func(context.Context) error { return errors.New("away") }},
+		}
+	})
+	w := e.do(call{method: "GET", path: "/readyz"})
+	if want := `{"status":"ready","checks":{"smpp":"ok","smpp beeline":"failing"}}` + "\n"; w.Code != 200 || w.Body.String() != want {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 func TestLivezNamesWhatIsStuckAndAsksNoEngine(t *testing.T) {
 	var stuck []string
 	e := newEdge(t, nil, func(_ *Config, d *Deps) { d.Stuck = func() []string { return stuck } })

@@ -65,8 +65,17 @@ func (b *Bridge) allowed() float64 {
 }
 
 // StartLink has a link bound that was stopped or drained; a link that waits
-// before its next try tries at once. The error is KindNotFound.
-func (b *Bridge) StartLink(name string) error { return b.want(name, wantUp) }
+// before its next try tries at once. The error is KindNotFound, or KindConflict for
+// an operator that is disabled: the kill switch promises that nothing is written.
+func (b *Bridge) StartLink(name string) error {
+	if !b.cfg.Profile.Enabled {
+		return &mobileid.Error{
+			Kind: mobileid.KindConflict, Code: "operator_disabled",
+			Message: "the operator is disabled: set enabled: true in its file and restart the process",
+		}
+	}
+	return b.want(name, wantUp)
+}
 
 // StopLink has a link unbound now: what the operator has not answered is in
 // doubt. The error is KindNotFound.

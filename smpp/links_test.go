@@ -3,6 +3,7 @@ package smpp
 import (
 	"context"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,17 +151,28 @@ func TestALinkIsDrainedAndStarted(t *testing.T) {
 	}
 }
 
-func TestTheKillSwitchKeepsEveryLinkDownUntilStartedByHand(t *testing.T) {
+// The kill switch is stronger than an order: nothing is written until the file
+// says so, and nothing is expected of the process.
+func TestTheKillSwitchKeepsEveryLinkDown(t *testing.T) {
 	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Enabled = false })
 	r.start()
+	r.linkIs("a", LinkStopped)
+	err := r.bridge.StartLink("a")
+	if mobileid.KindOf(err) != mobileid.KindConflict || mobileid.CodeOf(err) != "operator_disabled" || !strings.Contains(err.Error(), "enabled: true") {
+		t.Errorf("start: %v", err)
+	}
+	for _, order := range []func(string) error{r.bridge.DrainLink, r.bridge.StopLink} {
+		if err := order("a"); err != nil {
+			t.Error(err)
+		}
+	}
 	r.linkIs("a", LinkStopped)
 	if n := r.smsc.Bound(); n != 0 {
 		t.Errorf("%d binds", n)
 	}
-	if err := r.bridge.StartLink("a"); err != nil {
-		t.Fatal(err)
+	if err := r.bridge.Ready(); err != nil {
+		t.Errorf("not ready: %v", err)
 	}
-	r.linkIs("a", LinkUp)
 }
 
 func TestALinkThatCarriesNothingIsRenewed(t *testing.T) {

@@ -7,11 +7,15 @@ import (
 )
 
 // Ready returns nil when Messages can be carried, and are: a link is bound, the
-// lease is held, and what waits comes on. Otherwise the error is
+// lease is held, and what waits comes on; and when the operator is disabled, because
+// nothing is expected then. Otherwise the error is
 // KindUnavailable with code "link_down", "no_lease", "draining", "unanswered" (a
 // submit_sm is older than the response timer lets it become) or "standstill"
 // (the operator accepts nothing for half as long again).
 func (b *Bridge) Ready() error {
+	if !b.cfg.Profile.Enabled {
+		return nil
+	}
 	now := b.now()
 	still, limit := b.standstill(now), b.cfg.Profile.Timers.Response*3/2
 	b.mu.Lock()

@@ -12,6 +12,7 @@ import (
 
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/app/apptest"
+	"mobileid/cmd/mobileid/config"
 	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/cmd/smscsim/smsc"
 	"mobileid/smpp"
@@ -70,6 +71,31 @@ func TestALinkIsShownDrainedStoppedAndStartedByCommand(t *testing.T) {
 		if reason := fails(t, append([]string{"links", "--config", s.ConfigFile}, strings.Fields(args)...)...); !strings.Contains(reason, want) {
 			t.Errorf("links %s: no %q in %s", args, want, reason)
 		}
+	}
+}
+
+// The kill switch is in the file; an order does not override it, and a process
+// whose operator is switched off is ready.
+func TestALinkOfADisabledOperatorIsNotStarted(t *testing.T) {
+	s := apptest.Start(t, apptest.Options{
+		Roles: []string{app.RoleBridge}, Change: func(c *config.Config) { c.Operators[0].Enabled = false },
+	})
+	s.Until("the link is stopped", func() bool { return linksOf(t, s.ConfigFile)[0].State == smpp.LinkStopped })
+	reason := fails(t, "links", "start", sandbox.Operator+"/a", "--config", s.ConfigFile)
+	if !strings.Contains(reason, "set enabled: true in its file") || !strings.Contains(reason, "409") {
+		t.Errorf("start: %s", reason)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Config.HTTP.Admin+"/readyz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if text, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK || string(text) != "ready\n" {
+		t.Errorf("%d %s", res.StatusCode, text)
 	}
 }
 

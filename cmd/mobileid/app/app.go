@@ -192,6 +192,9 @@ func (a *App) Registry() *registry.DB { return a.db }
 // Ready says whether everything of this process's roles works.
 func (a *App) Ready(ctx context.Context) error {
 	for _, c := range a.readiness() {
+		if c.Part {
+			continue
+		}
 		if err := c.Check(ctx); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
@@ -208,13 +211,7 @@ func (a *App) readiness() []gateway.Check {
 		return consumers.Ping(ctx, a.kafka, mobileid.TopicOTPRequests)
 	}})
 	if a.has(RoleBridge) {
-		checks = append(checks, gateway.Check{Name: "smpp", Check: func(context.Context) error {
-			errs := make([]error, len(a.bridges))
-			for i, b := range a.bridges {
-				errs[i] = b.Ready()
-			}
-			return errors.Join(errs...)
-		}})
+		checks = append(checks, operatorChecks(a.operatorsReady())...)
 	}
 	return checks
 }

@@ -58,11 +58,7 @@ func (a *App) orderLink(w http.ResponseWriter, r *http.Request) {
 	}
 	bind := order[:colon]
 	if err := do(b, bind); err != nil {
-		status := http.StatusInternalServerError
-		if mobileid.KindOf(err) == mobileid.KindNotFound {
-			status = http.StatusNotFound
-		}
-		http.Error(w, err.Error(), status)
+		http.Error(w, err.Error(), mobileid.KindOf(err).Status())
 		return
 	}
 	a.log.InfoContext(r.Context(), "a link was ordered by hand", "operator", b.Operator(), "bind", bind, "order", order[colon+1:])

@@ -245,6 +245,11 @@ func (a *App) adminReady(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = io.WriteString(w, "ready\n")
+	for _, o := range a.operatorsReady() {
+		if err := o.ready(); err != nil {
+			_, _ = fmt.Fprintf(w, "smpp %s: %s\n", o.id, mobileid.CodeOf(err))
+		}
+	}
 }
 
 // serve serves until ctx ends; then requests that run may end.
