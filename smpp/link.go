@@ -33,7 +33,8 @@ type link struct {
 	state   LinkState
 	host    string // dialled last, or bound to
 	since   time.Time
-	failure string    // why it is not bound, "" when it is
+	failure string    // why it was not bound, or did not stay so, last
+	failed  time.Time // when that was
 	wrong   int       // answers in a row that say that our settings are wrong
 	alarmed time.Time // when that was last told
 }
@@ -231,14 +232,14 @@ func (l *link) become(state LinkState, host string, err error) {
 		l.host = host
 	}
 	if err != nil {
-		l.failure = err.Error()
+		l.failure, l.failed = err.Error(), l.bridge.now()
 	}
 }
 
 func (l *link) bound(s *session, host string) {
 	b := l.bridge
 	b.mu.Lock()
-	l.session, l.state, l.since, l.host, l.failure = s, LinkUp, b.now(), host, ""
+	l.session, l.state, l.since, l.host = s, LinkUp, b.now(), host
 	b.mu.Unlock()
 	l.log.Info("link bound", "host", host, "window", l.bind.Window)
 	signal(b.kick)
@@ -249,7 +250,10 @@ func (l *link) unbound(cause error) {
 	b := l.bridge
 	b.mu.Lock()
 	l.doubted = l.session.inDoubt()
-	l.session, l.state, l.since, l.failure = nil, LinkDown, b.now(), cause.Error()
+	l.session, l.state, l.since = nil, LinkDown, b.now()
+	if !errors.Is(cause, errUnwanted) { // an order is no failure
+		l.failure, l.failed = cause.Error(), b.now()
+	}
 	if !b.carries() {
 		b.down = b.now()
 	}

@@ -34,7 +34,8 @@ type LinkView struct {
 	Oldest   time.Duration    `json:"oldest"`  // age of the oldest unanswered submit_sm, ns
 	Pace     float64          `json:"pace"`    // submit_sm a second that the account is given; 0: not known
 	Rate     int              `json:"rate"`    // answers in the last second, on all links of the account here
-	Failure  string           `json:"failure"` // why it is not up, "" when it is
+	Failure  string           `json:"failure"` // why it was not bound, or did not stay so, last; "" when it always was
+	FailedAt time.Time        `json:"failed_at,omitzero"`
 }
 
 // Links returns the links in the profile's order.
@@ -47,7 +48,7 @@ func (b *Bridge) Links() []LinkView {
 	for i, l := range b.links {
 		views[i] = LinkView{
 			Operator: b.cfg.Profile.ID, Name: l.bind.Name, Type: l.bind.Type, State: l.state, Since: l.since,
-			Host: l.host, Window: l.bind.Window, Pace: pace, Rate: rate, Failure: l.failure,
+			Host: l.host, Window: l.bind.Window, Pace: pace, Rate: rate, Failure: l.failure, FailedAt: l.failed,
 		}
 		if l.session != nil {
 			views[i].InUse, views[i].Oldest = l.session.inUse(), l.session.oldestUnanswered(now)

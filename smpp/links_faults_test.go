@@ -140,7 +140,7 @@ func TestAStartEndsTheWaitAfterARefusal(t *testing.T) {
 	if err := r.bridge.StartLink("a"); err != nil {
 		t.Fatal(err)
 	}
-	if v := r.linkIs("a", LinkUp); v.Failure != "" {
+	if v := r.linkIs("a", LinkUp); v.Failure != "bind refused with 0x0e" || v.FailedAt.IsZero() {
 		t.Errorf("%+v", v)
 	}
 }

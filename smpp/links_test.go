@@ -113,9 +113,33 @@ func TestTheNextHostIsTriedAtOnce(t *testing.T) {
 	})
 	r.bridge.links[0].bind.Hosts = []string{nobody, r.smsc.Addr()}
 	r.start()
-	if v := r.linkIs("a", LinkUp); v.Host != r.smsc.Addr() || v.Failure != "" {
+	if v := r.linkIs("a", LinkUp); v.Host != r.smsc.Addr() || !strings.HasPrefix(v.Failure, "dial: ") {
 		t.Errorf("%+v", v)
 	}
+}
+
+// Why a link was lost is still known when it is bound again, and an order by hand
+// takes the place of no failure.
+func TestTheLastFailureOutlivesTheNextBind(t *testing.T) {
+	inBubble(t, nil, func(n int, _ submitted) reply { return reply{cut: n == 0} }, func(r *rig, o *operator) {
+		if v := r.linkIs("a", LinkUp); v.Failure != "" || !v.FailedAt.IsZero() {
+			t.Errorf("never lost: %+v", v)
+		}
+		time.Sleep(time.Minute)
+		began := time.Now()
+		r.mustTake(mobileid.LaneOTP, r.message(mobileid.LaneOTP, nil))
+		time.Sleep(3 * time.Minute)
+		const why = "the operator closed the connection"
+		if v := r.linkIs("a", LinkUp); o.binds != 2 || v.Failure != why || v.FailedAt.Sub(began) > time.Second || v.Since.Before(v.FailedAt) {
+			t.Errorf("bound again: %+v", v)
+		}
+		if err := r.bridge.StopLink("a"); err != nil {
+			t.Fatal(err)
+		}
+		if v := r.linkIs("a", LinkStopped); v.Failure != why {
+			t.Errorf("stopped: %+v", v)
+		}
+	})
 }
 
 // A drained link takes nothing more, waits for the answers of its window and

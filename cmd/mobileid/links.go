@@ -49,6 +49,7 @@ prints a line for each bind:
   WINDOW   unanswered submit_sm, of how many
   OLDEST   how long the oldest of them waits
   RATE     answers in the last second, of the pace the account is given ("-": not known)
+  LAST ERROR  why the link was lost or not bound last, and when, also when it is up again
 
   mobileid links --watch
   mobileid links drain beeline/a && mobileid links start beeline/a
@@ -125,9 +126,17 @@ func printLinks(out io.Writer, links []app.ProcessLink, now time.Time) error {
 		}
 		fmt.Fprintf(w, "%s%s/%s\t%s\t%s\t%s\t%s\t%d/%d\t%s\t%d/%s\t%s\n", process(l.Process), l.Operator, l.Name, l.Type,
 			l.State, now.Sub(l.Since).Round(time.Second), orDash(l.Host), l.InUse, l.Window,
-			l.Oldest.Round(time.Millisecond), l.Rate, pace, orDash(l.Failure))
+			l.Oldest.Round(time.Millisecond), l.Rate, pace, lastError(l.LinkView, now))
 	}
 	return w.Flush()
+}
+
+// lastError tells why a link was lost or not bound last, and how long ago.
+func lastError(l smpp.LinkView, now time.Time) string {
+	if l.Failure == "" {
+		return "-"
+	}
+	return now.Sub(l.FailedAt).Round(time.Second).String() + " ago: " + l.Failure
 }
 
 func orDash(text string) string {
@@ -227,7 +236,7 @@ func (o linkOrder) done(links []app.ProcessLink, late bool) (bool, error) {
 		name := o.operator + "/" + o.bind
 		there, never := reached(o.order, l.LinkView, o.before[l.Process+" "+name])
 		if !there && (never || late) {
-			return false, fmt.Errorf("%s is %s: %s", name, l.State, orDash(l.Failure))
+			return false, fmt.Errorf("%s is %s; last error: %s", name, l.State, lastError(l.LinkView, time.Now()))
 		}
 		all = all && there
 	}

@@ -74,6 +74,20 @@ func TestALinkIsShownDrainedStoppedAndStartedByCommand(t *testing.T) {
 	}
 }
 
+// What is printed of a link that flapped says when and why.
+func TestTheLastErrorOfALinkIsPrintedWithItsAge(t *testing.T) {
+	now := time.Unix(1000, 0)
+	flapped := smpp.LinkView{State: smpp.LinkUp, Since: now.Add(-170 * time.Second), FailedAt: now.Add(-3 * time.Minute), Failure: "the operator closed the connection"}
+	var out strings.Builder
+	if err := printLinks(&out, []app.ProcessLink{{LinkView: flapped}, {}}, now); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	if !strings.HasSuffix(lines[1], "  3m0s ago: the operator closed the connection") || !strings.HasSuffix(lines[2], "  -") {
+		t.Errorf("printed as\n%s", out.String())
+	}
+}
+
 // The kill switch is in the file; an order does not override it, and a process
 // whose operator is switched off is ready.
 func TestALinkOfADisabledOperatorIsNotStarted(t *testing.T) {
