@@ -73,7 +73,7 @@ func (l *link) connect(ctx context.Context, host string) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	br := bufio.NewReaderSize(conn, maxWrite)
-	shown := tap{&b.tap, &trace.Session{Link: l.name, Host: host, Us: addrPort(conn.LocalAddr()), Peer: addrPort(conn.RemoteAddr())}}
+	shown := newTap(&b.tap, &trace.Session{Link: l.name, Host: host, Us: addrPort(conn.LocalAddr()), Peer: addrPort(conn.RemoteAddr())})
 	early, version, err := l.bindOn(conn, br, shown)
 	if err != nil {
 		_ = conn.Close()
@@ -114,19 +114,24 @@ func (l *link) bindOn(conn net.Conn, br *bufio.Reader, shown tap) (early []wire.
 		return nil, 0, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(l.bridge.cfg.Profile.Timers.Bind))
-	shown.show(trace.Out, raw)
-	if _, err := conn.Write(raw); err != nil {
+	shown.writes(raw)
+	n, err := conn.Write(raw)
+	shown.wrote(n)
+	if err != nil {
 		return nil, 0, fmt.Errorf("bind: %w", err)
 	}
 	for {
 		f, err := wire.Read(br)
 		if err != nil {
+			if errors.Is(err, wire.ErrLength) {
+				shown.stray(f)
+			}
 			if isTimeout(err) {
 				err = errors.New("no answer in time")
 			}
 			return nil, 0, fmt.Errorf("bind: %w", err)
 		}
-		shown.show(trace.In, f.Raw)
+		shown.read(f)
 		switch {
 		case f.Command == command.Response() && f.Sequence == 1,
 			f.Command == wire.GenericNack && f.Sequence <= 1:

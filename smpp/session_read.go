@@ -5,7 +5,6 @@ import (
 	"io"
 	"time"
 
-	"mobileid/smpp/trace"
 	"mobileid/smpp/wire"
 )
 
@@ -29,7 +28,7 @@ func (s *session) read() {
 	for {
 		f, err := frames.Read()
 		for batch = batch[:0]; err == nil; f, err = frames.Read() {
-			s.cfg.tap.show(trace.In, f.Raw)
+			s.cfg.tap.read(f)
 			batch = append(batch, arrival{frame: f})
 			if len(batch) == maxHeard || !wire.Buffered(s.br) {
 				break
@@ -39,6 +38,7 @@ func (s *session) read() {
 		switch {
 		case err == nil:
 		case errors.Is(err, wire.ErrLength):
+			s.cfg.tap.stray(f)
 			s.cfg.handler.odd("bad_length")
 			s.closeAfter(wire.AppendHeader(nil, wire.GenericNack, wire.StatusInvalidLength, f.Sequence))
 			return

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"mobileid/smpp/trace"
 	"mobileid/smpp/wire"
 )
 
@@ -40,8 +39,10 @@ func (s *session) write() {
 			if len(out.buf) == 0 {
 				continue
 			}
-			s.cfg.tap.show(trace.Out, out.buf) // before the answer can come
-			if n, err := s.conn.Write(out.buf); err != nil {
+			s.cfg.tap.writes(out.buf) // before the answer can come
+			n, err := s.conn.Write(out.buf)
+			s.cfg.tap.wrote(n)
+			if err != nil {
 				s.unwritten(&out, n)
 				if isTimeout(err) {
 					err = errHalfOpen

@@ -25,10 +25,11 @@ func (h Hex) Write(r Record) error {
 	if r.Direction == Out {
 		who = "us"
 	}
+	pdu := Mask(r.PDU)
 	_, err := fmt.Fprintf(h.out, "%s %s %s %s %s sequence=%d %x\n",
 		r.At.UTC().Format(time.RFC3339Nano), r.Session.Link, who,
-		wire.Command(binary.BigEndian.Uint32(r.PDU[4:])), wire.Status(binary.BigEndian.Uint32(r.PDU[8:])),
-		binary.BigEndian.Uint32(r.PDU[12:]), Mask(r.PDU))
+		wire.Command(binary.BigEndian.Uint32(pdu[4:])), wire.Status(binary.BigEndian.Uint32(pdu[8:])),
+		binary.BigEndian.Uint32(pdu[12:]), pdu)
 	return err
 }
 

@@ -14,9 +14,14 @@ func length(pdu []byte) int { return int(binary.BigEndian.Uint32(pdu)) }
 // Mask returns a copy of a PDU without what is nobody's business, octet for
 // octet as long: texts are x, of numbers only the last two digits are left, the
 // password of a bind is x. A PDU whose body cannot be read, or whose layout is not
-// known here, is x behind its header.
+// known here, is x behind its header. A stray header, alone and with a length that
+// no PDU has, may be of a text itself: it keeps its zeros, and when its command is
+// one of SMPP, that and the octets that are no letter and no digit.
 func Mask(pdu []byte) []byte {
 	out := bytes.Clone(pdu)
+	if isStray(out) {
+		maskStray(out)
+	}
 	if len(out) <= wire.HeaderLen {
 		return out
 	}
@@ -39,6 +44,20 @@ func Mask(pdu []byte) []byte {
 		fill(out[wire.HeaderLen:])
 	}
 	return out
+}
+
+func isStray(b []byte) bool {
+	return len(b) == wire.HeaderLen && (length(b) < wire.HeaderLen || length(b) > wire.MaxLen)
+}
+
+func maskStray(b []byte) {
+	known := wire.Command(binary.BigEndian.Uint32(b[4:])).Known()
+	for i, octet := range b {
+		inCommand := i >= 4 && i < 8
+		if octet != 0 && !known || octet >= ' ' && !inCommand {
+			b[i] = 'x'
+		}
+	}
 }
 
 // fields masks the fields of a body in place, one after the other. The first

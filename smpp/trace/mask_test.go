@@ -164,12 +164,58 @@ func TestWhatTheOperatorNeedsIsLeft(t *testing.T) {
 	}
 }
 
+// A stray header is what stands where a header should: of a text when the PDU
+// before it said a wrong length.
+func TestAStrayHeaderShowsNoTextAndNoNumber(t *testing.T) {
+	wide := func(text string) []byte {
+		var b []byte
+		for _, u := range utf16.Encode([]rune(text)) {
+			b = binary.BigEndian.AppendUint16(b, u)
+		}
+		return b
+	}
+	enquire := wire.AppendHeader(nil, wire.EnquireLink, 0, 9)
+	behind := func(text string) []byte { return append([]byte(text), enquire[:wire.HeaderLen-len(text)]...) }
+	for name, row := range map[string]struct {
+		header []byte
+		want   string
+	}{
+		"a length of 0":        {append([]byte{0, 0, 0, 0}, enquire[4:]...), "\x00\x00\x00\x00\x00\x00\x00\x15\x00\x00\x00\x00\x00\x00\x00\x09"},
+		"a length of 16 MiB":   {append([]byte{1, 0, 0, 16}, enquire[4:]...), "\x01\x00\x00\x10\x00\x00\x00\x15\x00\x00\x00\x00\x00\x00\x00\x09"},
+		"an answer":            {append([]byte{0, 3, 0, 0}, wire.AppendHeader(nil, wire.SubmitSM.Response(), 8, 9)[4:]...), "\x00\x03\x00\x00\x80\x00\x00\x04\x00\x00\x00\x08\x00\x00\x00\x09"},
+		"of a text":            {[]byte(canaryText[:16]), strings.Repeat("x", 16)},
+		"of a code":            {[]byte("kodi " + canaryCode + ", +99"), strings.Repeat("x", 16)},
+		"of a wide text":       {wide("739214 К"), strings.Repeat("\x00x", 7) + "xx"},
+		"of a number":          {[]byte(canaryNumber + "\x00\x00\x00\x00"), strings.Repeat("x", 12) + "\x00\x00\x00\x00"},
+		"the end of a code":    {behind("9214"), "xxxx\x00\x00\x00x\x00\x00\x00x\x00\x00\x00\x00"},
+		"a code as a sequence": {append([]byte{0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 6}, "7392"...), "\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x06xxxx"},
+	} {
+		masked := Mask(row.header)
+		if string(masked) != row.want {
+			t.Errorf("%s: %q, want %q", name, masked, row.want)
+		}
+		var lines bytes.Buffer
+		if err := NewHex(&lines).Write(Record{Session: session, PDU: row.header}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(lines.String(), "0x37333932") || strings.Contains(lines.String(), "927150386") { // 7392 and 7392 as numbers
+			t.Errorf("%s: %s", name, lines.String())
+		}
+	}
+}
+
 func FuzzMask(f *testing.F) {
 	for _, pdu := range samples(f) {
 		f.Add(pdu)
 	}
 	f.Fuzz(func(t *testing.T, pdu []byte) {
 		masked := Mask(pdu)
+		if isStray(pdu) {
+			if len(masked) != len(pdu) || bytes.ContainsAny(append(masked[:4:4], masked[8:]...), "0123456789") {
+				t.Errorf("of a stray header %q is left", masked)
+			}
+			return
+		}
 		if len(masked) != len(pdu) || !bytes.Equal(masked[:min(len(pdu), wire.HeaderLen)], pdu[:min(len(pdu), wire.HeaderLen)]) {
 			t.Error("another length or header")
 		}

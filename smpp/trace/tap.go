@@ -110,11 +110,29 @@ func (t *Tap) Show(s *Session, d Direction, pdus []byte) {
 		if n < wire.HeaderLen || n > len(pdus) {
 			return
 		}
-		rec := Record{At: at, Session: s, Direction: d, PDU: append([]byte(nil), pdus[:n]...)}
+		t.record(Record{At: at, Session: s, Direction: d, PDU: append([]byte(nil), pdus[:n]...)})
 		pdus = pdus[n:]
-		for _, r := range t.readers {
-			r.offer(rec)
-		}
+	}
+}
+
+// ShowStray records the header that ended the framing, as Show does. What stands
+// in it may be of anything; see Mask.
+func (t *Tap) ShowStray(s *Session, header []byte) {
+	if t.listening.Load() == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.record(Record{At: time.Now(), Session: s, Direction: In, PDU: append([]byte(nil), header...)})
+}
+
+// Listening reports whether there are readers.
+func (t *Tap) Listening() bool { return t.listening.Load() > 0 }
+
+// record gives a record to all readers. The caller holds mu.
+func (t *Tap) record(rec Record) {
+	for _, r := range t.readers {
+		r.offer(rec)
 	}
 }
 

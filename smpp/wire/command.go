@@ -33,6 +33,12 @@ func (c Command) Response() Command { return c | responseBit }
 // IsResponse reports whether c answers something; generic_nack does.
 func (c Command) IsResponse() bool { return c&responseBit != 0 }
 
+// Known reports whether there is such a command.
+func (c Command) Known() bool {
+	_, ok := commandNames[c&^responseBit]
+	return ok || c == GenericNack
+}
+
 var commandNames = map[Command]string{
 	BindReceiver: "bind_receiver", BindTransmitter: "bind_transmitter", BindTransceiver: "bind_transceiver",
 	SubmitSM: "submit_sm", DeliverSM: "deliver_sm", DataSM: "data_sm", Unbind: "unbind",

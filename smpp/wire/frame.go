@@ -36,7 +36,7 @@ func (f Frame) Body() []byte { return f.Raw[HeaderLen:] }
 
 // Read reads one frame; a Reader reads many of them with less memory. io.EOF
 // says that the peer closed between two PDUs, io.ErrUnexpectedEOF inside one;
-// ErrLength comes with the sequence number of the bad header.
+// ErrLength comes with the fields of the bad header, which is in Raw.
 func Read(r io.Reader) (Frame, error) {
 	header := make([]byte, HeaderLen)
 	f, length, err := readHeader(r, header)
@@ -57,6 +57,7 @@ func readHeader(r io.Reader, header []byte) (f Frame, length int, err error) {
 	}
 	n := binary.BigEndian.Uint32(header)
 	if n < HeaderLen || n > MaxLen {
+		f.Raw = header[:HeaderLen:HeaderLen]
 		return f, 0, fmt.Errorf("%w: %d", ErrLength, n)
 	}
 	return f, int(n), nil

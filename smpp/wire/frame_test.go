@@ -88,7 +88,7 @@ func TestLengthsOutOfBoundsAreRefusedAndTellTheSequence(t *testing.T) {
 		for _, n := range []uint32{0, 15, MaxLen + 1, 0xFFFFFFFF} {
 			raw := AppendHeader(nil, EnquireLink, 0, 9)
 			binary.BigEndian.PutUint32(raw, n)
-			if f, err := open(bytes.NewReader(raw))(); !errors.Is(err, ErrLength) || f.Sequence != 9 {
+			if f, err := open(bytes.NewReader(raw))(); !errors.Is(err, ErrLength) || f.Sequence != 9 || !bytes.Equal(f.Raw, raw) {
 				t.Errorf("%s of %d octets: %+v, %v", name, n, f, err)
 			}
 		}
