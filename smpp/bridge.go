@@ -43,6 +43,7 @@ type Bridge struct {
 	inboundLimit                *numberLimit
 
 	links        []*link
+	later        later
 	tap          trace.Tap
 	sessionCount atomic.Int64
 

@@ -57,7 +57,7 @@ func (b *Bridge) submitLoop(ctx context.Context) {
 			j.next(false)
 			continue
 		}
-		slots = b.write(ctx, at, j)
+		slots = b.write(ctx, b.elsewhere(at, j), j)
 	}
 }
 
@@ -297,6 +297,9 @@ func (b *Bridge) conclude(j *job, hold time.Duration) {
 	case admitAgain:
 		j.next(true)
 	case storeIt:
+		if j.outcome.Tried {
+			b.later.asked(j, b.now())
+		}
 		j.next(false)
 	}
 }
