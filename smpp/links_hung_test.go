@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,8 +129,8 @@ func TestAHostThatHangsIsLeftForTheNext(t *testing.T) {
 // The only host hangs for a while: each new session is tried with one Message
 // after the other, not with a window, until one is answered.
 func TestASessionAfterOneThatHungIsTriedWithOneMessageAtATime(t *testing.T) {
-	var back bool
-	answer := func(int, submitted) reply { return reply{silent: !back} }
+	var back atomic.Bool
+	answer := func(int, submitted) reply { return reply{silent: !back.Load()} }
 	inBubble(t, nil, answer, func(r *rig, o *operator) {
 		r.linkIs("a", LinkUp)
 		var notices []mobileid.ID
@@ -145,7 +146,7 @@ func TestASessionAfterOneThatHungIsTriedWithOneMessageAtATime(t *testing.T) {
 		if n := o.count(); n < 10+6 || n > 10+14 {
 			t.Errorf("%d submit_sm, want one in each response timer", n)
 		}
-		back = true
+		back.Store(true)
 		time.Sleep(30 * time.Second)
 		if n := o.count(); n != 100 {
 			t.Errorf("%d submit_sm, want all", n)
