@@ -110,7 +110,10 @@ func TestASlowChargerSlowsNobodyElse(t *testing.T) {
 			t.Error("written after the revocation")
 		}
 		synctest.Wait()
-		if n := len(r.bridge.charging.paid); n != 0 || !s.is(revoked, false) || !s.is(late[1], true) {
+		r.bridge.charging.mu.Lock()
+		n := len(r.bridge.charging.paid)
+		r.bridge.charging.mu.Unlock()
+		if n != 0 || !s.is(revoked, false) || !s.is(late[1], true) {
 			t.Errorf("%d are remembered; settled %v", n, s.settled)
 		}
 	})

@@ -59,7 +59,10 @@ func (b *Bridge) beginsToWait(j *job, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.links {
-		if l.session != nil && l.session.inUse() > 0 {
+		if l.session == nil {
+			continue
+		}
+		if used, _ := l.session.standing(); used > 0 {
 			return
 		}
 	}

@@ -195,7 +195,7 @@ func ourClient(b *testing.B, addr string, window int, answers *atomic.Int64) fun
 		}
 	}
 	s.cfg.freed = func() {
-		n := s.free()
+		n := s.offers(time.Now()).free
 		if n == 0 || !s.reserve(n) {
 			return // ended
 		}

@@ -173,7 +173,7 @@ func TestWhatComesTogetherIsServedInItsOrder(t *testing.T) {
 			p.s.submit(&request{raw: bodied(wire.SubmitSM, ""), command: wire.SubmitSM, done: func(a answer) {
 				p.mu.Lock()
 				defer p.mu.Unlock()
-				order = append(order, told{name, a.frame.Status, len(p.delivered), p.s.free()})
+				order = append(order, told{name, a.frame.Status, len(p.delivered), p.s.offers(p.s.cfg.now()).free})
 			}})
 			return p.read().Sequence
 		}
@@ -191,8 +191,8 @@ func TestWhatComesTogetherIsServedInItsOrder(t *testing.T) {
 		}
 		synctest.Wait()
 		want := []told{{"second", 0, 0, 0}, {"first", wire.StatusInvalidID, 1, 0}}
-		if !slices.Equal(order, want) || !slices.Equal(p.oddities, []string{"unmatched_response"}) || p.s.free() != 2 {
-			t.Errorf("%+v, want %+v; oddities %q, %d slots free", order, want, p.oddities, p.s.free())
+		if !slices.Equal(order, want) || !slices.Equal(p.oddities, []string{"unmatched_response"}) || p.s.offers(p.s.cfg.now()).free != 2 {
+			t.Errorf("%+v, want %+v; oddities %q, %d slots free", order, want, p.oddities, p.s.offers(p.s.cfg.now()).free)
 		}
 		p.write(half[20:])
 		synctest.Wait()
