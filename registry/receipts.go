@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -169,6 +170,11 @@ func (db *DB) StoreReceipts(ctx context.Context, receipts []mobileid.Receipt) (m
 		return 0, err
 	}
 	matched = at.len()
+	accounts, ids := make([]string, len(rest)), make([]string, len(rest))
+	for i := range rest {
+		accounts[i], ids[i] = rest[i].Account, rest[i].OperatorID
+	}
+	matched += db.matchWaiting(ctx, accounts, ids)
 	db.metrics.unmatched.Add(float64(len(receipts) - matched))
 	return matched, nil
 }
@@ -270,6 +276,33 @@ func (a *attachment) queue(b *pgx.Batch, now time.Time) {
 func (a *attachment) queueLocked(b *pgx.Batch, now time.Time, ids [][]byte) {
 	b.Queue(attachSQL, a.messages, a.parts, a.links, a.sequences, a.states, a.stats, a.er, a.at, a.reasons)
 	b.Queue(foldSQL, now, ids)
+}
+
+// matchWaiting matches receipts that have waited for the answer they belong to,
+// among those with these ids of these accounts. Settle calls it when the answers
+// are committed, and StoreReceipts when what it found none for is committed: so
+// of two that race with each other one sees what the other has stored. If it
+// fails, they are left to the sweeper.
+func (db *DB) matchWaiting(ctx context.Context, accounts, operatorIDs []string) (matched int) {
+	if len(operatorIDs) == 0 {
+		return 0
+	}
+	var waiting []int64
+	err := db.query(ctx, "waiting receipts", `
+select id from receipts_unmatched where operator_id = any($2::text[]) and operator_id <> '' and account = any($1::text[])`,
+		[]any{slices.Compact(accounts), operatorIDs}, func(r pgx.Rows) error {
+			var id int64
+			err := r.Scan(&id)
+			waiting = append(waiting, id)
+			return err
+		})
+	if err == nil && len(waiting) > 0 {
+		matched, err = db.rematch(ctx, waiting)
+	}
+	if err != nil {
+		db.log.LogAttrs(ctx, levelOf(err), "receipts that came first are left to the sweeper", slog.Any("err", err))
+	}
+	return matched
 }
 
 // rematch looks again for the parts of unmatched receipts and returns how many

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,21 +54,21 @@ select count(*) from changed`
 
 // storePartsSQL keeps what the operator answered, even for a Message that has
 // gone on without us: it is a fact, and a receipt may come for it. An answer
-// that came late fills the row that was stored without one. It returns receipts
-// that may have come before the answer they belong to; rematch knows.
-const storePartsSQL = `
-with stored as (
+// that came late fills the row that was stored without one.
+var storePartsSQL = partsSQL(`join messages m on m.id = p.id`)
+
+func partsSQL(known string) string {
+	return `
 insert into message_parts (message_id, part, account, operator_id, dest, link, sequence, status, answered_at)
 select p.id, p.part, $1, p.operator_id, p.dest, p.link, p.sequence, p.status, p.answered_at
 from unnest($2::bytea[], $3::integer[], $4::text[], $5::bytea[], $6::text[], $7::bigint[], $8::bigint[], $9::timestamptz[])
      as p(id, part, operator_id, dest, link, sequence, status, answered_at)
-join messages m on m.id = p.id
+` + known + `
 order by p.id, p.part
 on conflict (message_id, part, link, sequence) do update
 set operator_id = excluded.operator_id, status = excluded.status, answered_at = excluded.answered_at
-where message_parts.operator_id = '' and message_parts.answered_at is null
-)
-select id from receipts_unmatched where operator_id = any($4::text[]) and operator_id <> '' and account = $1`
+where message_parts.operator_id = '' and message_parts.answered_at is null`
+}
 
 // outcomeStates are what a bridge may say of a Message.
 var outcomeStates = map[mobileid.MessageState]bool{
@@ -105,50 +104,43 @@ func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes
 			rest = append(rest, outcomes[i])
 		}
 	}
-	waiting, done, err := db.settleSent(ctx, bridge, account, plain)
+	done, err := db.settleSent(ctx, bridge, account, plain)
 	if err != nil {
 		return err
 	}
 	if !done {
 		rest = outcomes
 	}
-	more, err := db.settleRest(ctx, bridge, account, rest)
-	if err != nil {
+	if err := db.settleRest(ctx, bridge, account, rest); err != nil {
 		return err
 	}
-	if waiting = append(waiting, more...); len(waiting) == 0 {
-		return nil
-	}
-	// The outcomes are stored; if this fails the sweeper matches the receipts.
-	if _, err := db.rematch(ctx, waiting); err != nil {
-		db.log.LogAttrs(ctx, levelOf(err), "receipts that came first are left to the sweeper", slog.Any("err", err))
-	}
+	db.matchWaiting(ctx, []string{account}, operatorIDs(outcomes))
 	return nil
 }
 
 // settleRest stores any outcomes.
-func (db *DB) settleRest(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) (waiting []int64, err error) {
+func (db *DB) settleRest(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error {
 	s := newSettlement(outcomes)
 	if len(s.ids) == 0 {
-		return nil, nil
+		return nil
 	}
 	b := &pgx.Batch{}
 	lockFromMessages(b, s.ids)
 	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt, s.tried, s.taken)
-	return db.sendParts(ctx, "settle", b, account, &s.parts)
+	s.parts.queue(b, storePartsSQL, account)
+	return db.send(ctx, "settle", b, nil)
 }
 
-// sendParts runs the statements of b and stores parts with them. It returns
-// receipts that may belong to these.
-func (db *DB) sendParts(ctx context.Context, op string, b *pgx.Batch, account string, p *partRows) (waiting []int64, err error) {
-	b.Queue(storePartsSQL, account, p.ids, p.numbers, p.operatorIDs, p.dests, p.links, p.sequences, p.statuses, p.answeredAt)
-	err = db.send(ctx, op, b, func(r pgx.Rows) error {
-		var id int64
-		err := r.Scan(&id)
-		waiting = append(waiting, id)
-		return err
-	})
-	return waiting, err
+// operatorIDs lists the ids that the operator has answered with.
+func operatorIDs(outcomes []mobileid.Outcome) (ids []string) {
+	for i := range outcomes {
+		for j := range outcomes[i].Parts {
+			if id := outcomes[i].Parts[j].OperatorID; id != "" {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
 }
 
 // settlement is a batch of outcomes as arrays, a repeated id once: the first
@@ -171,6 +163,10 @@ type partRows struct {
 	sequences          []int64
 	statuses           []int64
 	answeredAt         []*time.Time
+}
+
+func (r *partRows) queue(b *pgx.Batch, sql, account string) {
+	b.Queue(sql, account, r.ids, r.numbers, r.operatorIDs, r.dests, r.links, r.sequences, r.statuses, r.answeredAt)
 }
 
 func (r *partRows) add(id mobileid.ID, p *mobileid.PartOutcome) {

@@ -64,18 +64,22 @@ func raced(err error) bool {
 	return ok && sql.State == errRaced
 }
 
+// sentPartsSQL stores the parts of what sentSQL has settled: it is known.
+var sentPartsSQL = partsSQL("")
+
 // settleSent stores outcomes that are plain; done is false when they are not
 // after all: then nothing is stored.
-func (db *DB) settleSent(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) (waiting []int64, done bool, err error) {
+func (db *DB) settleSent(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) (done bool, err error) {
 	s := newSettlement(outcomes)
 	if len(s.ids) == 0 {
-		return nil, true, nil
+		return true, nil
 	}
 	b := &pgx.Batch{}
 	b.Queue(sentSQL, db.clock(), bridge, s.ids, s.links, s.submittedAt, s.taken)
-	waiting, err = db.sendParts(ctx, "settle", b, account, &s.parts)
+	s.parts.queue(b, sentPartsSQL, account)
+	err = db.send(ctx, "settle", b, nil)
 	if raced(err) {
-		return nil, false, nil
+		return false, nil
 	}
-	return waiting, err == nil, err
+	return err == nil, err
 }

@@ -1,6 +1,8 @@
 package registry_test
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -377,4 +379,35 @@ func TestACodeSentTwiceIsDeliveredByEither(t *testing.T) {
 	if have := query[int](e, `select count(*) from charges`); have != 1 {
 		t.Fatalf("%d charges of one message", have)
 	}
+}
+
+// TestAReceiptThatRacesWithItsAnswerIsMatchedByOneOfTheTwo needs no sweeper.
+func TestAReceiptThatRacesWithItsAnswerIsMatchedByOneOfTheTwo(t *testing.T) {
+	const batches, each = 30, 20
+	e := newEnv(t)
+	e.tariff()
+	p, b := e.bind(batches*each*cost), e.bridge()
+	for batch := range batches {
+		var outcomes []mobileid.Outcome
+		var receipts []mobileid.Receipt
+		for i := range each {
+			n := e.notice(p, fmt.Sprint(batch, "-", i))
+			e.queue(n)
+			e.admit(b, n.Message.ID)
+			id := fmt.Sprint(batch*each + i)
+			outcomes = append(outcomes, e.outcome(n.Message.ID, mobileid.MessageSent, p.binding.Number, id))
+			receipts = append(receipts, e.receipt(p.binding.Number, id, mobileid.MessageDelivered))
+		}
+		var both sync.WaitGroup
+		both.Go(func() { e.settle(b, outcomes...) })
+		both.Go(func() { e.receipts(receipts...) })
+		both.Wait()
+	}
+	if left := query[int](e, `select count(*) from receipts_unmatched`); left != 0 {
+		t.Errorf("%d receipts were seen by neither", left)
+	}
+	if open := query[int](e, `select count(*) from messages where state <> 'delivered'`); open != 0 {
+		t.Errorf("%d Messages are not delivered", open)
+	}
+	e.wantBalanced()
 }
