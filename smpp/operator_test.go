@@ -127,7 +127,7 @@ func (o *operator) note(f wire.Frame) (int, submitted) {
 		s.reference = uint16(v[0])<<8 | uint16(v[1])
 	}
 	if m.ESMClass&wire.ESMClassUDHI != 0 {
-		s.part = int(m.ShortMessage[5])
+		s.part = int(m.ShortMessage[m.ShortMessage[0]]) // the header ends with it
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

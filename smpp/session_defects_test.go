@@ -327,10 +327,10 @@ func TestDefect8ATextThatIsTooLong(t *testing.T) {
 			if err := wire.DecodeMessage(within(t, "submit_sm", received), &part); err != nil {
 				t.Fatal(err)
 			}
-			if part.ESMClass != wire.ESMClassUDHI || len(part.ShortMessage) < 6 {
+			if part.ESMClass != wire.ESMClassUDHI || len(part.ShortMessage) < 7 {
 				t.Fatalf("part %+v", part)
 			}
-			whole += string(part.ShortMessage[6:])
+			whole += string(part.ShortMessage[7:])
 		}
 		if whole != text {
 			t.Errorf("the parts say %q", whole)

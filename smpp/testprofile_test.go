@@ -24,7 +24,7 @@ func testProfile(addr string, window int) profile.Profile {
 		},
 		Pace:     profile.Pace{Burst: 5, Adaptive: true},
 		Senders:  []profile.Sender{{Addr: "MobileID", TON: 5}},
-		Text:     profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleUDH8, Reference: true},
+		Text:     profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleUDH16, Reference: true},
 		Dest:     profile.Dest{TON: 1, NPI: 1},
 		Validity: profile.Validity{Format: profile.Relative, Min: time.Minute, Max: 72 * time.Hour},
 		IDs:      profile.IDs{Answer: profile.AsIs, Receipt: profile.AsIs},

@@ -119,7 +119,7 @@ func (o Options) lay(text string) (a *alphabet, octets []byte, parts int, err er
 // Where the operator makes the header, it may be the longer one: the reference
 // that he is told has 16 bits.
 func (o Options) header() int {
-	if o.Style == StyleUDH8 || o.Style == "" {
+	if o.Style == StyleUDH8 {
 		return 6
 	}
 	return 7
@@ -132,10 +132,10 @@ func (o Options) headed(a *alphabet, octets []byte, count int, reference uint16)
 	parts := make([]Part, count)
 	for i := range parts {
 		start := len(all)
-		if o.Style == StyleUDH16 {
-			all = append(all, 6, 8, 4, byte(reference>>8))
-		} else {
+		if o.Style == StyleUDH8 {
 			all = append(all, 5, 0, 3)
+		} else {
+			all = append(all, 6, 8, 4, byte(reference>>8))
 		}
 		all = append(all, byte(reference), byte(count), byte(i+1))
 		n := a.cut(octets, room)

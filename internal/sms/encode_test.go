@@ -81,7 +81,7 @@ func TestSizesOfParts(t *testing.T) {
 		{CharsetUCS2, "😀", 35, 33, 33},
 	} {
 		for _, style := range styles {
-			joined := map[Style]int{"": c.udh8, StyleUDH8: c.udh8}[style]
+			joined := map[Style]int{StyleUDH8: c.udh8}[style]
 			if joined == 0 {
 				joined = c.udh16 // the operator may make it the longer one
 			}
@@ -103,9 +103,11 @@ func TestSizesOfParts(t *testing.T) {
 func TestPartsCarryTheirPlaceInEveryStyle(t *testing.T) {
 	text := strings.Repeat("a", 160) + "b"
 	a := func(n int) string { return strings.Repeat("a", n) }
+	udh16 := "[true 060804abcd0201" + fmt.Sprintf("%x", a(152)) + " []] [true 060804abcd0202" + fmt.Sprintf("%x", a(8)+"b") + " []]"
 	for style, want := range map[Style]string{
 		StyleUDH8:    "[true 050003cd0201" + fmt.Sprintf("%x", a(153)) + " []] [true 050003cd0202" + fmt.Sprintf("%x", a(7)+"b") + " []]",
-		StyleUDH16:   "[true 060804abcd0201" + fmt.Sprintf("%x", a(152)) + " []] [true 060804abcd0202" + fmt.Sprintf("%x", a(8)+"b") + " []]",
+		StyleUDH16:   udh16,
+		"":           udh16,
 		StyleSAR:     "[false " + fmt.Sprintf("%x", a(152)) + " [20c:abcd 20e:02 20f:01]] [false " + fmt.Sprintf("%x", a(8)+"b") + " [20c:abcd 20e:02 20f:02]]",
 		StylePayload: "[false  [424:" + fmt.Sprintf("%x", text) + "]]",
 	} {

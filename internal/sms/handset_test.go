@@ -34,7 +34,7 @@ func (h handset) read(e Encoded, reference uint16) (string, error) {
 			return "", fmt.Errorf("part %d does not say its place", i+1)
 		}
 		want := int(reference)
-		if h.style == StyleUDH8 || h.style == "" {
+		if h.style == StyleUDH8 {
 			want &= 0xff
 		}
 		if part.total != 0 && (part.total != len(e.Parts) || part.reference != want) {
@@ -87,9 +87,9 @@ func (h handset) place(p Part) (heard, error) {
 		}, nil
 	case !p.UDHI:
 		return heard{letters: sm}, nil
-	case (h.style == StyleUDH8 || h.style == "") && len(sm) > 6 && [3]byte(sm) == [3]byte{5, 0, 3}:
+	case h.style == StyleUDH8 && len(sm) > 6 && [3]byte(sm) == [3]byte{5, 0, 3}:
 		return heard{int(sm[3]), int(sm[4]), int(sm[5]), sm[6:]}, nil
-	case h.style == StyleUDH16 && len(sm) > 7 && [3]byte(sm) == [3]byte{6, 8, 4}:
+	case (h.style == StyleUDH16 || h.style == "") && len(sm) > 7 && [3]byte(sm) == [3]byte{6, 8, 4}:
 		return heard{int(binary.BigEndian.Uint16(sm[3:])), int(sm[5]), int(sm[6]), sm[7:]}, nil
 	}
 	return heard{}, errors.New("not a header of this style")
@@ -104,7 +104,7 @@ func (h handset) fits(dataCoding byte, part heard) error {
 	case part.total == 0 && h.style == StylePayload:
 		return nil // the operator cuts it
 	case part.total == 0:
-	case h.style == StyleUDH8, h.style == "":
+	case h.style == StyleUDH8:
 		header = 8 * 6
 	default:
 		header = 8 * 7

@@ -69,7 +69,7 @@ func defaultOperator() Operator {
 		},
 		Pace:     profile.Pace{Burst: 5, Adaptive: true},
 		Dest:     profile.Dest{TON: 1, NPI: 1},
-		Text:     profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleUDH8, Reference: true},
+		Text:     profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleUDH16, Reference: true},
 		Validity: profile.Validity{Format: profile.Relative, Min: time.Minute, Max: 72 * time.Hour},
 		IDs:      profile.IDs{Answer: profile.AsIs, Receipt: profile.AsIs},
 	}

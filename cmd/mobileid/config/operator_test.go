@@ -1,12 +1,14 @@
 package config
 
 import (
+	"bytes"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"mobileid/internal/sms"
 	"mobileid/smpp/profile"
 )
 
@@ -26,6 +28,27 @@ func TestTheOperatorsSampleIsAValidManualOfTheDefaults(t *testing.T) {
 	want.Statuses, want.Receipts.Rules = []Status{}, []profile.ReceiptRule{}
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("the sample says\n%+v\nand the defaults are\n%+v", o, want)
+	}
+}
+
+// A handset tells two long texts apart by their reference: it gets all 16 bits
+// unless the operator's file asks for less, and what is counted before the
+// operator is known is counted so, too.
+func TestPartsCarrySixteenBitsOfTheirReferenceUnlessAskedForLess(t *testing.T) {
+	const text = "Tasdiqlash kodi 739214. Hech kimga aytmang. "
+	first := func(o sms.Options, reference uint16) []byte {
+		e, err := o.Encode(strings.Repeat(text, 4), reference)
+		if err != nil || len(e.Parts) < 2 {
+			t.Fatalf("%d parts, %v", len(e.Parts), err)
+		}
+		return e.Parts[0].ShortMessage
+	}
+	o := defaultOperator().Profile().Text.Options()
+	if bytes.Equal(first(o, 0x01cd), first(o, 0x02cd)) {
+		t.Error("two references are one on the wire")
+	}
+	if edge := strings.Repeat("a", 2*153); o.Count(edge) != sms.Count(edge) {
+		t.Errorf("%d parts by default, %d counted", o.Count(edge), sms.Count(edge))
 	}
 }
 
