@@ -161,10 +161,13 @@ func (b *Bridge) Run(ctx context.Context) error {
 	charged := b.charging.unsettled()
 	charges.end()
 	lease.end()
-	b.mu.Lock()
-	left := len(b.held)
-	b.mu.Unlock()
-	b.log.Info("bridge stopped", "unsettled", left, "charges_unsettled", charged)
+	switch left := b.unsettled(); left {
+	case 0:
+		b.log.Info("bridge stopped", "unsettled", 0, "charges_unsettled", charged)
+	default:
+		b.log.Error("bridge stopped before the registry stored what became of all Messages: "+
+			"those are in doubt once the sweeper has seen the end of its lease", "unsettled", left, "charges_unsettled", charged)
+	}
 	return nil
 }
 
@@ -222,6 +225,17 @@ func (b *Bridge) awaitNothingHeld(d time.Duration) {
 			return
 		}
 	}
+}
+
+// unsettled counts the Messages of which something is not stored.
+func (b *Bridge) unsettled() int {
+	left := b.settling.rest()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id := range b.held {
+		left[id] = true
+	}
+	return len(left)
 }
 
 // keepLinks keeps every link until ctx ends.

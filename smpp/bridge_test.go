@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -851,6 +852,38 @@ func TestDrainFinishesTheWindowAndGivesBackTheRest(t *testing.T) {
 	}
 	if len(r.store.closed) != 1 {
 		t.Error("lease not closed")
+	}
+}
+
+// The last line tells what the registry never heard of, and only that.
+func TestTheLastLineTellsWhatIsNotStored(t *testing.T) {
+	for name, c := range map[string]struct {
+		away func(all int) bool // whether the statement fails, by the outcomes in it
+		want string
+	}{
+		"nothing":           {func(int) bool { return false }, `"unsettled":0`},
+		"everything":        {func(int) bool { return true }, `"unsettled":3`},
+		"all but the first": {func(all int) bool { return all > 1 }, `"unsettled":2`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, statuses(), func(r *rig, _ *operator) {
+				r.store.onSettle = func(outcomes []mobileid.Outcome) error {
+					if c.away(len(outcomes)) {
+						return mobileid.Unavailable("database_away", time.Second, nil)
+					}
+					return nil
+				}
+				first := r.message(mobileid.LaneBulk, nil)
+				rest := []mobileid.ID{r.message(mobileid.LaneBulk, nil), r.message(mobileid.LaneBulk, nil)}
+				r.mustTake(mobileid.LaneBulk, first)
+				synctest.Wait()
+				r.mustTake(mobileid.LaneBulk, rest...)
+				r.stop()
+				if logs := r.logs.String(); !strings.Contains(logs, c.want) {
+					t.Errorf("want %s: %s", c.want, logs)
+				}
+			})
+		})
 	}
 }
 

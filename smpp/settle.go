@@ -56,6 +56,24 @@ func (q *settling) next(n int) []settled {
 	return out
 }
 
+// back returns what could not be stored.
+func (q *settling) back(batch []settled) {
+	q.mu.Lock()
+	q.queue = append(batch, q.queue...)
+	q.mu.Unlock()
+}
+
+// rest returns the Messages whose outcomes are not stored.
+func (q *settling) rest() map[mobileid.ID]bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := make(map[mobileid.ID]bool, len(q.queue))
+	for _, s := range q.queue {
+		out[s.outcome.ID] = true
+	}
+	return out
+}
+
 // settle queues the outcome of a job.
 func (b *Bridge) settle(j *job) {
 	b.metrics.outcomes.WithLabelValues(string(j.outcome.State)).Inc()
@@ -78,8 +96,12 @@ func (b *Bridge) settleLoop(ctx context.Context) {
 				break
 			}
 			began := b.now()
-			b.storeOutcomes(ctx, batch)
-			b.letGo(batch)
+			left := b.storeOutcomes(ctx, batch)
+			b.letGo(batch[:len(batch)-len(left)])
+			if len(left) > 0 {
+				b.settling.back(left)
+				return
+			}
 			if len(batch) < smallBatch {
 				sleep(ctx, settleEvery-b.now().Sub(began))
 			}
@@ -88,6 +110,7 @@ func (b *Bridge) settleLoop(ctx context.Context) {
 }
 
 // letGo forgets the jobs of a stored batch, and admits again what has to be.
+// What is not stored is ours until our lease ends.
 func (b *Bridge) letGo(batch []settled) {
 	b.mu.Lock()
 	carries := !b.draining && b.carries()
@@ -108,9 +131,10 @@ func (b *Bridge) letGo(batch []settled) {
 }
 
 // storeOutcomes stores a batch of one lease, trying again until the registry
-// is back. A batch that it refuses for good is halved until the bad outcome
-// stands alone; that one is counted and its row is left to the sweeper.
-func (b *Bridge) storeOutcomes(ctx context.Context, batch []settled) {
+// is back; it returns what is left when ctx ends before. A batch that it
+// refuses for good is halved until the bad outcome stands alone; that one is
+// counted and its row is left to the sweeper.
+func (b *Bridge) storeOutcomes(ctx context.Context, batch []settled) (left []settled) {
 	outcomes := make([]mobileid.Outcome, len(batch))
 	for i, s := range batch {
 		outcomes[i] = s.outcome
@@ -123,23 +147,25 @@ func (b *Bridge) storeOutcomes(ctx context.Context, batch []settled) {
 		cancel()
 		b.metrics.settleSeconds.Observe(b.now().Sub(began).Seconds())
 		if err == nil {
-			return
+			return nil
 		}
 		switch k := mobileid.KindOf(err); {
 		case k == mobileid.KindUnavailable || k == mobileid.KindUnknown:
 			b.log.Warn("outcomes not stored", "outcomes", len(batch), "err", err)
 			if !sleep(ctx, jitter(pause)) {
-				return
+				return batch
 			}
 		case len(batch) > 1:
-			b.storeOutcomes(ctx, batch[:len(batch)/2])
-			b.storeOutcomes(ctx, batch[len(batch)/2:])
-			return
+			half := len(batch) / 2
+			if left := b.storeOutcomes(ctx, batch[:half]); len(left) > 0 {
+				return batch[half-len(left):]
+			}
+			return b.storeOutcomes(ctx, batch[half:])
 		default:
 			b.metrics.unsettled.Inc()
 			b.log.Error("outcome refused by the registry", "id", batch[0].outcome.ID,
 				"state", batch[0].outcome.State, "err", err)
-			return
+			return nil
 		}
 	}
 }
