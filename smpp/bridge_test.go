@@ -719,22 +719,60 @@ func TestLostLeaseStopsWritingAndAnotherIsOpened(t *testing.T) {
 	}
 }
 
+// A Message is admitted in time and its slot comes when the lease has run out:
+// the registry fails, or does not even answer, so that nobody but the clock
+// stops the write. Under the next lease it is admitted again.
 func TestNothingIsWrittenAfterTheLeaseRanOut(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Lease = 200 * time.Millisecond })
-	r.store.onRenew = func() error { return mobileid.Unavailable("database_away", time.Second, nil) }
-	r.start()
-	id := r.message(mobileid.LaneOTP, nil)
-	j := &job{lease: &lease{}, asked: time.Now(), admission: mobileid.Admission{ID: id, Deadline: time.Now().Add(time.Minute)}}
-	r.bridge.extend(j.lease, time.Now())
-	if _, ok := j.permit(time.Now()); !ok {
-		t.Error("no permit under a fresh lease")
-	}
-	if until, ok := j.permit(time.Now().Add(170 * time.Millisecond)); ok {
-		t.Errorf("permit until %v within the margin of the lease's end", until)
-	}
-	j.lease.over.Store(true)
-	if _, ok := j.permit(time.Now()); ok {
-		t.Error("permit under a lease that is over")
+	const lease, slow = 600 * time.Millisecond, 700 * time.Millisecond
+	for name, hangs := range map[string]bool{"the registry fails": false, "the registry hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			tune := func(c *Config) {
+				c.Lease, c.Profile.Binds[0].Window = lease, 1
+			}
+			answer := func(n int, _ submitted) reply {
+				if n == 0 {
+					return reply{after: slow}
+				}
+				return reply{}
+			}
+			var back chan struct{} // made in the bubble
+			var gone atomic.Bool
+			away := func() error {
+				if !gone.Load() {
+					return nil
+				}
+				if hangs {
+					<-back
+				}
+				return mobileid.Unavailable("database_away", time.Second, nil)
+			}
+			breakable := func(r *rig) {
+				back = make(chan struct{})
+				r.store.onRenew = away
+				r.store.onSettle = func([]mobileid.Outcome) error { return away() }
+				r.store.onAdmit = func([]mobileid.AdmitItem) error { return away() }
+			}
+			inBubbleWith(t, tune, answer, breakable, func(r *rig, o *operator) {
+				synctest.Wait()
+				began := time.Now()
+				first, second := r.message(mobileid.LaneOTP, nil), r.message(mobileid.LaneOTP, nil)
+				r.mustTake(mobileid.LaneOTP, first)
+				r.mustTake(mobileid.LaneOTP, second)
+				gone.Store(true)
+				time.Sleep(5 * time.Second)
+				if seen := o.of(second); len(seen) > 0 {
+					t.Errorf("written %v after the lease of %v began", seen[0].at.Sub(began), lease)
+				}
+				gone.Store(false)
+				close(back)
+				r.until(second, mobileid.MessageSent)
+				r.store.mu.Lock()
+				defer r.store.mu.Unlock()
+				if n := r.store.rows[second].owner; n < 2 || len(o.of(second)) != 1 {
+					t.Errorf("written %d times, at last under lease %d", len(o.of(second)), n)
+				}
+			})
+		})
 	}
 }
 
