@@ -288,19 +288,30 @@ func verdictOf(was, is mobileid.MessageState) mobileid.Verdict {
 	return mobileid.VerdictRefused
 }
 
-// DueRetries returns Messages to admit again, the longest due first: those
-// that the operator asked for later and whose time has come, and codes in
-// doubt that have their one extra sending left. It changes nothing: two
-// bridges may get the same ids, admission gives each to one.
+// dueSQL reads each lane by its index, so that a due code is found at once
+// behind any number of due notices.
+const dueSQL = `
+select message_id, lane from (
+	(select message_id, lane, due_at from retries
+	 where operator = $1 and lane = 'otp' and due_at <= $2 order by due_at limit $3)
+	union all
+	(select message_id, lane, due_at from retries
+	 where operator = $1 and lane = 'bulk' and due_at <= $2 order by due_at limit $3)
+) due order by lane = 'otp' desc, due_at limit $3`
+
+// DueRetries returns Messages to admit again with their lane, codes first, and
+// of each lane the longest due first: those that the operator asked for later
+// and whose time has come, and codes in doubt that have their one extra sending
+// left. It changes nothing: two bridges may get the same ids, admission gives
+// each to one.
 func (db *DB) DueRetries(ctx context.Context, operator string, limit int) ([]mobileid.AdmitItem, error) {
 	var out []mobileid.AdmitItem
-	err := db.query(ctx, "due retries", `
-select message_id from retries where operator = $1 and due_at <= $2 order by due_at limit $3`,
-		[]any{operator, db.clock(), limit}, func(r pgx.Rows) error {
-			var id []byte
-			err := r.Scan(&id)
-			out = append(out, mobileid.AdmitItem{ID: toID(id)})
-			return err
-		})
+	err := db.query(ctx, "due retries", dueSQL, []any{operator, db.clock(), limit}, func(r pgx.Rows) error {
+		var id []byte
+		var lane mobileid.Lane
+		err := r.Scan(&id, &lane)
+		out = append(out, mobileid.AdmitItem{ID: toID(id), Lane: lane})
+		return err
+	})
 	return out, err
 }

@@ -86,3 +86,32 @@ func TestOneNumberAPersonOnePersonANumber(t *testing.T) {
 		t.Fatalf("%+v", found)
 	}
 }
+
+// The rows of before the lane was known have it, too; and so have those of a
+// process that does not know of it yet.
+func TestRetriesOfBeforeGetTheLaneOfTheirMessage(t *testing.T) {
+	e := newEnv(t)
+	p, c, b := e.admittedCode()
+	e.exec(`
+drop trigger retries_lane on retries;
+drop function retry_lane;
+alter table retries drop column lane;
+create index retries_due on retries (operator, due_at);
+delete from schema_migrations where name = '0009_retry_lane.sql'`)
+	n := e.notice(p, "n")
+	e.queue(n)
+	for _, id := range []mobileid.ID{c.Message.ID, n.Message.ID} {
+		e.exec(`insert into retries (message_id, operator, due_at) values ($1, $2, $3)`, id[:], operator, now0)
+	}
+	must(t, e.Migrate(e.ctx()))
+	due, err := e.DueRetries(e.ctx(), operator, 10)
+	must(t, err)
+	if len(due) != 2 || due[0] != (mobileid.AdmitItem{ID: c.Message.ID, Lane: mobileid.LaneOTP}) || due[1].Lane != mobileid.LaneBulk {
+		t.Fatalf("%+v", due)
+	}
+	e.exec(`delete from retries`)
+	e.settle(b, e.outcome(c.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+	if lane := query[string](e, `select lane from retries`); lane != "otp" {
+		t.Errorf("a code in doubt is on lane %q", lane)
+	}
+}

@@ -173,6 +173,33 @@ func TestRetriesAreDueAtTheirTimeAndOfTheirOperator(t *testing.T) {
 	}
 }
 
+// A thousand notices have been due for an hour: the code that is due last comes
+// in the first page all the same, and each says its lane.
+func TestADueCodeComesBeforeDueNotices(t *testing.T) {
+	e := newEnv(t)
+	p, c, b := e.admittedCode()
+	e.settle(b, e.outcome(c.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+	notices := make([]mobileid.NewNotification, 1000)
+	for i := range notices {
+		notices[i] = e.notice(p, fmt.Sprint("n", i))
+		notices[i].Message.Account = 0
+	}
+	e.queue(notices...)
+	for _, n := range notices {
+		e.exec(`insert into retries (message_id, operator, due_at) values ($1, $2, $3)`, n.Message.ID[:], operator, now0.Add(-time.Hour))
+	}
+	items, err := e.DueRetries(e.ctx(), operator, 10)
+	must(t, err)
+	if len(items) != 10 || items[0].ID != c.Message.ID || items[0].Lane != mobileid.LaneOTP {
+		t.Fatalf("%d due, first %s on lane %q", len(items), items[0].ID, items[0].Lane)
+	}
+	for _, it := range items[1:] {
+		if it.Lane != mobileid.LaneBulk {
+			t.Errorf("a notice is due on lane %q", it.Lane)
+		}
+	}
+}
+
 func TestReceiptsEndAMessageAndCorrectItsCharge(t *testing.T) {
 	cases := []struct {
 		receipt   mobileid.MessageState

@@ -65,7 +65,8 @@ type Store interface {
 	// Admit decides about each item and marks the bridge as the owner of those
 	// that are "mine". KindConflict: the lease has ended.
 	Admit(ctx context.Context, bridge int64, items []mobileid.AdmitItem) ([]mobileid.Admission, error)
-	// DueRetries lists what may be sent now and is on no lane.
+	// DueRetries lists what may be sent now and is on no lane topic, with its lane,
+	// codes first.
 	DueRetries(ctx context.Context, operator string, limit int) ([]mobileid.AdmitItem, error)
 	// Settle stores outcomes. account is the operator account that operator ids
 	// belong to, "operator/system_id". An outcome of a Message that the bridge does not own changes nothing,

@@ -32,12 +32,15 @@ type intake struct {
 	mu     sync.Mutex
 	closed bool
 	otp    []*item
-	due    []*item // retries whose time has come
+	due    []*item // notices whose time has come again
 	bulk   []*item
+	alone  map[mobileid.ID]bool // items that nobody waits for: each is queued once
 	share  share
 }
 
-func newIntake(kick chan struct{}) *intake { return &intake{kick: kick} }
+func newIntake(kick chan struct{}) *intake {
+	return &intake{kick: kick, alone: map[mobileid.ID]bool{}}
+}
 
 // add queues the items of one Take.
 func (q *intake) add(items []mobileid.AdmitItem) *take {
@@ -66,32 +69,45 @@ func (t *take) finish(err error) {
 	}
 }
 
-// addDue queues retries; nobody waits for them.
+// addDue queues what is due again, as often as it is brought: codes among the
+// codes, notices before those that come for the first time. Nobody waits for
+// them.
 func (q *intake) addDue(items []mobileid.AdmitItem) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, it := range items {
-		q.due = append(q.due, &item{AdmitItem: it})
+		if q.alone[it.ID] {
+			continue
+		}
+		q.alone[it.ID] = true
+		if it.Lane == mobileid.LaneBulk {
+			q.due = append(q.due, &item{AdmitItem: it})
+		} else {
+			q.otp = append(q.otp, &item{AdmitItem: it})
+		}
 	}
 }
 
 // again puts an id that was admitted before everything of its lane; nobody
 // waits for it.
 func (q *intake) again(id mobileid.ID, lane mobileid.Lane) {
-	it := &item{AdmitItem: mobileid.AdmitItem{ID: id}, again: true}
+	it := &item{AdmitItem: mobileid.AdmitItem{ID: id, Lane: lane}, again: true}
 	q.mu.Lock()
-	if lane == mobileid.LaneBulk {
+	switch {
+	case q.alone[id]:
+	case lane == mobileid.LaneBulk:
 		q.bulk = slices.Insert(q.bulk, 0, it)
-	} else {
+	default:
 		q.otp = slices.Insert(q.otp, 0, it)
 	}
+	q.alone[id] = true
 	q.mu.Unlock()
 	signal(q.kick)
 }
 
 // next removes items: up to codes of the lane of codes and, as long as no more
-// than all are taken, retries and notices: behind the codes, save for their
-// share.
+// than all are taken, notices, those due again first: behind the codes, save for
+// their share.
 func (q *intake) next(codes, all int) []*item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -111,6 +127,9 @@ func (q *intake) next(codes, all int) []*item {
 		it := (*lane)[0]
 		(*lane)[0] = nil
 		*lane = (*lane)[1:]
+		if it.take == nil {
+			delete(q.alone, it.ID)
+		}
 		if it.take == nil || !it.take.over {
 			q.share.took(notice, waits)
 			out = append(out, it)
@@ -151,13 +170,6 @@ func (q *intake) leave(t *take, err error) error {
 		q.bulk = slices.DeleteFunc(q.bulk, theirs)
 	}
 	return t.err
-}
-
-// noneDue reports that no retry waits.
-func (q *intake) noneDue() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.due) == 0
 }
 
 // close ends every Take; what they brought is still on its lane.

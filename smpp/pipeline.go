@@ -248,8 +248,8 @@ func (b *Bridge) returnJob(j *job, reason string) {
 	b.settle(j)
 }
 
-// retryLoop brings what is due again, and gives back what waits for a link
-// that does not come.
+// retryLoop brings what is due again, as much as there is room for codes, which
+// come first; and gives back what waits for a link that does not come.
 func (b *Bridge) retryLoop(ctx context.Context) {
 	for ; sleep(ctx, b.cfg.RetryEvery); b.progress.retry.Rest() {
 		b.progress.retry.Step()
@@ -260,8 +260,8 @@ func (b *Bridge) retryLoop(ctx context.Context) {
 			b.giveBack(mobileid.ReasonLinkDown, nil)
 			continue
 		}
-		_, n := b.room()
-		if n <= 0 || !b.intake.noneDue() {
+		n, _ := b.room()
+		if n <= 0 {
 			continue
 		}
 		call, cancel := context.WithTimeout(ctx, b.cfg.StoreTimeout)

@@ -85,3 +85,58 @@ func TestNoticesArriveWhileCodesFillThePace(t *testing.T) {
 		}
 	})
 }
+
+// Codes that come again are codes: neither a backlog of notices nor notices that
+// are due before them hold them up.
+func TestADueCodeGoesBeforeABacklogOfNotices(t *testing.T) {
+	const slot, look = 100 * time.Millisecond, 130 * time.Millisecond // apart: a slot is not free at each look
+	tune := func(c *Config) {
+		c.Profile.Pace.Rate, c.Profile.Pace.Burst, c.RetryEvery = int(time.Second/slot), 1, look
+	}
+	for name, again := range map[string]mobileid.MessageState{"in doubt": mobileid.MessageInDoubt, "later": mobileid.MessageRetry} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, tune, statuses(), func(r *rig, o *operator) {
+				var ids []mobileid.ID
+				for i := range 400 {
+					id := r.message(mobileid.LaneBulk, func(x *row) {
+						if i%2 == 0 {
+							x.state, x.retryAt = mobileid.MessageRetry, time.Now()
+						}
+					})
+					if i%2 == 1 {
+						ids = append(ids, id)
+					}
+				}
+				go func() { _ = r.take(mobileid.LaneBulk, ids...) }()
+				time.Sleep(3 * time.Second)
+				for range 3 {
+					due := time.Now()
+					code := r.message(mobileid.LaneOTP, func(x *row) { x.state, x.retryAt = again, due })
+					r.until(code, mobileid.MessageSent)
+					if d := o.of(code)[0].at.Sub(due); d > look+4*slot {
+						t.Errorf("a code that was due waited %v with a slot every %v", d, slot)
+					}
+					time.Sleep(time.Second)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsDueIsQueuedOnce(t *testing.T) {
+	q := newIntake(make(chan struct{}, 1))
+	due := []mobileid.AdmitItem{
+		{ID: mobileid.ID{1}, Lane: mobileid.LaneOTP}, {ID: mobileid.ID{2}, Lane: mobileid.LaneBulk},
+	}
+	for range 3 {
+		q.addDue(due)
+		q.again(mobileid.ID{2}, mobileid.LaneBulk)
+	}
+	if got := q.next(10, 10); len(got) != 2 || got[0].ID != due[0].ID {
+		t.Errorf("%d items", len(got))
+	}
+	q.addDue(due)
+	if got := q.next(10, 0); len(got) != 1 || got[0].ID != due[0].ID {
+		t.Errorf("%d items with room for codes alone, when they are due again", len(got))
+	}
+}

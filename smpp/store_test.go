@@ -1,8 +1,11 @@
 package smpp
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -169,11 +172,17 @@ func (m *memoryStore) DueRetries(_ context.Context, _ string, limit int) ([]mobi
 	for id, r := range m.rows {
 		due := r.state == mobileid.MessageRetry && !r.retryAt.After(time.Now())
 		doubt := r.state == mobileid.MessageInDoubt && r.admission.Lane == mobileid.LaneOTP && !r.admission.Resend
-		if (due || doubt) && len(out) < limit {
-			out = append(out, mobileid.AdmitItem{ID: id})
+		if due || doubt {
+			out = append(out, mobileid.AdmitItem{ID: id, Lane: r.admission.Lane})
 		}
 	}
-	return out, nil
+	slices.SortFunc(out, func(a, b mobileid.AdmitItem) int {
+		if a.Lane != b.Lane {
+			return strings.Compare(string(b.Lane), string(a.Lane)) // otp, bulk
+		}
+		return cmp.Or(m.rows[a.ID].retryAt.Compare(m.rows[b.ID].retryAt), bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	return out[:min(limit, len(out))], nil
 }
 
 func (m *memoryStore) Settle(_ context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error {

@@ -135,6 +135,7 @@ type Confirmation struct {
 type AdmitItem struct {
 	ID     ID
 	Source RecordRef // zero when it does not come from Kafka
+	Lane   Lane      // of what is due again; "" when it comes from Kafka, whose topic tells it
 }
 
 // Verdict is what admission decided about one Message.
