@@ -271,8 +271,13 @@ func TestTextOfSeveralPartsIsConcatenated(t *testing.T) {
 
 // long queues a Message of two parts.
 func (r *rig) long(lane mobileid.Lane) mobileid.ID {
+	return r.text(lane, strings.Repeat("Ўзбекистон ", 12))
+}
+
+// text queues a Message with a text.
+func (r *rig) text(lane mobileid.Lane, text string) mobileid.ID {
 	return r.message(lane, func(x *row) {
-		plain, _ := json.Marshal(mobileid.SealedText{To: secretTo, Text: strings.Repeat("Ўзбекистон ", 12)})
+		plain, _ := json.Marshal(mobileid.SealedText{To: secretTo, Text: text})
 		x.admission.Sealed, _ = r.sealer.Seal(x.admission.ID[:], plain)
 		x.admission.Parts = 2
 	})
@@ -306,16 +311,61 @@ func TestPartsAreWrittenTogetherThoughTheWindowIsSmallAndSlow(t *testing.T) {
 	}
 }
 
-func TestAMessageWithMorePartsThanTheWindowFails(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *smsc.Config) { c.Profile.Binds[0].Window = 1 })
-	r.start()
-	id, next := r.long(mobileid.LaneBulk), r.message(mobileid.LaneBulk, nil)
-	r.mustTake(mobileid.LaneBulk, id, next)
-	r.until(id, mobileid.MessageFailed)
-	if o := r.last(id); o.Reason != "more_parts_than_window" {
-		t.Errorf("reason %q", o.Reason)
+// A window smaller than a text: its parts go one after the other, in order and
+// before the next Message of their lane, though each takes longer than an
+// admission is good; a code waits for one of them only.
+func TestMorePartsThanTheWindowAreWrittenInTurns(t *testing.T) {
+	for name, c := range map[string]struct {
+		slow   time.Duration
+		admits int // of the long one
+	}{"quick": {100 * time.Millisecond, 1}, "slow": {1500 * time.Millisecond, 2}} {
+		t.Run(name, func(t *testing.T) {
+			tune := func(c *Config) { c.Profile.Binds[0].Window = 1 }
+			answer := func(int, submitted) reply { return reply{after: c.slow} }
+			inBubble(t, tune, answer, func(r *rig, o *operator) {
+				long, next, code := r.long(mobileid.LaneBulk), r.message(mobileid.LaneBulk, nil), r.message(mobileid.LaneOTP, nil)
+				go func() { _ = r.take(mobileid.LaneBulk, long, next) }()
+				synctest.Wait()
+				r.mustTake(mobileid.LaneOTP, code)
+				for _, id := range []mobileid.ID{code, long, next} {
+					r.until(id, mobileid.MessageSent)
+				}
+				var order []string
+				for _, s := range o.seen {
+					of := map[uint16]string{reference(long): "long", reference(next): "next", reference(code): "code"}[s.reference]
+					order = append(order, fmt.Sprint(of, " ", s.part))
+				}
+				if fmt.Sprint(order) != "[long 1 code 1 long 2 next 1]" {
+					t.Errorf("written: %v", order)
+				}
+				r.store.mu.Lock()
+				defer r.store.mu.Unlock()
+				admits := 0
+				for _, batch := range r.store.admits {
+					for _, it := range batch {
+						if it.ID == long {
+							admits++
+						}
+					}
+				}
+				if admits != c.admits {
+					t.Errorf("admitted %d times, want %d: an admission is good for a second", admits, c.admits)
+				}
+			})
+		})
 	}
-	r.until(next, mobileid.MessageSent)
+}
+
+// What a Message cannot remember of itself is not begun.
+func TestAMessageWithMorePartsThanAreRememberedFails(t *testing.T) {
+	inBubble(t, nil, statuses(), func(r *rig, o *operator) {
+		id := r.text(mobileid.LaneBulk, strings.Repeat("щ", 64*66))
+		r.mustTake(mobileid.LaneBulk, id)
+		r.until(id, mobileid.MessageFailed)
+		if reason := r.last(id).Reason; reason != mobileid.ReasonTooManyParts || len(o.seen) > 0 {
+			t.Errorf("%d submit_sm, reason %q", len(o.seen), reason)
+		}
+	})
 }
 
 func TestFinalStatusRejectsAndTemporaryOneRetries(t *testing.T) {

@@ -64,6 +64,9 @@ func submits(p profile.Profile, textID string, text mobileid.SealedText, ref uin
 		RegisteredDelivery: 1, // a receipt of the final state, always (SMPP 3.4, 5.2.17)
 		DataCoding:         enc.DataCoding,
 	}
+	if len(enc.Parts) > mobileid.MaxParts {
+		return nil, errTooManyParts
+	}
 	if p.Text.Reference { // some operators repeat it in the receipt: a second key to match by
 		m.TLV = []wire.TLV{{Tag: wire.TagUserMessageReference, Value: binary.BigEndian.AppendUint16(nil, ref)}}
 	}

@@ -45,6 +45,9 @@ type partFate struct {
 	operatorID string // when taken
 }
 
+// waits reports whether a part has not been handed to a session yet.
+func (p *partFate) waits() bool { return p.fate == notWritten && p.link == "" }
+
 // missing returns the numbers from 0 of the parts that the operator does not
 // have yet, of n.
 func (j *job) missing(n int) []int {

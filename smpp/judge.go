@@ -16,6 +16,7 @@ type weight int
 
 const (
 	taken    weight = iota // by the operator
+	notYet                 // its turn has not come: the window is smaller than the text
 	tooFast                // the same when the pace allows
 	notNow                 // the same later
 	notTaken               // surely not, for a reason of the bind's: the same, admitted again
@@ -36,7 +37,7 @@ type step int
 
 const (
 	storeIt    step = iota // job.outcome tells what became of it
-	writeAgain             // what is missing, as soon as the pace allows
+	writeAgain             // what is missing, as soon as the pace and the window allow
 	admitAgain             // surely not written, or surely not taken
 )
 
@@ -47,7 +48,7 @@ const (
 //   - a part refused for good: rejected, or no_funds;
 //   - a part that trouble of the bind kept away: admitted again;
 //   - a part not wanted now: retry;
-//   - a part that came too fast: written again;
+//   - a part that came too fast, or whose turn has not come: written next;
 //   - all taken: sent.
 //
 // hold is how long the destination must be left alone.
@@ -57,7 +58,7 @@ func (j *job) judge(statuses profile.Statuses, hold time.Duration, now time.Time
 		if j.admission.Taken.Has(i + 1) {
 			continue
 		}
-		if r := rulingOf(j.parts[i].answer, statuses, j.admission.Tries); r.weight > worst.weight {
+		if r := j.parts[i].ruling(statuses, j.admission.Tries); r.weight > worst.weight {
 			worst = r
 		}
 	}
@@ -76,6 +77,8 @@ func (j *job) judge(statuses profile.Statuses, hold time.Duration, now time.Time
 			return writeAgain
 		}
 		j.later(worst.reason, hold, now)
+	case notYet:
+		return writeAgain
 	case taken:
 		j.outcome = j.report(mobileid.MessageSent, "")
 	}
@@ -94,6 +97,14 @@ func (j *job) later(reason string, wait time.Duration, now time.Time) {
 			j.outcome.State, j.outcome.RetryAt = mobileid.MessageExpired, time.Time{}
 		}
 	}
+}
+
+// ruling says what the fate of a part means.
+func (p *partFate) ruling(statuses profile.Statuses, tries int) ruling {
+	if p.waits() {
+		return ruling{weight: notYet}
+	}
+	return rulingOf(p.answer, statuses, tries)
 }
 
 // rulingOf says what an answer means at an operator with that table; tries is how

@@ -163,15 +163,13 @@ func (b *Bridge) freest(n int) (best place, free, windows int) {
 }
 
 // write opens the text, makes the parts and hands those that the operator does
-// not have yet to the session together, when there is a slot for each. The
-// caller has reserved some slots; write returns how many the job needs.
+// not have yet to the session together, when there is a slot for each; where no
+// window is large enough, as many of them as the largest has. The caller has
+// reserved some slots; write returns how many the job needs.
 func (b *Bridge) write(ctx context.Context, at place, j *job) int {
 	s := at.session
 	j.link = linkName(at, j)
 	parts, err := b.compose(j, s)
-	if err == nil && len(parts) > b.widest() {
-		err = errTooManyParts
-	}
 	if err != nil {
 		s.release(at.slots)
 		b.log.Error("message cannot be written", "id", j.admission.ID, "err", err)
@@ -180,6 +178,7 @@ func (b *Bridge) write(ctx context.Context, at place, j *job) int {
 		return 1
 	}
 	missing := j.missing(len(parts))
+	missing = missing[:min(len(missing), b.widest())]
 	if more := len(missing) - at.slots; more > 0 {
 		if !b.takeMore(ctx, s, more, j.until().Add(-writeMargin)) {
 			s.release(at.slots)

@@ -52,7 +52,7 @@ const (
 	ReasonUnsealable       = "sealed_text_unreadable" // our keys do not open the text
 	ReasonUnencodable      = "text_unencodable"       // the alphabets cannot carry the text
 	ReasonFieldTooLong     = "pdu_field_too_long"     // a field does not fit its PDU
-	ReasonTooManyParts     = "more_parts_than_window" // its parts cannot be in flight together
+	ReasonTooManyParts     = "too_many_parts"         // more than can be remembered, see MaxParts
 	ReasonCompose          = "compose"                // the PDU could not be made otherwise
 )
 

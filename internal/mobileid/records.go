@@ -199,8 +199,12 @@ func (o *Outcome) Taken() PartSet {
 	return s
 }
 
-// PartSet is a set of the parts 1 to 63 of a Message, a bit each. A part above
-// is never in it.
+// MaxParts is how many parts of a Message can be remembered, so how many it may
+// have.
+const MaxParts = 63
+
+// PartSet is a set of the parts 1 to MaxParts of a Message, a bit each. A part
+// above is never in it.
 type PartSet int64
 
 // With returns the set with one part more.

@@ -49,7 +49,7 @@ type Bind struct {
 	Name   string   `yaml:"name"` // within the operator: logs, metrics, `mobileid links`
 	Type   BindType `yaml:"type"`
 	Hosts  []string `yaml:"hosts"`  // host:port; the next one is tried when one fails
-	Window int      `yaml:"window"` // unanswered submit_sm at once, as the operator allows
+	Window int      `yaml:"window"` // unanswered submit_sm at once, as the operator allows; at least 1
 	TLS    TLS      `yaml:"tls"`
 }
 
