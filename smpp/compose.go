@@ -31,9 +31,8 @@ func reasonOf(err error) string {
 	return mobileid.ReasonCompose
 }
 
-// compose opens the sealed text and makes its submit_sm PDUs, one a part, for a
-// session.
-func (b *Bridge) compose(j *job, s *session) ([][]byte, error) {
+// compose opens the sealed text and makes its submit_sm PDUs, one a part.
+func (b *Bridge) compose(j *job, withReference bool) ([][]byte, error) {
 	id := j.admission.ID
 	plain, err := b.opener.Open(id[:], j.admission.Sealed)
 	if err != nil {
@@ -44,7 +43,7 @@ func (b *Bridge) compose(j *job, s *session) ([][]byte, error) {
 		return nil, errUnsealable // the error of json may quote the text
 	}
 	p := b.cfg.Profile
-	p.Text.Reference = p.Text.Reference && s.optional
+	p.Text.Reference = withReference
 	return submits(p, j.admission.TextID, text, reference(id), j.admission.Deadline, b.now())
 }
 

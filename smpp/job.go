@@ -24,9 +24,12 @@ type job struct {
 	outcome   mobileid.Outcome
 	again     bool       // once settled, admit it again
 	returned  bool       // it has been here before: it was admitted again
-	turn      uint64     // its place in its lane
+	turn      uint64     // its place in its lane; 0 = none yet
 	size      int        // submit_sm that it still takes, while it waits
+	headed    time.Time  // when it was first its turn
+	hasty     bool       // any slot will do: it has not found enough of them together
 	parts     []partFate // as written last; nil before the first write
+	pdus      [][]byte   // all parts, composed for the next write; nil = not yet
 	// unsure: the admit statement may not have committed, so that it is held
 	// says nothing about its row. It does not change.
 	unsure bool
@@ -36,6 +39,13 @@ type job struct {
 func (j *job) stale(now time.Time) bool {
 	until, ok := j.permit(now)
 	return !ok || until.Sub(now) < writeMargin
+}
+
+// waitedInVain reports that a job has had its turn for most of its admission and
+// not found its slots. It may be one of many parts, which might never find them
+// together: the next time it takes what it gets, and its parts take turns.
+func (j *job) waitedInVain() bool {
+	return !j.headed.IsZero() && j.headed.Sub(j.asked) < admissionGood/2
 }
 
 // partFate is the fate of one part of a job.
@@ -120,55 +130,60 @@ type outgoing struct {
 
 func newOutgoing(wake chan struct{}) *outgoing { return &outgoing{wake: wake} }
 
+// put queues a job. One that has a turn returns to its place in its lane: what
+// was put after it has to wait.
 func (q *outgoing) put(j *job) {
 	q.mu.Lock()
 	q.count(j, j.remaining())
-	q.turns++
-	j.turn = q.turns
-	if j.admission.Lane == mobileid.LaneBulk {
-		q.bulk = append(q.bulk, j)
-	} else {
-		q.otp, q.lastCode = append(q.otp, j), j.asked
+	if j.turn == 0 {
+		q.turns++
+		j.turn = q.turns
 	}
-	q.mu.Unlock()
-	signal(q.wake)
-}
-
-// back returns a job to its place in its lane: what was put after it has to
-// wait.
-func (q *outgoing) back(j *job) {
-	q.mu.Lock()
-	q.count(j, j.remaining())
-	lane := &q.otp
-	if j.admission.Lane == mobileid.LaneBulk {
-		lane = &q.bulk
+	lane := &q.bulk
+	if j.admission.Lane != mobileid.LaneBulk {
+		lane, q.lastCode = &q.otp, j.asked
 	}
-	at := slices.IndexFunc(*lane, func(other *job) bool { return other.turn > j.turn })
-	if at < 0 {
-		at = len(*lane)
+	at := len(*lane)
+	for at > 0 && (*lane)[at-1].turn > j.turn {
+		at--
 	}
 	*lane = slices.Insert(*lane, at, j)
 	q.mu.Unlock()
 	signal(q.wake)
 }
 
-// pop returns the next job, nil when there is none.
-func (q *outgoing) pop() *job {
+// head returns the job that goes next, nil when there is none.
+func (q *outgoing) head() *job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	lane, notice := &q.otp, q.share.notice(len(q.otp) > 0, len(q.bulk) > 0)
-	if notice {
-		lane = &q.bulk
-	}
+	lane, _ := q.turn()
 	if len(*lane) == 0 {
 		return nil
 	}
+	return (*lane)[0]
+}
+
+// take removes a job, unless another goes next.
+func (q *outgoing) take(j *job) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lane, notice := q.turn()
+	if len(*lane) == 0 || (*lane)[0] != j {
+		return false
+	}
 	q.share.took(notice, len(q.bulk) > 0)
-	j := (*lane)[0]
 	(*lane)[0] = nil
 	*lane = (*lane)[1:]
 	q.count(j, 0)
-	return j
+	return true
+}
+
+// turn returns the lane whose turn it is. The caller holds mu.
+func (q *outgoing) turn() (lane *[]*job, notice bool) {
+	if q.share.notice(len(q.otp) > 0, len(q.bulk) > 0) {
+		return &q.bulk, true
+	}
+	return &q.otp, false
 }
 
 // count notes how many submit_sm a job takes that waits, 0 when it goes. The

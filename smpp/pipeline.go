@@ -152,10 +152,11 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 		return err
 	}
 	asks := make([]mobileid.AdmitItem, 0, len(batch))
-	seen, again := make(map[mobileid.ID]bool, len(batch)), map[mobileid.ID]bool{}
+	seen := make(map[mobileid.ID]bool, len(batch))
+	had := map[mobileid.ID]*job{}
 	for _, it := range batch {
-		if it.again {
-			again[it.ID] = true
+		if it.had != nil {
+			had[it.ID] = it.had
 		}
 		if !seen[it.ID] {
 			seen[it.ID] = true
@@ -183,7 +184,10 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 	for _, a := range admissions {
 		if a.Verdict == mobileid.VerdictMine && seen[a.ID] {
 			delete(seen, a.ID)
-			j := &job{admission: a, lease: l, asked: asked, returned: again[a.ID]}
+			j := &job{admission: a, lease: l, asked: asked}
+			if last := had[a.ID]; last != nil {
+				j.returned, j.turn, j.hasty = true, last.turn, last.hasty
+			}
 			b.held[a.ID] = j
 			b.sizes.of(a.Lane).add(j.remaining())
 			mine = append(mine, j)
@@ -226,10 +230,11 @@ func (b *Bridge) notAdmitted(l *lease, asks []mobileid.AdmitItem, err error) {
 
 // readmit makes a job that was surely not written due again at once. When this
 // bridge can carry it, it is admitted again as soon as that is stored, before
-// everything else of its lane; otherwise whichever bridge looks first has it.
+// everything else of its lane, and has its turn; otherwise whichever bridge
+// looks first has it.
 func (b *Bridge) readmit(j *job) {
 	b.metrics.readmitted.Inc()
-	j.again = true
+	j.again, j.pdus = true, nil
 	b.returnJob(j, mobileid.ReasonNotWritten)
 }
 

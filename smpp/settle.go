@@ -123,7 +123,7 @@ func (b *Bridge) letGo(batch []settled) {
 	for _, s := range batch {
 		b.charging.forget(&s.outcome)
 		if s.job != nil && s.job.again && carries {
-			b.intake.again(s.outcome.ID, s.job.admission.Lane)
+			b.intake.again(s.job)
 		}
 	}
 	signal(b.kick)

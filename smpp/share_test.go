@@ -1,7 +1,9 @@
 package smpp
 
 import (
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -22,7 +24,11 @@ func TestAFloodOfCodesLeavesNoticesASixteenth(t *testing.T) {
 		}
 		notices := 0
 		for i := range all {
-			if q.pop().admission.Lane == mobileid.LaneBulk {
+			j := q.head()
+			if !q.take(j) {
+				t.Fatal("another job goes next")
+			}
+			if j.admission.Lane == mobileid.LaneBulk {
 				if notices++; i%16 != 15 {
 					t.Errorf("a notice was number %d", i)
 				}
@@ -130,7 +136,7 @@ func TestWhatIsDueIsQueuedOnce(t *testing.T) {
 	}
 	for range 3 {
 		q.addDue(due)
-		q.again(mobileid.ID{2}, mobileid.LaneBulk)
+		q.again(&job{admission: mobileid.Admission{ID: due[1].ID, Lane: mobileid.LaneBulk}})
 	}
 	if got := q.next(10, 10); len(got) != 2 || got[0].ID != due[0].ID {
 		t.Errorf("%d items", len(got))
@@ -139,4 +145,95 @@ func TestWhatIsDueIsQueuedOnce(t *testing.T) {
 	if got := q.next(10, 0); len(got) != 1 || got[0].ID != due[0].ID {
 		t.Errorf("%d items with room for codes alone, when they are due again", len(got))
 	}
+}
+
+// Notices of three parts fill the window: the slots kept for codes are not
+// theirs, and none of them holds slots while it waits for more (P8).
+func TestACodeDoesNotWaitBehindNoticesOfManyParts(t *testing.T) {
+	answer := func(int, submitted) reply { return reply{after: 200 * time.Millisecond} }
+	inBubble(t, nil, answer, func(r *rig, o *operator) {
+		first := r.message(mobileid.LaneOTP, nil) // codes are expected
+		r.mustTake(mobileid.LaneOTP, first)
+		var ids []mobileid.ID
+		for range 300 {
+			ids = append(ids, r.text(mobileid.LaneBulk, strings.Repeat("щ", 3*66)))
+		}
+		go func() { _ = r.take(mobileid.LaneBulk, ids...) }()
+		time.Sleep(time.Second)
+		for range 20 {
+			code, began := r.message(mobileid.LaneOTP, nil), time.Now()
+			r.mustTake(mobileid.LaneOTP, code)
+			r.until(code, mobileid.MessageSent)
+			if d := o.of(code)[0].at.Sub(began); d > time.Millisecond {
+				t.Errorf("a code waited %v, and an answer takes 200ms", d)
+			}
+			time.Sleep(37 * time.Millisecond)
+		}
+		if n := r.bridge.outgoing.len(); n == 0 {
+			t.Error("no notice waits: nothing was shown")
+		}
+		notices := 0
+		for _, id := range ids {
+			parts := o.of(id)
+			for _, s := range parts {
+				if s.at.Sub(parts[0].at) > 0 {
+					t.Errorf("part %d was written %v after the first", s.part, s.at.Sub(parts[0].at))
+				}
+				notices++
+			}
+		}
+		if seconds := time.Since(o.seen[0].at).Seconds(); float64(notices) < 20*seconds {
+			t.Errorf("%d parts of notices in %.1f s: the window carries 40 a second", notices, seconds)
+		}
+	})
+}
+
+// Codes without end in a window that is small for a notice: it is written
+// before its deadline all the same.
+func TestANoticeOfManyPartsArrivesWhileCodesFillTheWindow(t *testing.T) {
+	tune := func(c *Config) { c.Profile.Binds[0].Window = 3 }
+	answer := func(int, submitted) reply { return reply{after: 30 * time.Millisecond} }
+	inBubble(t, tune, answer, func(r *rig, o *operator) {
+		var codes []mobileid.ID
+		for range 1000 {
+			codes = append(codes, r.message(mobileid.LaneOTP, nil))
+		}
+		long := r.text(mobileid.LaneBulk, strings.Repeat("щ", 4*66))
+		go func() { _ = r.take(mobileid.LaneOTP, codes...) }()
+		go func() { _ = r.take(mobileid.LaneBulk, long) }()
+		time.Sleep(9 * time.Second)
+		if parts := o.of(long); len(parts) != 4 {
+			t.Errorf("%d of 4 parts are written", len(parts))
+		}
+		if n := len(o.seen); n < 800 {
+			t.Errorf("%d submit_sm in 9 s: the window carries 100 a second", n)
+		}
+	})
+}
+
+// A submit_sm that is not answered keeps a slot: a notice that needs it is
+// content with the other one before long, and keeps its turn until then.
+func TestANoticeThatDoesNotFindItsSlotsTogetherTakesTurns(t *testing.T) {
+	tune := func(c *Config) { c.Profile.Binds[0].Window = 2 }
+	answer := func(n int, _ submitted) reply {
+		if n == 0 {
+			return reply{after: 9 * time.Second}
+		}
+		return reply{after: 10 * time.Millisecond}
+	}
+	inBubble(t, tune, answer, func(r *rig, o *operator) {
+		r.mustTake(mobileid.LaneOTP, r.message(mobileid.LaneOTP, nil))
+		synctest.Wait()
+		long, next := r.long(mobileid.LaneBulk), r.message(mobileid.LaneBulk, nil)
+		r.mustTake(mobileid.LaneBulk, long)
+		go func() { _ = r.take(mobileid.LaneBulk, next) }()
+		time.Sleep(2 * time.Second)
+		if n := len(o.of(long)); n != 2 {
+			t.Fatalf("%d of 2 parts are written", n)
+		}
+		r.until(next, mobileid.MessageSent)
+		if o.seen[3].reference != reference(next) {
+			t.Error("what was behind it overtook it")
+		}
+	})
 }

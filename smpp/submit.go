@@ -20,34 +20,23 @@ func (b *Bridge) submit(j *job, next func(stale bool)) {
 	b.outgoing.put(j)
 }
 
-// submitLoop moves jobs into windows. The slots are taken first and the job
-// chosen then, so a code never waits behind a notice for a slot. As many are
-// taken as the job before needed: one of several parts that did not get its
-// slots in time finds them when it is back, whatever else waits.
-//
-// Behind a backlog of notices the windows would be full whenever a code comes,
-// and the code would wait for an operator's answer: so notices leave a few
-// slots free (promise P8).
+// submitLoop moves jobs into windows: slots are taken for the job that goes
+// next, all that it needs at once, so nothing is held by who still waits.
 func (b *Bridge) submitLoop(ctx context.Context) {
-	slots := 1
 	for ; b.outgoing.wait(ctx); b.progress.submit.Rest() {
 		if !b.awaitPace(ctx) {
 			continue
 		}
-		at := b.takeSlots(ctx, slots)
-		if at.session == nil {
+		j, at := b.takeSlots(ctx)
+		if j == nil {
 			continue // given back meanwhile, or ctx has ended
 		}
 		b.progress.submit.Step()
-		j := b.outgoing.pop()
-		if j == nil {
-			at.session.release(at.slots)
-			continue
-		}
 		signal(b.kick)
 		now := b.now()
-		if j.stale(now) {
+		if j.pdus == nil || j.stale(now) { // it was stale, or has become so
 			at.session.release(at.slots)
+			j.hasty = j.hasty || j.waitedInVain()
 			j.next(true)
 			continue
 		}
@@ -57,7 +46,7 @@ func (b *Bridge) submitLoop(ctx context.Context) {
 			j.next(false)
 			continue
 		}
-		slots = b.write(ctx, b.elsewhere(at, j), j)
+		b.write(b.elsewhere(at, j), j)
 	}
 }
 
@@ -96,30 +85,101 @@ type place struct {
 	slots   int
 }
 
-// takeSlots takes n slots of one window, or as many as the largest window has
-// if that is fewer: for a code as soon as they are free, for a notice when
-// enough remain for codes. There is no place when nothing waits any more or ctx
-// has ended.
-func (b *Bridge) takeSlots(ctx context.Context, n int) place {
+// takeSlots waits until there are slots for the job that goes next and takes
+// both. The job is chosen anew whenever something has changed, so a code that
+// comes while a notice waits for its slots goes first. There is none when
+// nothing waits any more or ctx has ended.
+func (b *Bridge) takeSlots(ctx context.Context) (*job, place) {
 	for {
-		codes, notices, lastCode := b.outgoing.waiting()
-		if codes+notices == 0 || ctx.Err() != nil {
-			return place{}
+		j := b.outgoing.head()
+		if j == nil || ctx.Err() != nil {
+			return nil, place{}
 		}
+		need, err := b.need(j)
+		if err != nil || need == 0 {
+			if b.outgoing.take(j) {
+				b.unwritable(j, err)
+			}
+			continue
+		}
+		if j.headed.IsZero() {
+			j.headed = b.now()
+		}
+		at := b.slotsFor(need, j.hasty)
+		if at.session != nil {
+			if b.outgoing.take(j) {
+				return j, at
+			}
+			at.session.release(at.slots)
+			continue
+		}
+		b.awaitPlaces(ctx, j, need)
+	}
+}
+
+// awaitPlaces waits for a change of what may go where. A job that waits for
+// many slots is looked at again when its admission ends, though there is none.
+func (b *Bridge) awaitPlaces(ctx context.Context, j *job, need int) {
+	var over <-chan time.Time
+	if need > 1 {
+		t := time.NewTimer(j.until().Add(time.Millisecond - writeMargin).Sub(b.now()))
+		defer t.Stop()
+		over = t.C
+	}
+	select {
+	case <-b.places:
+	case <-over:
+	case <-ctx.Done():
+	}
+}
+
+// need composes the parts of a job, once, and returns how many of them are to
+// be written. A job that is stale is only taken out of the queue.
+func (b *Bridge) need(j *job) (int, error) {
+	if j.stale(b.now()) {
+		return 1, nil
+	}
+	if j.pdus == nil {
+		pdus, err := b.compose(j, b.cfg.Profile.Text.Reference)
+		if err != nil {
+			return 0, err
+		}
+		j.pdus = pdus
+	}
+	return len(j.missing(len(j.pdus))), nil
+}
+
+// unwritable ends a job that cannot be composed, or of which nothing is missing.
+func (b *Bridge) unwritable(j *job, err error) {
+	if err == nil {
+		b.conclude(j, 0)
+		return
+	}
+	b.log.Error("message cannot be written", "id", j.admission.ID, "err", err)
+	j.outcome = j.report(mobileid.MessageFailed, reasonOf(err))
+	j.next(false)
+}
+
+// slotsFor takes n slots of one window, or as many as the largest window has if
+// that is fewer, or in haste as many as there are: for a code as soon as they
+// are free, for a notice when enough remain for codes.
+func (b *Bridge) slotsFor(n int, hasty bool) place {
+	codes, _, lastCode := b.outgoing.waiting()
+	expected := codes == 0 && b.now().Sub(lastCode) < codesExpected
+	for ; n > 0; n-- {
 		best, free, windows := b.freest(n)
 		keep := 0
-		if codes == 0 && b.now().Sub(lastCode) < codesExpected {
+		if expected {
 			keep = min(keptForCodes, windows/4, windows-best.slots)
 		}
 		if best.session != nil && free >= best.slots+keep && best.session.reserve(best.slots) {
 			return best
 		}
-		select {
-		case <-b.places:
-		case <-ctx.Done():
-			return place{}
+		if !hasty {
+			break
 		}
 	}
+	return place{}
 }
 
 // freest returns where n slots could be taken, or as many as the widest bound
@@ -162,32 +222,17 @@ func (b *Bridge) freest(n int) (best place, free, windows int) {
 	return best, free, windows
 }
 
-// write opens the text, makes the parts and hands those that the operator does
-// not have yet to the session together, when there is a slot for each; where no
-// window is large enough, as many of them as the largest has. The caller has
-// reserved some slots; write returns how many the job needs.
-func (b *Bridge) write(ctx context.Context, at place, j *job) int {
-	s := at.session
-	j.link = linkName(at, j)
-	parts, err := b.compose(j, s)
-	if err != nil {
-		s.release(at.slots)
-		b.log.Error("message cannot be written", "id", j.admission.ID, "err", err)
-		j.outcome = j.report(mobileid.MessageFailed, reasonOf(err))
-		j.next(false)
-		return 1
-	}
-	missing := j.missing(len(parts))
-	missing = missing[:min(len(missing), b.widest())]
-	if more := len(missing) - at.slots; more > 0 {
-		if !b.takeMore(ctx, s, more, j.until().Add(-writeMargin)) {
-			s.release(at.slots)
-			j.next(true)
-			return len(missing)
+// write hands parts that the operator does not have yet to the session
+// together, one for each slot.
+func (b *Bridge) write(at place, j *job) {
+	s, parts := at.session, j.pdus
+	if b.cfg.Profile.Text.Reference && !s.optional {
+		if plain, err := b.compose(j, false); err == nil {
+			parts = plain
 		}
-	} else {
-		s.release(-more)
 	}
+	j.link, j.pdus = linkName(at, j), nil // they hold the text
+	missing := j.missing(len(parts))[:at.slots]
 	if j.parts == nil {
 		j.parts = make([]partFate, len(parts))
 	}
@@ -207,37 +252,6 @@ func (b *Bridge) write(ctx context.Context, at place, j *job) int {
 		}
 	}
 	s.submit(requests...)
-	return len(missing)
-}
-
-// widest is the largest window of the profile.
-func (b *Bridge) widest() int {
-	n := 0
-	for _, l := range b.links {
-		if l.bind.Type.Carries() {
-			n = max(n, l.bind.Window)
-		}
-	}
-	return n
-}
-
-// takeMore takes further slots of a session; false when they are not free in
-// time, or the session ends.
-func (b *Bridge) takeMore(ctx context.Context, s *session, n int, until time.Time) bool {
-	over := time.NewTimer(until.Sub(b.now()))
-	defer over.Stop()
-	for !s.reserve(n) {
-		select {
-		case <-b.places:
-		case <-s.dead:
-			return false
-		case <-over.C:
-			return false
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return true
 }
 
 // tally collects the fates of the parts of one Message that were written
@@ -292,7 +306,7 @@ func linkName(at place, j *job) string {
 func (b *Bridge) conclude(j *job, hold time.Duration) {
 	switch j.judge(b.cfg.Profile.Statuses, hold, b.now()) {
 	case writeAgain:
-		b.outgoing.back(j)
+		b.outgoing.put(j)
 	case admitAgain:
 		j.next(true)
 	case storeIt:
