@@ -133,6 +133,28 @@ func TestALateAnswerSettlesWhatWasInDoubt(t *testing.T) {
 	}
 }
 
+// What a late answer says of a code that is being sent again is kept under no
+// bridge: it fills the part that was stored without it and moves nothing, and
+// the receipt of that first SMS finds its Message.
+func TestALateAnswerMovesNothingUnderNoBridge(t *testing.T) {
+	e := newEnv(t)
+	p, c, b := e.admittedCode()
+	o := e.outcome(c.Message.ID, mobileid.MessageInDoubt, p.binding.Number, "")
+	e.settle(b, o)
+	if a := e.admit(b, c.Message.ID)[0]; !a.Resend {
+		t.Fatalf("%+v", a)
+	}
+	o.Parts[0].OperatorID, o.Parts[0].AnsweredAt = "late", e.clk.now()
+	e.settle(0, o)
+	e.wantMessage(c.Message.ID, mobileid.MessageAdmitted, "")
+	if n := query[int](e, `select count(*) from message_parts where message_id = $1 and operator_id = 'late'`, c.Message.ID[:]); n != 1 {
+		t.Fatalf("%d parts have the id", n)
+	}
+	if n := e.receipts(e.receipt(p.binding.Number, "late", mobileid.MessageDelivered)); n != 1 {
+		t.Fatal("the receipt of the first sending finds nothing")
+	}
+}
+
 func TestANoticeInDoubtIsNotSentAgain(t *testing.T) {
 	e := newEnv(t)
 	p, n, b := e.admittedNotice()

@@ -18,6 +18,10 @@ const settleEvery = 20 * time.Millisecond
 // likes, ten or so.
 const smallBatch = 8
 
+// noBridge has no Message: an outcome that is stored under it moves none, and
+// the answers that it brings are kept as facts.
+const noBridge = 0
+
 // settled is an outcome to be stored under the lease it belongs to.
 type settled struct {
 	job     *job // nil for a late answer: nothing is held for it
@@ -42,12 +46,18 @@ func (q *settling) put(s settled) {
 	signal(q.wake)
 }
 
-// next removes up to n outcomes of one lease, in order.
+// next removes up to n outcomes of one lease, in order, one of a Message: of two
+// in one statement the registry knows no order.
 func (q *settling) next(n int) []settled {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	end := 0
-	for end < len(q.queue) && end < n && q.queue[end].bridge == q.queue[0].bridge {
+	end, seen := 0, make(map[mobileid.ID]bool, min(n, len(q.queue)))
+	for end < len(q.queue) && end < n {
+		s := &q.queue[end]
+		if s.bridge != q.queue[0].bridge || seen[s.outcome.ID] {
+			break
+		}
+		seen[s.outcome.ID] = true
 		end++
 	}
 	out := append([]settled(nil), q.queue[:end]...)

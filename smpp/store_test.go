@@ -25,6 +25,7 @@ type memoryStore struct {
 	inbound  []mobileid.InboundMessage
 	unread   []mobileid.UnreadReceipt
 	outcomes []mobileid.Outcome
+	parts    map[partKey]mobileid.PartOutcome
 	account  string // of the last Settle
 	admits   [][]mobileid.AdmitItem
 	closed   []int64
@@ -38,16 +39,28 @@ type memoryStore struct {
 	onRenew    func() error
 }
 
+// partKey names a submit_sm.
+type partKey struct {
+	id       mobileid.ID
+	part     int
+	link     string
+	sequence uint32
+}
+
 type row struct {
 	admission mobileid.Admission
 	state     mobileid.MessageState
+	reason    string
 	owner     int64
 	refuse    bool // the fence is gone
 	retryAt   time.Time
 }
 
 func newStore() *memoryStore {
-	return &memoryStore{changed: make(chan struct{}), bridges: map[int64]time.Time{}, rows: map[mobileid.ID]*row{}}
+	return &memoryStore{
+		changed: make(chan struct{}), bridges: map[int64]time.Time{}, rows: map[mobileid.ID]*row{},
+		parts: map[partKey]mobileid.PartOutcome{},
+	}
 }
 
 // touch wakes who waits. The caller holds mu.
@@ -195,21 +208,39 @@ func (m *memoryStore) Settle(_ context.Context, bridge int64, account string, ou
 	defer m.mu.Unlock()
 	defer m.touch()
 	m.account = account
+	moved, brought := map[mobileid.ID]bool{}, map[partKey]bool{}
 	for _, o := range outcomes {
 		m.outcomes = append(m.outcomes, o)
+		m.keep(&o, brought)
 		r := m.rows[o.ID]
+		answered := o.State == mobileid.MessageSent || o.State == mobileid.MessageRejected
 		switch {
-		case r.state == mobileid.MessageAdmitted && r.owner == bridge:
-			r.state, r.retryAt = o.State, o.RetryAt
+		case r.owner != bridge, moved[o.ID]:
+		case r.state == mobileid.MessageAdmitted:
+			r.state, r.reason, r.retryAt = o.State, o.Reason, o.RetryAt
 			r.admission.Taken |= o.Taken()
 			if o.Tried {
 				r.admission.Tries++
 			}
-		case r.state == mobileid.MessageInDoubt && o.State == mobileid.MessageSent:
-			r.state = o.State
+		case r.state == mobileid.MessageInDoubt && answered:
+			r.state, r.reason = o.State, o.Reason
 		}
+		moved[o.ID] = true
 	}
 	return nil
+}
+
+// keep stores the parts of an outcome; of two of one submit_sm in a statement
+// the first counts.
+func (m *memoryStore) keep(o *mobileid.Outcome, brought map[partKey]bool) {
+	for _, p := range o.Parts {
+		k := partKey{o.ID, p.Part, p.Link, p.Sequence}
+		had, is := m.parts[k]
+		if !brought[k] && (!is || had.OperatorID == "" && had.AnsweredAt.IsZero()) {
+			m.parts[k] = p
+		}
+		brought[k] = true
+	}
 }
 
 func (m *memoryStore) StoreReceipts(_ context.Context, receipts []mobileid.Receipt) (int, error) {

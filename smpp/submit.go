@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -248,7 +249,7 @@ func (b *Bridge) write(at place, j *job) {
 					b.conclude(j, longest)
 				}
 			},
-			late: func(a answer) { b.lateAnswer(at, j, len(parts), a) },
+			late: func(a answer) { b.lateAnswer(at, j, t, i, a) },
 		}
 	}
 	s.submit(requests...)
@@ -260,6 +261,7 @@ type tally struct {
 	mu   sync.Mutex
 	left int
 	hold time.Duration // the longest wait for the destination
+	told []partFate    // of all parts, with what came after they were judged; nil when nothing did
 }
 
 // put stores the fate of a part and reports whether it was the last.
@@ -270,6 +272,23 @@ func (t *tally) put(at *partFate, fate partFate, hold time.Duration) (last bool,
 	t.hold = max(t.hold, hold)
 	t.left--
 	return t.left == 0, t.hold
+}
+
+// putLate stores the fate of a part that was said to have none. Before the
+// Message is judged it counts like any other; after that it returns what is
+// known of all parts by now.
+func (t *tally) putLate(parts []partFate, i int, fate partFate) (known []partFate, judged bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.left > 0 {
+		parts[i] = fate
+		return nil, false
+	}
+	if t.told == nil {
+		t.told = slices.Clone(parts)
+	}
+	t.told[i] = fate
+	return slices.Clone(t.told), true
 }
 
 // partDone counts the fate of a part.
@@ -317,18 +336,31 @@ func (b *Bridge) conclude(j *job, hold time.Duration) {
 	}
 }
 
-// lateAnswer settles a Message that went in doubt and was accepted after all.
-// When it is held again (its resend is on the way, or being in doubt is not
-// stored yet) that one decides.
-func (b *Bridge) lateAnswer(at place, j *job, parts int, a answer) {
-	b.mu.Lock()
-	_, held := b.held[j.admission.ID]
-	b.mu.Unlock()
-	if held || parts != 1 || statusOf(a.frame) != wire.StatusOK {
+// lateAnswer hears of a part that went in doubt. What the operator says of it is
+// kept in any case: its receipt names the id. When nothing of the Message is in
+// doubt any more, it is settled: taken, or refused for good. One that asks for
+// later leaves it in doubt: a code comes again, and a notice is not written
+// twice. When the Message is held again its resend decides.
+func (b *Bridge) lateAnswer(at place, j *job, t *tally, part int, a answer) {
+	parts, judged := t.putLate(j.parts, part, b.fateOf(at, j, a))
+	if !judged {
 		return
 	}
-	told := &job{admission: j.admission, link: linkName(at, j), parts: []partFate{b.fateOf(at, j, a)}}
-	b.settling.put(settled{bridge: j.lease.id, outcome: told.report(mobileid.MessageSent, mobileid.ReasonLateAnswer)})
+	told := &job{admission: j.admission, link: linkName(at, j), parts: parts}
+	s := settled{bridge: noBridge, outcome: told.report(mobileid.MessageInDoubt, mobileid.ReasonLateAnswer)}
+	b.mu.Lock()
+	holder, held := b.held[j.admission.ID]
+	b.mu.Unlock()
+	if (!held || holder == j) && told.judge(b.cfg.Profile.Statuses, 0, b.now()) == storeIt {
+		switch told.outcome.State {
+		case mobileid.MessageSent:
+			s.bridge, s.outcome = j.lease.id, told.report(mobileid.MessageSent, mobileid.ReasonLateAnswer)
+		case mobileid.MessageRejected, mobileid.MessageNoFunds:
+			s.bridge, s.outcome = j.lease.id, told.report(mobileid.MessageRejected, told.outcome.Reason)
+		default:
+		}
+	}
+	b.settling.put(s)
 }
 
 // messageID reads the operator's id from a submit_sm_resp. An answer without
