@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -133,6 +134,13 @@ func (o *operator) note(f wire.Frame) (int, submitted) {
 	defer o.mu.Unlock()
 	o.seen = append(o.seen, s)
 	return len(o.seen) - 1, s
+}
+
+// all returns every submit_sm.
+func (o *operator) all() []submitted {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.seen)
 }
 
 // of returns the submit_sm of one Message.

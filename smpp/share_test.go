@@ -172,17 +172,18 @@ func TestACodeDoesNotWaitBehindNoticesOfManyParts(t *testing.T) {
 		if n := r.bridge.outgoing.len(); n == 0 {
 			t.Error("no notice waits: nothing was shown")
 		}
-		notices := 0
+		notices, apart := 0, 0
 		for _, id := range ids {
 			parts := o.of(id)
-			for _, s := range parts {
-				if s.at.Sub(parts[0].at) > 0 {
-					t.Errorf("part %d was written %v after the first", s.part, s.at.Sub(parts[0].at))
-				}
-				notices++
+			notices += len(parts)
+			if n := len(parts); n > 0 && parts[n-1].at.After(parts[0].at) {
+				apart++
 			}
 		}
-		if seconds := time.Since(o.seen[0].at).Seconds(); float64(notices) < 20*seconds {
+		if 5*apart > notices/3 { // few: those that codes kept from their slots for a whole admission
+			t.Errorf("%d of %d notices were not written in one go", apart, notices/3)
+		}
+		if seconds := time.Since(o.all()[0].at).Seconds(); float64(notices) < 20*seconds {
 			t.Errorf("%d parts of notices in %.1f s: the window carries 40 a second", notices, seconds)
 		}
 	})
@@ -205,7 +206,7 @@ func TestANoticeOfManyPartsArrivesWhileCodesFillTheWindow(t *testing.T) {
 		if parts := o.of(long); len(parts) != 4 {
 			t.Errorf("%d of 4 parts are written", len(parts))
 		}
-		if n := len(o.seen); n < 800 {
+		if n := len(o.all()); n < 800 {
 			t.Errorf("%d submit_sm in 9 s: the window carries 100 a second", n)
 		}
 	})
@@ -232,7 +233,7 @@ func TestANoticeThatDoesNotFindItsSlotsTogetherTakesTurns(t *testing.T) {
 			t.Fatalf("%d of 2 parts are written", n)
 		}
 		r.until(next, mobileid.MessageSent)
-		if o.seen[3].reference != reference(next) {
+		if o.all()[3].reference != reference(next) {
 			t.Error("what was behind it overtook it")
 		}
 	})
