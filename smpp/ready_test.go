@@ -89,11 +89,11 @@ func TestAStandstillCountsFromWhatBeganToWait(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		stands("at the first look", 20*time.Second)
 		p.submit(nil) // from here on something waits for its answer
-		b.outgoing.pop()
-		b.outgoing.pop()
+		b.outgoing.take(b.outgoing.head())
+		b.outgoing.take(b.outgoing.head())
 		f := p.read()
 		b.submit(&job{}, nil)
-		b.outgoing.pop()
+		b.outgoing.take(b.outgoing.head())
 		time.Sleep(10 * time.Second)
 		stands("written, without an answer", 30*time.Second)
 
@@ -107,7 +107,7 @@ func TestAStandstillCountsFromWhatBeganToWait(t *testing.T) {
 		stands("admitted again", 40*time.Second)
 
 		// It is refused. What comes an hour later has not waited.
-		b.outgoing.pop()
+		b.outgoing.take(b.outgoing.head())
 		time.Sleep(time.Hour)
 		b.submit(&job{}, nil)
 		time.Sleep(time.Second)
