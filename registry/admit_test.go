@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -310,6 +311,42 @@ func TestABatchThatDoesNotFitIsDecidedMessageByMessage(t *testing.T) {
 		if a.State != want[i] {
 			t.Errorf("message %d is %s, want %s", i, a.State, want[i])
 		}
+	}
+	e.wantBalanced()
+}
+
+// TestWhatIsNewIsAdmittedThoughTheRestCannotBe: a Message that comes again
+// waits for a lock that is not given in time.
+func TestWhatIsNewIsAdmittedThoughTheRestCannotBe(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p, b := e.bind(2*cost), e.bridge()
+	old, fresh := e.notice(p, "old"), e.notice(p, "fresh")
+	e.queue(old)
+	e.admit(b, old.Message.ID)
+	o := e.outcome(old.Message.ID, mobileid.MessageRetry, p.binding.Number, "")
+	o.RetryAt = e.clk.now()
+	e.settle(b, o)
+	e.queue(fresh)
+
+	tx, err := e.pool.Begin(e.ctx())
+	must(t, err)
+	_, err = tx.Exec(e.ctx(), `select from messages where id = $1 for update`, old.Message.ID[:])
+	must(t, err)
+	ctx, cancel := context.WithTimeout(e.ctx(), 500*time.Millisecond)
+	defer cancel()
+	lane := mobileid.RecordRef{Topic: "lane", Partition: 1, Offset: 1}
+	got, err := e.Admit(ctx, b, []mobileid.AdmitItem{{ID: old.Message.ID}, {ID: fresh.Message.ID, Source: lane}})
+	if mobileid.KindOf(err) != mobileid.KindUnknown {
+		t.Fatalf("err = %v, want unknown", err)
+	}
+	if len(got) != 1 || got[0].ID != fresh.Message.ID || got[0].Verdict != mobileid.VerdictMine {
+		t.Fatalf("%+v, want the new one, mine", got)
+	}
+	must(t, tx.Rollback(e.ctx()))
+	e.wantMessage(fresh.Message.ID, mobileid.MessageAdmitted, "")
+	if a := e.admit(b, old.Message.ID, fresh.Message.ID); a[0].Verdict != mobileid.VerdictMine || a[1].Verdict != mobileid.VerdictDrop {
+		t.Fatalf("%+v, want the old one now, and the new one once", a)
 	}
 	e.wantBalanced()
 }

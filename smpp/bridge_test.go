@@ -515,6 +515,34 @@ func TestAdmissionOfUnknownOutcomeIsNotStranded(t *testing.T) {
 	}
 }
 
+func TestWhatWasAdmittedBeforeAnErrorIsWritten(t *testing.T) {
+	for _, kind := range []mobileid.Kind{mobileid.KindUnavailable, mobileid.KindUnknown} {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, nil)
+			var once sync.Once
+			r.store.onPart = func() (n int, err error) {
+				once.Do(func() { n, err = 1, &mobileid.Error{Kind: kind, Code: "database"} })
+				return n, err
+			}
+			r.start()
+			first, second := r.message(mobileid.LaneOTP, nil), r.message(mobileid.LaneOTP, nil)
+			if err := r.take(mobileid.LaneOTP, first, second); mobileid.KindOf(err) != kind {
+				t.Fatalf("err = %v", err)
+			}
+			r.until(first, mobileid.MessageSent)
+			for r.take(mobileid.LaneOTP, first, second) != nil {
+				if t.Context().Err() != nil {
+					t.FailNow()
+				}
+			}
+			r.until(second, mobileid.MessageSent)
+			if n := r.smsc.Count(); n != 2 {
+				t.Errorf("%d submit_sm", n)
+			}
+		})
+	}
+}
+
 func TestAnIdWithAnUnknownAdmissionIsNotKnown(t *testing.T) {
 	r := newRig(t, nil)
 	var asked sync.Once

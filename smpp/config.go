@@ -63,7 +63,8 @@ type Store interface {
 	// CloseBridge ends a lease.
 	CloseBridge(ctx context.Context, id int64) error
 	// Admit decides about each item and marks the bridge as the owner of those
-	// that are "mine". KindConflict: the lease has ended.
+	// that are "mine". An error is about the items that are not among the
+	// admissions. KindConflict: the lease has ended.
 	Admit(ctx context.Context, bridge int64, items []mobileid.AdmitItem) ([]mobileid.Admission, error)
 	// DueRetries lists what may be sent now and is on no lane topic, with its lane,
 	// codes first.

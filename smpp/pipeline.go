@@ -2,6 +2,7 @@ package smpp
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -170,28 +171,45 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 	admissions, err := b.store.Admit(call, l.id, asks)
 	b.metrics.admitSeconds.Observe(b.now().Sub(asked).Seconds())
 	b.metrics.admitBatch.Observe(float64(len(asks)))
-	if err != nil {
-		b.notAdmitted(l, asks, err)
+	mine := b.own(l, asked, admissions, had)
+	decided := batch
+	if err != nil { // about what is not among the admissions
+		known := make(map[mobileid.ID]bool, len(admissions))
+		for i := range admissions {
+			known[admissions[i].ID] = true
+		}
+		b.notAdmitted(l, slices.DeleteFunc(asks, func(it mobileid.AdmitItem) bool { return known[it.ID] }), err)
 		if mobileid.KindOf(err) == mobileid.KindConflict {
 			// A matter between the registry and us: the callers just come again.
 			err = mobileid.Unavailable("no_lease", time.Second, err)
 		}
-		b.intake.admitted(batch, err)
-		return err
+		isKnown := func(it *item) bool { return known[it.ID] }
+		b.intake.admitted(slices.DeleteFunc(slices.Clone(batch), isKnown), err)
+		decided = slices.DeleteFunc(slices.Clone(batch), func(it *item) bool { return !isKnown(it) })
 	}
+	b.intake.admitted(decided, nil)
+	for _, j := range mine {
+		next(j)
+	}
+	signal(b.quiet)
+	return err
+}
+
+// own makes the jobs of what has been admitted to us.
+func (b *Bridge) own(l *lease, asked time.Time, admissions []mobileid.Admission, had map[mobileid.ID]*job) []*job {
 	mine := make([]*job, 0, len(admissions))
 	b.mu.Lock()
 	for _, a := range admissions {
-		if a.Verdict == mobileid.VerdictMine && seen[a.ID] {
-			delete(seen, a.ID)
-			j := &job{admission: a, lease: l, asked: asked}
-			if last := had[a.ID]; last != nil {
-				j.returned, j.turn, j.hasty = true, last.turn, last.hasty
-			}
-			b.held[a.ID] = j
-			b.sizes.of(a.Lane).add(j.remaining())
-			mine = append(mine, j)
+		if a.Verdict != mobileid.VerdictMine {
+			continue
 		}
+		j := &job{admission: a, lease: l, asked: asked}
+		if last := had[a.ID]; last != nil {
+			j.returned, j.turn, j.hasty = true, last.turn, last.hasty
+		}
+		b.held[a.ID] = j
+		b.sizes.of(a.Lane).add(j.remaining())
+		mine = append(mine, j)
 	}
 	b.mu.Unlock()
 	for _, a := range admissions {
@@ -200,12 +218,7 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 			b.charging.ended(a.ID, false) // it waited, and was not sent
 		}
 	}
-	b.intake.admitted(batch, nil)
-	for _, j := range mine {
-		next(j)
-	}
-	signal(b.quiet)
-	return nil
+	return mine
 }
 
 // notAdmitted looks after a failed admit statement. When it may have committed

@@ -33,6 +33,9 @@ type memoryStore struct {
 	// Hooks of a test; they run before the statement, outside the lock.
 	onAdmit    func(items []mobileid.AdmitItem) error
 	onAdmitted func() error // after the statement has committed
+	// onPart may end Admit behind the first n items: those are stored, the error is
+	// about the others.
+	onPart     func() (n int, err error)
 	onSettle   func([]mobileid.Outcome) error
 	onReceipts func([]mobileid.Receipt) error
 	onAside    func() error // inbound and unread
@@ -130,6 +133,13 @@ func (m *memoryStore) CloseBridge(_ context.Context, id int64) error {
 }
 
 func (m *memoryStore) Admit(_ context.Context, bridge int64, items []mobileid.AdmitItem) ([]mobileid.Admission, error) {
+	var about error
+	if m.onPart != nil {
+		var n int
+		if n, about = m.onPart(); about != nil {
+			items = items[:n]
+		}
+	}
 	if m.onAdmit != nil {
 		if err := m.onAdmit(items); err != nil {
 			return nil, err
@@ -175,7 +185,7 @@ func (m *memoryStore) Admit(_ context.Context, bridge int64, items []mobileid.Ad
 			return nil, err
 		}
 	}
-	return out, nil
+	return out, about
 }
 
 func (m *memoryStore) DueRetries(_ context.Context, _ string, limit int) ([]mobileid.AdmitItem, error) {
