@@ -199,6 +199,22 @@ func NewEvent(eventType, id string, value any) (mobileid.Event, error) {
 	return mobileid.Event{ID: id, Type: eventType, Source: source, Value: bytes.TrimRight(buf.Bytes(), "\n")}, nil
 }
 
+// DecodeLane reads the id of a record of a lane, which is the hot path of a
+// bridge: the form that PublishLane writes needs neither a JSON reader nor the
+// schema. Any other goes the way of DecodeValue.
+func DecodeLane(e mobileid.Event) (mobileid.ID, error) {
+	if text, ok := bytes.CutPrefix(e.Value, []byte(`{"id":"`)); ok && e.Type == mobileid.TypeMessageQueued {
+		if text, ok = bytes.CutSuffix(text, []byte(`"}`)); ok {
+			var id mobileid.ID
+			if err := id.UnmarshalText(text); err == nil && id.Kind() == mobileid.KindMessage {
+				return id, nil
+			}
+		}
+	}
+	lane, err := DecodeValue[mobileid.LaneRecord](e, mobileid.TypeMessageQueued)
+	return lane.ID, err
+}
+
 // DecodeValue reads the value of an event of the given type, checked against
 // the type's schema. Unknown fields are ignored: schemas only grow. The error
 // is of KindInvalid and quotes no value.

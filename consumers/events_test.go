@@ -29,9 +29,29 @@ func TestLanesCarryIdsOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := DecodeValue[mobileid.LaneRecord](e, mobileid.TypeMessageQueued)
-		if err != nil || r.ID != want.ID || e.Key != want.Person.String() || e.ID != want.ID.String() {
-			t.Fatalf("%s: %v %+v %v", topic, r, e, err)
+		id, err := DecodeLane(e)
+		if err != nil || id != want.ID || e.Key != want.Person.String() || e.ID != want.ID.String() {
+			t.Fatalf("%s: %v %+v %v", topic, id, e, err)
+		}
+	}
+}
+
+func TestALaneRecordReadsAsAnyOtherEvent(t *testing.T) {
+	key := testIDKey(t)
+	ms := key.Make(mobileid.KindMessage, "c", "1", time.Now()).String()
+	ch := key.Make(mobileid.KindChallenge, "c", "1", time.Now()).String()
+	for _, value := range []string{
+		`{"id":"` + ms + `"}`, `{"id": "` + ms + `"}`, `{"id":"` + ms + `","more":1}`, ` {"id":"` + ms + `"} `,
+		`{"id":"` + ch + `"}`, `{"id":"ms_` + ch[3:] + `"}`, `{"id":""}`, `{"id":"` + ms, `{"id":"` + ms + `"`, `{"id":"` + ms + `x"}`,
+		`{"id":"","id":"` + ms + `"}`, `{}`, `"` + ms + `"`, ``, `null`,
+	} {
+		for _, eventType := range []string{mobileid.TypeMessageQueued, mobileid.TypeStatusChanged} {
+			e := mobileid.Event{Type: eventType, Value: []byte(value)}
+			got, gotErr := DecodeLane(e)
+			want, wantErr := DecodeValue[mobileid.LaneRecord](e, mobileid.TypeMessageQueued)
+			if got != want.ID || mobileid.CodeOf(gotErr) != mobileid.CodeOf(wantErr) {
+				t.Errorf("%s %q: %v %v, want %v %v", eventType, value, got, gotErr, want.ID, wantErr)
+			}
 		}
 	}
 }

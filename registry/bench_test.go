@@ -10,8 +10,8 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// BenchmarkHotPath admits and settles Messages in batches, fsync on. One op is
-// one Message through both; queueing is not timed. Beside the time stands what it
+// BenchmarkHotPath admits and settles Messages in batches and stores their
+// receipts, fsync on. One op is one Message through all; queueing is not timed. Beside the time stands what it
 // costs the server: microseconds of processor a Message, which hardly depend on
 // what else the machine does.
 func BenchmarkHotPath(b *testing.B) {
@@ -31,15 +31,17 @@ func hotPath(b *testing.B, lane mobileid.Lane, batch int) {
 		persons[i] = e.bind(1_000_000 * cost)
 	}
 	bridge := e.bridge()
-	var admitting, settling float64
+	var admitting, settling, receiving float64
 	b.ResetTimer()
 	for done := 0; done < b.N; done += batch {
 		b.StopTimer()
 		var ids []mobileid.ID
 		var outcomes []mobileid.Outcome
+		var receipts []mobileid.Receipt
 		add := func(m *mobileid.NewMessage) {
 			ids = append(ids, m.ID)
 			outcomes = append(outcomes, e.outcome(m.ID, mobileid.MessageSent, m.Dest, m.ID.String()))
+			receipts = append(receipts, e.receipt(m.Dest, m.ID.String(), mobileid.MessageDelivered))
 		}
 		var codes []mobileid.NewChallenge
 		var notices []mobileid.NewNotification
@@ -65,12 +67,18 @@ func hotPath(b *testing.B, lane mobileid.Lane, batch int) {
 		b.StartTimer()
 		e.settle(bridge, outcomes...)
 		b.StopTimer()
-		admitting, settling = admitting+between-before, settling+e.serverCPU()-between
+		after := e.serverCPU()
+		admitting, settling = admitting+between-before, settling+after-between
+		b.StartTimer()
+		e.receipts(receipts...)
+		b.StopTimer()
+		receiving += e.serverCPU() - after
 		b.StartTimer()
 	}
 	b.StopTimer()
 	b.ReportMetric(admitting/float64(b.N), "us-admit/op")
 	b.ReportMetric(settling/float64(b.N), "us-settle/op")
+	b.ReportMetric(receiving/float64(b.N), "us-receipt/op")
 }
 
 // serverCPU is what the backends of the registry's pool have used, in

@@ -148,6 +148,20 @@ func (db *DB) StoreReceipts(ctx context.Context, receipts []mobileid.Receipt) (m
 	if len(receipts) == 0 {
 		return 0, nil
 	}
+	left, err := db.storeDelivered(ctx, receipts)
+	if err != nil {
+		return 0, err
+	}
+	matched = len(receipts) - len(left)
+	more, err := db.storeRest(ctx, left)
+	return matched + more, err
+}
+
+// storeRest stores any receipts.
+func (db *DB) storeRest(ctx context.Context, receipts []mobileid.Receipt) (matched int, err error) {
+	if len(receipts) == 0 {
+		return 0, nil
+	}
 	found, err := db.match(ctx, receipts)
 	if err != nil {
 		return 0, err

@@ -98,11 +98,11 @@ func laneHandler(b *smpp.Bridge) consumers.Handler {
 	return consumers.HandlerFunc(func(ctx context.Context, recs []*consumers.Record) error {
 		items := make([]mobileid.AdmitItem, 0, len(recs))
 		for _, r := range recs {
-			lane, err := consumers.DecodeValue[mobileid.LaneRecord](r.Event, mobileid.TypeMessageQueued)
+			id, err := consumers.DecodeLane(r.Event)
 			if err != nil {
 				return err
 			}
-			items = append(items, mobileid.AdmitItem{ID: lane.ID, Source: r.Ref})
+			items = append(items, mobileid.AdmitItem{ID: id, Source: r.Ref})
 		}
 		return b.Take(ctx, items)
 	})
