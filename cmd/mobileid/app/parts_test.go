@@ -37,7 +37,7 @@ func TestPartsAreCountedAsTheOperatorsBridgeWritesThem(t *testing.T) {
 			t.Errorf("%s: %d parts, want %d", id, got, want)
 		}
 	}
-	if got := count("closed", long); got != 2 {
+	if got := count("closed", long); got != 3 {
 		t.Errorf("%d parts at an operator without a file", got)
 	}
 }
