@@ -295,15 +295,18 @@ func (a *attachment) queueLocked(b *pgx.Batch, now time.Time, ids [][]byte) {
 // matchWaiting matches receipts that have waited for the answer they belong to,
 // among those with these ids of these accounts. Settle calls it when the answers
 // are committed, and StoreReceipts when what it found none for is committed: so
-// of two that race with each other one sees what the other has stored. If it
-// fails, they are left to the sweeper.
+// of two that race with each other one sees what the other has stored. Only rows
+// that have a part by now are locked: rematch skips what is locked, and what two
+// skip nobody matches. If it fails, they are left to the sweeper.
 func (db *DB) matchWaiting(ctx context.Context, accounts, operatorIDs []string) (matched int) {
 	if len(operatorIDs) == 0 {
 		return 0
 	}
 	var waiting []int64
 	err := db.query(ctx, "waiting receipts", `
-select id from receipts_unmatched where operator_id = any($2::text[]) and operator_id <> '' and account = any($1::text[])`,
+select r.id from (
+	select * from receipts_unmatched where operator_id = any($2::text[]) and operator_id <> '' and account = any($1::text[])
+) r`+partOfReceiptSQL,
 		[]any{slices.Compact(accounts), operatorIDs}, func(r pgx.Rows) error {
 			var id int64
 			err := r.Scan(&id)
