@@ -12,7 +12,7 @@ import (
 const (
 	maxBatch = 500    // in one admit or settle statement: more made it no faster a Message
 	maxAhead = 5000   // admitted and not in the window yet; submit_sm
-	maxHeld  = 20_000 // owned in all; the registry being slow to settle stops admission here
+	maxHeld  = 20_000 // owned in all
 )
 
 // pipeline is the way of a batch of Messages through the bridge, in order.
@@ -73,10 +73,11 @@ func (b *Bridge) admitLoop(ctx context.Context) {
 // that wait for the window do not count for a code, which goes before them.
 func (b *Bridge) room() (codes, all int) {
 	codesWait, noticesWait, _ := b.outgoing.waiting()
+	behind := b.settling.len() >= maxBehind
 	now := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.draining || !b.carries() || b.lease == nil || !b.lease.writable(now) {
+	if b.draining || behind || !b.carries() || b.lease == nil || !b.lease.writable(now) {
 		return 0, 0
 	}
 	// Up to the return these are submit_sm.

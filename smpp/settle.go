@@ -29,7 +29,13 @@ type settled struct {
 	outcome mobileid.Outcome
 }
 
-// settling holds outcomes to be stored. maxHeld bounds it.
+// maxBehind is how many outcomes may wait to be stored before nothing more is
+// admitted: what is admitted ahead of a registry that is busy settling is carried
+// no sooner, receipts would come before the answers they belong to, which costs
+// twice, and more would be in doubt after a crash.
+const maxBehind = 2 * maxBatch
+
+// settling holds outcomes to be stored.
 type settling struct {
 	wake chan struct{}
 
@@ -44,6 +50,13 @@ func (q *settling) put(s settled) {
 	q.queue = append(q.queue, s)
 	q.mu.Unlock()
 	signal(q.wake)
+}
+
+// len counts what waits for the next statement.
+func (q *settling) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.queue)
 }
 
 // next removes up to n outcomes of one lease, in order, one of a Message: of two
