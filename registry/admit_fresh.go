@@ -17,7 +17,7 @@ import (
 // Postgres looks at the row's newest version for that: an account is touched only
 // if it can pay, a Message only if it is still queued. When a Message went away in
 // between, the money was reserved for more than was admitted: the division by
-// zero undoes all of it (raced).
+// zero undoes all of it (undone).
 //
 // Accounts and then Messages are locked, ascending: item is in the order of ids
 // and is what the joins begin with.
@@ -25,14 +25,16 @@ import (
 // What it does not lock it reads as of its begin: the fence, the challenge and
 // the lease. A revocation that commits later is not seen, as it would not be by
 // any admission that came just before it; an admission is good for a second.
+//
+// It is of one month (monthSQL), the challenge's too.
 const freshSQL = `
 with item as materialized (
 	select i.part, i.pos, m.id, m.challenge_id, m.account_id, m.tariff_id, m.amount,
 	       m.lane, m.text_id, m.deadline, m.dest, m.sealed, m.tries, m.parts, m.parts_taken
 	from unnest($3::bytea[], $4::integer[], $5::bigint[]) as i(id, part, pos)
-	join messages m on m.id = i.id
+	join {messages} m on m.id = i.id
 	join bindings b on b.id = m.fence_id
-	left join challenges c on c.id = m.challenge_id
+	left join {challenges} c on c.id = m.challenge_id
 	where m.state = 'queued' and m.deadline > $1
 	  and m.operator = (select operator from bridges where id = $2 and lease_until > clock_timestamp() and swept_at is null)
 	  and m.fence_kind = 'binding' and b.state = 'active' and b.version = m.fence_version and not b.sms_suspended
@@ -47,14 +49,14 @@ with item as materialized (
 ), mine as materialized (
 	select * from item where account_id is null or account_id in (select id from paid)
 ), changed as (
-	update messages m set
+	update {messages} m set
 		state = 'admitted', reason = '', state_version = m.state_version + 1, owner = $2, admitted_at = $1,
 		lane_partition = case when v.part >= 0 then v.part else m.lane_partition end,
 		lane_offset = case when v.part >= 0 then v.pos else m.lane_offset end
 	from mine v where m.id = v.id and m.state = 'queued'
 	returning m.id, m.challenge_id, m.client, m.state_version
 ), reserved as (
-	insert into charges (message_id, account_id, tariff_id, amount, state, reserved_at)
+	insert into {charges} (message_id, account_id, tariff_id, amount, state, reserved_at)
 	select id, account_id, tariff_id, amount, 'pending', $1 from mine where account_id is not null
 ), announced as (
 	insert into outbox (subject, challenge, client, state, reason, version, at)
@@ -68,11 +70,12 @@ from mine`
 // admitted before (DueRetries) is not asked.
 func (db *DB) admitFresh(ctx context.Context, bridge int64, a *admitting) error {
 	c := a.columns(func(i int) bool { return a.items[i].Source.Topic != "" })
-	if len(c.ids) == 0 {
+	month, ok := monthOf(c.ids)
+	if !ok {
 		return nil
 	}
 	b := &pgx.Batch{}
-	b.Queue(freshSQL, db.clock(), bridge, c.ids, c.parts, c.offsets)
+	b.Queue(db.months.of(freshSQL, month), db.clock(), bridge, c.ids, c.parts, c.offsets)
 	var found []mobileid.Admission
 	err := db.send(ctx, "admit", b, func(r pgx.Rows) error {
 		var id, dest []byte
@@ -84,8 +87,8 @@ func (db *DB) admitFresh(ctx context.Context, bridge int64, a *admitting) error 
 		found = append(found, o)
 		return err
 	})
-	if raced(err) {
-		return nil // nothing was stored
+	if undone(err) {
+		return nil
 	}
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type DB struct {
 	now     func() time.Time
 	metrics *metrics
 	plans   *plans
+	months  monthSQL
 }
 
 // sessionParams are set on every connection.

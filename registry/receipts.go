@@ -21,14 +21,19 @@ const (
 	clockSkew = 5 * time.Minute
 )
 
-// partOfReceiptSQL joins receipts r with their parts p, by that rule. Its
-// intervals are literals: the statements that use it have other parameters.
-var partOfReceiptSQL = fmt.Sprintf(`
+// partOfReceiptSQL joins receipts r with their parts p, by that rule.
+var partOfReceiptSQL = partOfReceiptIn("message_parts")
+
+// partOfReceiptIn is partOfReceiptSQL on a table of parts. Its intervals are
+// literals: the statements that use it have other parameters.
+func partOfReceiptIn(parts string) string {
+	return fmt.Sprintf(`
 join lateral (
-	select message_id, part, link, sequence from message_parts p
+	select message_id, part, link, sequence from %s p
 	where p.operator_id = r.operator_id and p.account = r.account and p.dest = r.dest
 	  and p.answered_at > r.received_at - interval '%d s' and p.answered_at < r.received_at + interval '%d s'
-	order by p.answered_at desc limit 1) p on r.operator_id <> ''`, receiptWindow/time.Second, clockSkew/time.Second)
+	order by p.answered_at desc limit 1) p on r.operator_id <> ''`, parts, receiptWindow/time.Second, clockSkew/time.Second)
+}
 
 // matchSQL finds the part of each receipt.
 var matchSQL = `

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,31 +13,31 @@ import (
 // one part that was sent, and it says delivered. Such a one ends the Message, and
 // its Charge was posted when it was sent. It is to StoreReceipts what freshSQL is
 // to admitSQL: it looks without locks, each change says again what it rests on,
-// and when it was not all as it looked it undoes itself. A receipt that has been
-// stored before refuses the row of this one (unique_violation), which undoes it
-// as well.
+// and when it was not all as it looked it undoes itself (undone), as it does when
+// a receipt of the Message stands already.
 //
-// Messages, then what hangs on them are locked, ascending.
+// It looks at the Messages of this month only (monthSQL). Messages, then what
+// hangs on them are locked, ascending.
 var deliveredSQL = `
 with told as materialized (
 	select distinct on (p.message_id) r.ord, r.stat, r.err, r.received_at, p.message_id, p.part, p.link, p.sequence
 	from unnest($2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::text[], $7::text[]) with ordinality
-	     as r(account, operator_id, dest, received_at, stat, err, ord)` + partOfReceiptSQL + `
-	join messages m on m.id = p.message_id
+	     as r(account, operator_id, dest, received_at, stat, err, ord)` + partOfReceiptIn("{message_parts}") + `
+	join {messages} m on m.id = p.message_id
 	where m.state = 'sent' and m.parts = 1
-	  and not exists (select from message_parts q where q.message_id = p.message_id and q.part > 1)
+	  and not exists (select from {message_parts} q where q.message_id = p.message_id and q.part > 1)
 	order by p.message_id, r.ord
 ), changed as (
-	update messages m set state = 'delivered', reason = 'receipt', state_version = m.state_version + 1, ended_at = $1
+	update {messages} m set state = 'delivered', reason = 'receipt', state_version = m.state_version + 1, ended_at = $1
 	from told r where m.id = r.message_id and m.state = 'sent'
 	returning m.id, m.challenge_id, m.client, m.state_version
 ), marked as (
-	update message_parts p set receipt = 'delivered' from told r
+	update {message_parts} p set receipt = 'delivered' from told r
 	where p.message_id = r.message_id and p.part = r.part and p.link = r.link and p.sequence = r.sequence and p.receipt = ''
 	  and (select count(*) from changed) >= 0
 	returning 1
 ), kept as (
-	insert into receipts (message_id, part, seen, state, stat, err, received_at, reason)
+	insert into {receipts} (message_id, part, seen, state, stat, err, received_at, reason)
 	select message_id, part, 1, 'delivered', stat, err, received_at, '' from told where (select count(*) from changed) >= 0
 ), announced as (
 	insert into outbox (subject, challenge, client, state, reason, version, at)
@@ -58,7 +57,7 @@ func (db *DB) storeDelivered(ctx context.Context, receipts []mobileid.Receipt) (
 		return receipts, nil
 	}
 	b := &pgx.Batch{}
-	b.Queue(deliveredSQL, db.clock(), c.accounts, c.ids, c.dests, c.at, c.stats, c.errs)
+	b.Queue(db.months.of(deliveredSQL, db.clock()), db.clock(), c.accounts, c.ids, c.dests, c.at, c.stats, c.errs)
 	stored := make(map[int]bool, len(c.places))
 	err = db.send(ctx, "store delivered", b, func(r pgx.Rows) error {
 		var ord, one int
@@ -66,8 +65,8 @@ func (db *DB) storeDelivered(ctx context.Context, receipts []mobileid.Receipt) (
 		stored[c.places[ord-1]] = err == nil
 		return err
 	})
-	if raced(err) || isTwice(err) {
-		return receipts, nil // nothing was stored
+	if undone(err) {
+		return receipts, nil
 	}
 	if err != nil {
 		return nil, err
@@ -99,10 +98,4 @@ func newReceiptColumns(receipts []mobileid.Receipt, fits func(*mobileid.Receipt)
 		c.stats, c.errs, c.at = append(c.stats, r.Stat), append(c.errs, r.Err), append(c.at, r.At)
 	}
 	return c
-}
-
-// isTwice reports a row that stands already: unique_violation.
-func isTwice(err error) bool {
-	sql, ok := errors.AsType[*sqlError](err)
-	return ok && sql.State == "23505"
 }

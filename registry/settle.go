@@ -55,20 +55,16 @@ select count(*) from changed`
 // storePartsSQL keeps what the operator answered, even for a Message that has
 // gone on without us: it is a fact, and a receipt may come for it. An answer
 // that came late fills the row that was stored without one.
-var storePartsSQL = partsSQL(`join messages m on m.id = p.id`)
-
-func partsSQL(known string) string {
-	return `
+const storePartsSQL = `
 insert into message_parts (message_id, part, account, operator_id, dest, link, sequence, status, answered_at)
 select p.id, p.part, $1, p.operator_id, p.dest, p.link, p.sequence, p.status, p.answered_at
 from unnest($2::bytea[], $3::integer[], $4::text[], $5::bytea[], $6::text[], $7::bigint[], $8::bigint[], $9::timestamptz[])
      as p(id, part, operator_id, dest, link, sequence, status, answered_at)
-` + known + `
+join messages m on m.id = p.id
 order by p.id, p.part
 on conflict (message_id, part, link, sequence) do update
 set operator_id = excluded.operator_id, status = excluded.status, answered_at = excluded.answered_at
 where message_parts.operator_id = '' and message_parts.answered_at is null`
-}
 
 // outcomeStates are what a bridge may say of a Message.
 var outcomeStates = map[mobileid.MessageState]bool{

@@ -12,14 +12,14 @@ import (
 // sentSQL settles what nearly every batch is made of: Messages that this bridge
 // has admitted and the operator has taken. It is to settleSQL what freshSQL is to
 // admitSQL: it looks without locks, each change says again what it rests on, and
-// when it was not all as it looked the division by zero undoes it (raced).
+// when it was not all as it looked the division by zero undoes it (undone).
 //
 // Accounts, then Messages, then Charges are locked, ascending.
 const sentSQL = `
 with told as materialized (
 	select o.*, m.account_id, m.amount
 	from unnest($3::bytea[], $4::text[], $5::timestamptz[], $6::bigint[]) as o(id, link, submitted_at, taken)
-	join messages m on m.id = o.id
+	join {messages} m on m.id = o.id
 	where m.owner = $2 and m.state = 'admitted'
 	order by o.id
 ), paid as (
@@ -29,14 +29,14 @@ with told as materialized (
 	where a.id = w.account_id
 	returning 1
 ), changed as (
-	update messages m set
+	update {messages} m set
 		state = 'sent', reason = '', state_version = m.state_version + 1, link = o.link,
 		submitted_at = coalesce(o.submitted_at, m.submitted_at), parts_taken = m.parts_taken | o.taken,
 		owner = null, sealed = null, seal_key = null
 	from told o where m.id = o.id and m.owner = $2 and m.state = 'admitted' and (select count(*) from paid) >= 0
 	returning m.id, m.challenge_id, m.client, m.state_version
 ), posted as (
-	update charges h set state = 'posted', settled_at = $1
+	update {charges} h set state = 'posted', settled_at = $1
 	from told o where h.message_id = o.id and o.account_id is not null and h.state = 'pending' and (select count(*) from changed) >= 0
 	returning h.amount
 ), announced as (
@@ -53,32 +53,39 @@ func isPlain(o *mobileid.Outcome) bool {
 	return o.State == mobileid.MessageSent && o.Reason == "" && !o.Tried
 }
 
-// errRaced is the SQLSTATE by which freshSQL and sentSQL undo themselves:
-// division_by_zero.
-const errRaced = "22012"
-
-// raced reports whether a statement has undone itself, because something
-// happened in between.
-func raced(err error) bool {
+// undone reports whether freshSQL, sentSQL or deliveredSQL has undone itself: something
+// happened in between (division_by_zero), a row stands already
+// (unique_violation), or the month has no partition (undefined_table). Nothing is
+// stored then, and the statements that can do anything decide.
+func undone(err error) bool {
 	sql, ok := errors.AsType[*sqlError](err)
-	return ok && sql.State == errRaced
+	return ok && (sql.State == "22012" || sql.State == "23505" || sql.State == "42P01")
 }
 
-// sentPartsSQL stores the parts of what sentSQL has settled: it is known.
-var sentPartsSQL = partsSQL("")
+// sentPartsSQL stores the parts of what sentSQL has settled.
+const sentPartsSQL = `
+insert into {message_parts} (message_id, part, account, operator_id, dest, link, sequence, status, answered_at)
+select p.id, p.part, $1, p.operator_id, p.dest, p.link, p.sequence, p.status, p.answered_at
+from unnest($2::bytea[], $3::integer[], $4::text[], $5::bytea[], $6::text[], $7::bigint[], $8::bigint[], $9::timestamptz[])
+     as p(id, part, operator_id, dest, link, sequence, status, answered_at)
+order by p.id, p.part`
 
 // settleSent stores outcomes that are plain; done is false when they are not
 // after all: then nothing is stored.
 func (db *DB) settleSent(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) (done bool, err error) {
-	s := newSettlement(outcomes)
-	if len(s.ids) == 0 {
+	if len(outcomes) == 0 {
 		return true, nil
 	}
+	s := newSettlement(outcomes)
+	month, ok := monthOf(s.ids)
+	if !ok {
+		return false, nil
+	}
 	b := &pgx.Batch{}
-	b.Queue(sentSQL, db.clock(), bridge, s.ids, s.links, s.submittedAt, s.taken)
-	s.parts.queue(b, sentPartsSQL, account)
+	b.Queue(db.months.of(sentSQL, month), db.clock(), bridge, s.ids, s.links, s.submittedAt, s.taken)
+	s.parts.queue(b, db.months.of(sentPartsSQL, month), account)
 	err = db.send(ctx, "settle", b, nil)
-	if raced(err) {
+	if undone(err) {
 		return false, nil
 	}
 	return err == nil, err
