@@ -48,6 +48,7 @@ type client struct {
 	t    testing.TB
 	conn net.Conn
 	br   *bufio.Reader
+	slab *wire.Reader // over br
 }
 
 func dial(t testing.TB, s *Server) *client {
@@ -58,7 +59,8 @@ func dial(t testing.TB, s *Server) *client {
 	}
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	t.Cleanup(func() { _ = conn.Close() })
-	return &client{t, conn, bufio.NewReader(conn)}
+	br := bufio.NewReader(conn)
+	return &client{t, conn, br, wire.NewReader(br)}
 }
 
 func (c *client) write(raw []byte) {
@@ -542,44 +544,4 @@ func TestControlAPI(t *testing.T) {
 	if _, body := call("GET", "/", ""); !strings.Contains(body, "POST /faults") {
 		t.Error("no help")
 	}
-}
-
-// BenchmarkSubmit says what the simulator sustains on one bind at a window of
-// 100, receipts included; benches of the bridge need more than 5,000/s.
-func BenchmarkSubmit(b *testing.B) {
-	s := start(b, Config{MaxMessages: 1000})
-	c := bound(b, s)
-	_ = c.conn.SetDeadline(time.Time{})
-	window := make(chan struct{}, 100)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for receipts := 0; receipts < b.N; {
-			f, err := wire.Read(c.br)
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			if f.Command == wire.SubmitSM.Response() {
-				<-window
-				continue
-			}
-			receipts++
-			if _, err := c.conn.Write(ack(f, 0)); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	}()
-	raw := submit(1, nil)
-	b.ResetTimer()
-	for i := range b.N {
-		window <- struct{}{}
-		wire.SetSequence(raw, uint32(i)%wire.MaxSequence+1)
-		if _, err := c.conn.Write(raw); err != nil {
-			b.Fatal(err)
-		}
-	}
-	<-done
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "submits/s")
 }
