@@ -1,7 +1,6 @@
 package smsc
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -23,24 +22,44 @@ type task struct {
 	run func()
 }
 
-// tasks is a heap by time; container/heap wants both kinds of receiver.
-type tasks []task //nolint:recvcheck // see above
+func (t task) before(o task) bool { return t.at.Before(o.at) || (t.at.Equal(o.at) && t.seq < o.seq) }
 
-func (t tasks) Len() int { return len(t) }
-func (t tasks) Less(i, j int) bool {
-	return t[i].at.Before(t[j].at) || (t[i].at.Equal(t[j].at) && t[i].seq < t[j].seq)
+// tasks is a binary heap, the first task at its top; container/heap would
+// allocate for each task twice.
+type tasks []task
+
+func (h *tasks) push(t task) {
+	*h = append(*h, t)
+	all := *h
+	for i := len(all) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !all[i].before(all[parent]) {
+			return
+		}
+		all[i], all[parent] = all[parent], all[i]
+		i = parent
+	}
 }
-func (t tasks) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
 
-// Push is heap's.
-func (t *tasks) Push(x any) { *t = append(*t, x.(task)) } //nolint:errcheck,forcetypeassert // heap gives back what it was given
-
-// Pop is heap's.
-func (t *tasks) Pop() any {
-	last := (*t)[len(*t)-1]
-	(*t)[len(*t)-1] = task{}
-	*t = (*t)[:len(*t)-1]
-	return last
+func (h *tasks) pop() task {
+	all := *h
+	first, last := all[0], len(all)-1
+	all[0], all[last] = all[last], task{}
+	all = all[:last]
+	*h = all
+	for i := 0; ; {
+		least := i
+		for _, child := range [2]int{2*i + 1, 2*i + 2} {
+			if child < last && all[child].before(all[least]) {
+				least = child
+			}
+		}
+		if least == i {
+			return first
+		}
+		all[i], all[least] = all[least], all[i]
+		i = least
+	}
 }
 
 func newSchedule() *schedule { return &schedule{wake: make(chan struct{}, 1)} }
@@ -48,7 +67,7 @@ func newSchedule() *schedule { return &schedule{wake: make(chan struct{}, 1)} }
 func (s *schedule) at(when time.Time, run func()) {
 	s.mu.Lock()
 	s.seq++
-	heap.Push(&s.tasks, task{when, s.seq, run})
+	s.tasks.push(task{when, s.seq, run})
 	first := s.tasks[0].seq == s.seq
 	s.mu.Unlock()
 	if first {
@@ -80,7 +99,7 @@ func (s *schedule) run(ctx context.Context) {
 				s.mu.Unlock()
 				break
 			}
-			next := heap.Pop(&s.tasks).(task) //nolint:errcheck,forcetypeassert // only tasks are in it
+			next := s.tasks.pop()
 			s.mu.Unlock()
 			next.run()
 			wait = time.Hour
