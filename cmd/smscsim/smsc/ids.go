@@ -38,8 +38,5 @@ const unknownID = 1 << 57
 
 // newNumber gives a message its number; numbers differ between runs.
 func (s *Server) newNumber() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.nextID++
-	return (s.epoch&0xffffffff)<<24 | s.nextID&0xffffff
+	return (s.epoch&0xffffffff)<<24 | s.nextID.Add(1)&0xffffff
 }

@@ -15,14 +15,14 @@ type journal struct {
 	max     int
 	total   int
 	refused int           // of total, those answered with an error
-	changed chan struct{} // closed at the next submit
+	changed chan struct{} // closed at the next submit; nil = nobody waits
 
 	file *os.File
 	buf  *bufio.Writer
 }
 
 func openJournal(limit int, path string) (*journal, error) {
-	j := &journal{max: limit, changed: make(chan struct{})}
+	j := &journal{max: limit}
 	if path != "" {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -52,8 +52,10 @@ func (j *journal) add(m *stored) {
 	if j.buf != nil {
 		_, _ = j.buf.Write(append(line, '\n'))
 	}
-	close(j.changed)
-	j.changed = make(chan struct{})
+	if j.changed != nil {
+		close(j.changed)
+		j.changed = nil
+	}
 }
 
 // all returns what is kept, oldest first.
@@ -71,6 +73,9 @@ func (j *journal) all() []*stored {
 func (j *journal) count() (int, <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.changed == nil {
+		j.changed = make(chan struct{})
+	}
 	return j.total, j.changed
 }
 

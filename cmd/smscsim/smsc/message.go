@@ -10,7 +10,6 @@ import (
 
 	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
 	"github.com/fiorix/go-smpp/smpp/pdu/pdutext"
-	"github.com/fiorix/go-smpp/smpp/pdu/pdutlv"
 
 	"mobileid/smpp/wire"
 )
@@ -71,43 +70,65 @@ type stored struct {
 
 // submit decodes a stored submit.
 func (m *stored) submit() Submit {
-	f, err := wire.Decode(m.frame)
+	sm, err := readSubmit(m.frame)
 	if err != nil {
 		return Submit{} // submit decoded it once
 	}
-	s := m.read(f)
-	s.Validity = f.Text(pdufield.ValidityPeriod)
+	f, err := wire.Decode(m.frame)
+	if err != nil {
+		return Submit{}
+	}
+	s := m.read(sm)
 	s.Fields = fieldsOf(m.frame, f)
 	return s
 }
 
-// read takes from the fields what a handset would.
-func (m *stored) read(f wire.Fields) Submit {
+// readSubmit reads a submit_sm with the codec of messages, which costs little
+// beside the one that names every field. It refuses what that one refuses, and
+// nothing else: octets behind the last parameter are left away.
+func readSubmit(f wire.Frame) (wire.Message, error) {
+	var sm wire.Message
+	err := wire.DecodeMessage(f, &sm)
+	if err == nil {
+		return sm, nil
+	}
+	if _, refused := wire.Decode(f); refused != nil {
+		return wire.Message{}, refused
+	}
+	for whole := f.Raw; err != nil && len(whole)-len(f.Raw) < 3; {
+		f.Raw = f.Raw[:len(f.Raw)-1]
+		err = wire.DecodeMessage(f, &sm)
+	}
+	return sm, err
+}
+
+// read takes from a submit_sm what a handset would.
+func (m *stored) read(sm wire.Message) Submit {
 	s := Submit{
 		At: m.at, Account: m.account, MessageID: m.messageID, Status: m.status, Answered: m.answered,
 		Sequence: m.frame.Sequence, Raw: m.frame.Raw, Part: 1, Parts: 1, Whole: m.whole,
 	}
-	s.Source, s.Dest = f.Text(pdufield.SourceAddr), f.Text(pdufield.DestinationAddr)
-	s.DataCoding, s.ESMClass = f.Byte(pdufield.DataCoding), f.Byte(pdufield.ESMClass)
-	s.Registered = f.Byte(pdufield.RegisteredDelivery)
-	payload := f.Bytes()
+	s.Source, s.Dest, s.Validity = sm.Source.Addr, sm.Dest.Addr, sm.ValidityPeriod
+	s.DataCoding, s.ESMClass, s.Registered = sm.DataCoding, sm.ESMClass, sm.RegisteredDelivery
+	payload := sm.Bytes()
 	if s.ESMClass&wire.ESMClassUDHI != 0 {
 		payload = s.header(payload)
 	} else {
-		s.sar(f)
+		s.sar(sm)
 	}
 	s.Text = decodeText(s.DataCoding, m.charset, payload)
 	return s
 }
 
 // sar reads the place of a part from the sar_ parameters (SMPP 3.4, 5.3.2.22).
-func (s *Submit) sar(f wire.Fields) {
-	reference, total, part := f.TLV[pdutlv.TagSarMsgRefNum], f.TLV[pdutlv.TagSarTotalSegments], f.TLV[pdutlv.TagSarSegmentSeqnum]
-	if reference == nil || total == nil || part == nil || len(reference.Bytes()) != 2 || len(total.Bytes()) != 1 || len(part.Bytes()) != 1 {
+func (s *Submit) sar(sm wire.Message) {
+	reference, _ := sm.Optional(wire.TagSARMsgRefNum)
+	total, _ := sm.Optional(wire.TagSARTotalSegments)
+	part, _ := sm.Optional(wire.TagSARSegmentSeqnum)
+	if len(reference) != 2 || len(total) != 1 || len(part) != 1 {
 		return
 	}
-	s.Reference = int(binary.BigEndian.Uint16(reference.Bytes()))
-	s.Parts, s.Part = int(total.Bytes()[0]), int(part.Bytes()[0])
+	s.Reference, s.Parts, s.Part = int(binary.BigEndian.Uint16(reference)), int(total[0]), int(part[0])
 }
 
 // header reads the user data header and returns what stands behind it.
@@ -139,6 +160,9 @@ func decodeText(coding byte, charset string, payload []byte) string {
 		case CharsetASCII:
 			return ascii(payload)
 		}
+		if isPlain(payload) {
+			return string(payload)
+		}
 		return string(pdutext.GSM7(payload).Decode())
 	case 3:
 		return string(pdutext.Latin1(payload).Decode())
@@ -148,6 +172,16 @@ func decodeText(coding byte, charset string, payload []byte) string {
 		return string(pdutext.UCS2(payload).Decode())
 	}
 	return hex.EncodeToString(payload)
+}
+
+// isPlain reports whether septets are the letters that they are in ASCII.
+func isPlain(payload []byte) bool {
+	for _, c := range payload {
+		if strings.IndexByte(plainLetters, c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // ascii shows what is none as a question mark.

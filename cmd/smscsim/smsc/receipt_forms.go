@@ -47,8 +47,9 @@ func (d *delivery) text(now time.Time) string {
 		return fmt.Sprintf("id:%s sub:001 dlvrd:%s submitdate:%s donedate:%s stat:%s err:%s Text:%s",
 			d.said, delivered, now.Format(long), now.Format(long), d.receipt.State, code, d.quoted)
 	}
-	return fmt.Sprintf("id:%s sub:001 dlvrd:%s submit date:%s done date:%s stat:%s err:%s text:%s",
-		d.said, delivered, now.Format(stamp), now.Format(stamp), d.receipt.State, code, d.quoted)
+	date := now.Format(stamp)
+	return "id:" + d.said + " sub:001 dlvrd:" + delivered + " submit date:" + date + " done date:" + date +
+		" stat:" + d.receipt.State + " err:" + code + " text:" + d.quoted
 }
 
 // encode makes the PDU and the text in it.

@@ -4,9 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
-	"github.com/fiorix/go-smpp/smpp/pdu/pdutlv"
-
 	"mobileid/smpp/wire"
 )
 
@@ -24,58 +21,70 @@ type delivery struct {
 	prefer    *session // the session that submitted
 	avoid     bool     // any other is preferred
 	inbound   *Inbound // not a receipt at all
+
+	due     time.Time
+	times   int // how often it is sent; 0 = once
+	reverse int // with how many others it is sent last first; 0 = with none
 }
 
-// plan notes that a receipt is owed for a submit, and returns what sends it when
-// its time comes, to be called behind the answer. One that is to come first is
-// sent here.
-func (s *Server) plan(x *session, m *stored, f wire.Fields) (send func()) {
-	dest := f.Text(pdufield.DestinationAddr)
+// plan notes that a receipt is owed for a submit, and returns it to be scheduled
+// behind the answer; nil if none is. One that is to come first is sent here.
+func (s *Server) plan(x *session, m *stored, sm wire.Message, text string) *delivery {
+	dest := sm.Dest.Addr
 	state := "DELIVRD"
 	if fault, ok := s.use(FaultReceipt, dest); ok {
 		state = fault.State
 	}
-	nothing := func() {}
 	if _, none := s.use(FaultNoReceipt, dest); none {
-		return nothing
+		return nil
 	}
-	asked := f.Byte(pdufield.RegisteredDelivery) & 3
+	asked := sm.RegisteredDelivery & 3
 	if asked == 0 || (asked == 2 && state == "DELIVRD") {
-		return nothing
+		return nil
 	}
 	d := &delivery{
 		receipt: Receipt{Account: m.account, MessageID: m.messageID, Dest: dest, State: state},
-		said:    idText(m.number, m.receiptForm), source: f.Text(pdufield.SourceAddr), prefer: x,
-		quoted: quote(m.read(f).Text),
+		said:    idText(m.number, m.receiptForm), source: sm.Source.Addr, prefer: x, quoted: quote(text),
+		due: m.at.Add(s.cfg.ReceiptDelay),
 	}
-	s.disorder(d, m, f)
-	due := m.at.Add(s.cfg.ReceiptDelay)
+	s.disorder(d, m, sm)
 	if fault, ok := s.use(FaultReceiptLate, dest); ok {
-		due = due.Add(fault.Delay)
+		d.due = d.due.Add(fault.Delay)
 	}
-	s.receipts.owe(d, due)
-	times := 1
+	s.receipts.owe(d, d.due)
 	if fault, ok := s.use(FaultReceiptRepeat, dest); ok {
-		times = fault.N
+		d.times = fault.N
 	}
+	if _, first := s.use(FaultReceiptFirst, dest); first {
+		s.carry(d)
+		return nil
+	}
+	if fault, ok := s.use(FaultReceiptReverse, dest); ok {
+		d.reverse = fault.N
+	}
+	return d
+}
+
+// carry sends a receipt whose time has come, as often and in the company that
+// the faults want.
+func (s *Server) carry(d *delivery) {
 	deliver := func() {
-		for range times {
+		for range max(d.times, 1) {
 			s.deliver(d)
 		}
 	}
-	if _, first := s.use(FaultReceiptFirst, dest); first {
-		deliver()
-		return nothing
+	if d.reverse > 0 {
+		s.reverse(deliver, d.reverse)
+		return
 	}
-	if fault, ok := s.use(FaultReceiptReverse, dest); ok {
-		at := deliver
-		deliver = func() { s.reverse(at, fault.N) }
-	}
-	return func() { s.schedule.at(due, deliver) }
+	deliver()
 }
 
 // disorder asks the faults that change what a receipt says and where it goes.
-func (s *Server) disorder(d *delivery, m *stored, f wire.Fields) {
+func (s *Server) disorder(d *delivery, m *stored, sm wire.Message) {
+	if !s.script.any() {
+		return
+	}
 	dest := d.receipt.Dest
 	if fault, ok := s.use(FaultReceiptForm, dest); ok {
 		d.form = fault.Form
@@ -85,9 +94,7 @@ func (s *Server) disorder(d *delivery, m *stored, f wire.Fields) {
 	}
 	_, d.avoid = s.use(FaultReceiptOtherBind, dest)
 	if _, ok := s.use(FaultReceiptReference, dest); ok {
-		if v, has := f.TLV[pdutlv.TagUserMessageReference]; has {
-			d.reference = v.Bytes()
-		}
+		d.reference, _ = sm.Optional(wire.TagUserMessageReference)
 	}
 }
 
@@ -108,6 +115,9 @@ func (s *Server) reverse(deliver func(), n int) {
 // deliver writes a receipt on a receiving bind of its account, the one that
 // submitted if it is still there; without one the receipt waits.
 func (s *Server) deliver(d *delivery) {
+	if d.prefer != nil && !d.avoid && d.prefer.fits(d) && d.prefer.deliver(d) {
+		return
+	}
 	binds := s.open()
 	if i := slices.Index(binds, d.prefer); i >= 0 {
 		binds = slices.Delete(binds, i, i+1)
@@ -118,10 +128,7 @@ func (s *Server) deliver(d *delivery) {
 		binds = slices.Insert(binds, at, d.prefer)
 	}
 	for _, x := range binds {
-		x.mu.Lock()
-		fits := x.receives && !x.ended && x.account == d.receipt.Account
-		x.mu.Unlock()
-		if fits && x.deliver(d) {
+		if x.fits(d) && x.deliver(d) {
 			return
 		}
 	}
@@ -130,6 +137,13 @@ func (s *Server) deliver(d *delivery) {
 	if w := s.waiting[d.receipt.Account]; len(w) < maxWaiting {
 		s.waiting[d.receipt.Account] = append(w, d)
 	}
+}
+
+// fits reports whether the session is a receiving bind of the account.
+func (x *session) fits(d *delivery) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.receives && !x.ended && x.account == d.receipt.Account
 }
 
 // deliver reports whether the receipt is this session's now.
@@ -149,11 +163,15 @@ func (x *session) deliver(d *delivery) bool {
 	sent := *d // a try that fails leaves d as it was
 	sent.receipt.At, sent.receipt.Text, sent.receipt.Raw = now, text, raw
 	sent.receipt.Try++
-	return x.request(raw, &sent, func(sequence uint32) {
-		told := sent.receipt
-		told.Sequence = sequence
-		x.server.events.publish(Event{At: now, Kind: EventReceipt, Account: told.Account, Receipt: &told})
-	})
+	var tell func(uint32)
+	if x.server.events.any() {
+		tell = func(sequence uint32) {
+			told := sent.receipt
+			told.Sequence = sequence
+			x.server.events.publish(Event{At: now, Kind: EventReceipt, Account: told.Account, Receipt: &told})
+		}
+	}
+	return x.request(raw, &sent, tell)
 }
 
 // hold keeps a receipt back while as many as may be are unacknowledged.
@@ -196,6 +214,9 @@ func (x *session) acknowledged(f wire.Frame) {
 }
 
 func (x *session) tellAck(d *delivery, f wire.Frame) {
+	if !x.server.events.any() {
+		return
+	}
 	if d.inbound != nil {
 		told := *d.inbound
 		told.Sequence, told.AckStatus = f.Sequence, uint32(f.Status)

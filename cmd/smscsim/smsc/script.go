@@ -2,6 +2,7 @@ package smsc
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,8 +16,16 @@ type armed struct {
 }
 
 // script is the faults in force, in the order they were set. The caller holds
-// the server's lock.
-type script struct{ faults map[FaultKind][]*armed }
+// the server's lock, but for any.
+type script struct {
+	faults map[FaultKind][]*armed // no kind without a fault
+	set    atomic.Bool            // faults is not empty
+}
+
+// any reports whether there is a fault at all: most often there is none, and
+// every submit_sm asks for a dozen kinds. A fault is seen by whatever comes
+// after it was added.
+func (s *script) any() bool { return s.set.Load() }
 
 func (s *script) add(f Fault, now time.Time) {
 	a := &armed{Fault: f, bucket: newBucket(f, now), buckets: map[string]*bucket{}}
@@ -26,7 +35,25 @@ func (s *script) add(f Fault, now time.Time) {
 	if s.faults == nil {
 		s.faults = map[FaultKind][]*armed{}
 	}
-	s.faults[f.Kind] = append(s.faults[f.Kind], a)
+	s.put(f.Kind, append(s.faults[f.Kind], a))
+}
+
+func (s *script) put(kind FaultKind, faults []*armed) {
+	s.faults[kind] = faults
+	if len(faults) == 0 {
+		delete(s.faults, kind)
+	}
+	s.set.Store(len(s.faults) > 0)
+}
+
+func (s *script) lift(kind FaultKind) {
+	delete(s.faults, kind)
+	s.set.Store(len(s.faults) > 0)
+}
+
+func (s *script) liftAll() {
+	s.faults = nil
+	s.set.Store(false)
 }
 
 // find returns the first fault of a kind for a destination.
@@ -52,7 +79,7 @@ func (s *script) use(kind FaultKind, dest string, now time.Time) (Fault, bool) {
 	used := a.Fault
 	if a.Count > 0 {
 		if a.Count--; a.Count == 0 {
-			s.faults[kind] = slices.DeleteFunc(s.faults[kind], func(o *armed) bool { return o == a })
+			s.put(kind, slices.DeleteFunc(s.faults[kind], func(o *armed) bool { return o == a }))
 		}
 	}
 	return used, true
@@ -94,7 +121,7 @@ func (a *armed) ofNumber(dest string, now time.Time) *bucket {
 }
 
 func (s *script) expire(kind FaultKind, now time.Time) {
-	s.faults[kind] = slices.DeleteFunc(s.faults[kind], func(a *armed) bool { return !a.ends.IsZero() && !now.Before(a.ends) })
+	s.put(kind, slices.DeleteFunc(s.faults[kind], func(a *armed) bool { return !a.ends.IsZero() && !now.Before(a.ends) }))
 }
 
 // inForce lists what is, by kind.

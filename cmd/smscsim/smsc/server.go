@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type Server struct {
 	cancel   context.CancelFunc
 	owners   sync.WaitGroup
 	epoch    int64 // makes message ids differ between runs
+	nextID   atomic.Int64
 	parts    parts
 	binding  sync.Mutex // one bind is admitted at a time
 
@@ -32,7 +34,6 @@ type Server struct {
 	waiting  map[string][]*delivery // receipts of an account without a receiving bind
 	reversed []func()               // receipts that wait for their company
 	script   script
-	nextID   int64
 	closed   bool
 }
 
@@ -142,7 +143,7 @@ func (s *Server) Received() []Submit {
 }
 
 // Count returns how many submits came since the start or the last Reset.
-func (s *Server) Count() int { n, _ := s.journal.count(); return n }
+func (s *Server) Count() int { n, _ := s.journal.counts(); return n }
 
 // Wait returns when at least n submits came, or with ctx's error.
 func (s *Server) Wait(ctx context.Context, n int) error {
@@ -183,7 +184,7 @@ func (s *Server) SetFault(f Fault) error {
 // Lift ends the faults of a kind, stalls included.
 func (s *Server) Lift(kind FaultKind) {
 	s.mu.Lock()
-	delete(s.script.faults, kind)
+	s.script.lift(kind)
 	s.mu.Unlock()
 	if kind == FaultStall {
 		s.liftStalls()
@@ -207,7 +208,8 @@ func (s *Server) Faults() []Fault {
 // stay.
 func (s *Server) Reset() {
 	s.mu.Lock()
-	s.script.faults, s.reversed = nil, nil
+	s.script.liftAll()
+	s.reversed = nil
 	clear(s.waiting)
 	s.mu.Unlock()
 	s.liftStalls()
@@ -279,6 +281,9 @@ func (s *Server) flush(ctx context.Context) {
 
 // use takes a fault from the script.
 func (s *Server) use(kind FaultKind, dest string) (Fault, bool) {
+	if !s.script.any() {
+		return Fault{}, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.script.use(kind, dest, time.Now())
@@ -286,6 +291,9 @@ func (s *Server) use(kind FaultKind, dest string) (Fault, bool) {
 
 // inForce returns a fault of a kind that is not counted down.
 func (s *Server) inForce(kind FaultKind) (Fault, bool) {
+	if !s.script.any() {
+		return Fault{}, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.script.find(kind, "", time.Now())

@@ -427,6 +427,51 @@ func TestTextsAreDecoded(t *testing.T) {
 	}
 }
 
+func TestLettersOfBothAlphabetsAreDecodedAsTheTablesDo(t *testing.T) {
+	for c := range 256 {
+		payload := []byte{'a', byte(c)}
+		if got, want := decodeText(0, CharsetGSM7, payload), string(pdutext.GSM7(payload).Decode()); got != want {
+			t.Errorf("0x%02x: %q, want %q", c, got, want)
+		}
+	}
+}
+
+func TestOctetsBehindTheParametersAreLeftAway(t *testing.T) {
+	s := start(t, Config{})
+	c := bound(t, s)
+	sar := func(m *wire.Message) {
+		m.RegisteredDelivery = 0
+		m.TLV = []wire.TLV{
+			{Tag: wire.TagSARMsgRefNum, Value: []byte{1, 2}},
+			{Tag: wire.TagSARTotalSegments, Value: []byte{1}},
+			{Tag: wire.TagSARSegmentSeqnum, Value: []byte{1}},
+		}
+	}
+	whole := submit(1, sar)
+	for n := range 4 {
+		c.write(sized(append(submit(1, sar), []byte{7, 0, 9}[:n]...)))
+		if f := c.read(); f.Status != wire.StatusOK {
+			t.Fatalf("%d octets: %s", n, f.Status)
+		}
+	}
+	for n, got := range s.Received() {
+		if got.Text != "Kod 1234" || got.Whole != "Kod 1234" || got.Reference != 0x0102 || len(got.Raw) != len(whole)+n ||
+			got.Validity != "000000000500000R" || got.Fields["tlv_0x020c"] != "0102" {
+			t.Errorf("%d octets: %+v", n, got)
+		}
+	}
+	// A parameter that leads behind the PDU is refused all the same.
+	for _, tail := range [][]byte{{4, 4, 0, 1}, {0, 0, 0, 5}, {2, 4, 0, 3, 0, 0}} {
+		c.write(sized(append(submit(2, noReceipt), tail...)))
+		if f := c.read(); f.Status != wire.StatusSystemError {
+			t.Errorf("%x: %s", tail, f.Status)
+		}
+	}
+	if n := s.Count(); n != 4 {
+		t.Errorf("%d in the log, want the 4 that were taken", n)
+	}
+}
+
 func TestLogIsBoundedAndWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log.jsonl")
 	s := start(t, Config{MaxMessages: 2, LogFile: file})

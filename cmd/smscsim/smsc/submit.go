@@ -3,8 +3,6 @@ package smsc
 import (
 	"time"
 
-	"github.com/fiorix/go-smpp/smpp/pdu/pdufield"
-
 	"mobileid/smpp/wire"
 )
 
@@ -21,6 +19,9 @@ type verdict struct {
 
 // judge asks the script, each fault once.
 func (s *Server) judge(dest string, unanswered int, now time.Time) verdict {
+	if !s.script.any() {
+		return verdict{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var v verdict
@@ -61,25 +62,26 @@ func (x *session) submit(f wire.Frame) bool {
 		x.send(wire.AppendHeader(nil, f.Command.Response(), wire.StatusNotBound, f.Sequence))
 		return false
 	}
-	fields, err := wire.Decode(f)
+	sm, err := readSubmit(f)
 	if err != nil {
 		x.send(wire.AppendHeader(nil, f.Command.Response(), wire.StatusSystemError, f.Sequence))
 		return false
 	}
-	dest := fields.Text(pdufield.DestinationAddr)
 	x.mu.Lock()
 	x.unanswered++
 	unanswered := x.unanswered
 	x.mu.Unlock()
-	v := srv.judge(dest, unanswered, at)
+	v := srv.judge(sm.Dest.Addr, unanswered, at)
 	m := &stored{at: at, account: account, frame: f, status: uint32(v.status), answered: !v.silent && !v.cut, charset: srv.cfg.Charsets[account]}
+	var text string
 	if v.status == wire.StatusOK {
 		m.number, m.receiptForm = srv.newNumber(), v.ids.ReceiptForm
 		if m.receiptForm == "" {
 			m.receiptForm = v.ids.Form
 		}
 		m.messageID = idText(m.number, v.ids.Form)
-		m.whole = srv.parts.join(m.read(fields))
+		part := m.read(sm)
+		text, m.whole = part.Text, srv.parts.join(part)
 	}
 	srv.journal.add(m)
 	answer := v.answer(f, m.messageID)
@@ -93,8 +95,9 @@ func (x *session) submit(f wire.Frame) bool {
 	if v.cut {
 		return x.cut()
 	}
+	var owed *delivery
 	if v.status == wire.StatusOK {
-		defer srv.plan(x, m, fields)()
+		owed = srv.plan(x, m, sm, text)
 	}
 	if v.unbind {
 		x.request(wire.AppendHeader(nil, wire.Unbind, 0, 0), nil, nil)
@@ -106,6 +109,9 @@ func (x *session) submit(f wire.Frame) bool {
 	default:
 		x.answer(answer)
 	}
+	if owed != nil {
+		srv.schedule.at(owed.due, func() { srv.carry(owed) })
+	}
 	return false
 }
 
@@ -116,7 +122,8 @@ func (v verdict) answer(f wire.Frame, messageID string) []byte {
 	case v.status != wire.StatusOK:
 		return wire.AppendHeader(nil, f.Command.Response(), v.status, f.Sequence)
 	}
-	return wire.AppendCString(nil, f.Command.Response(), 0, f.Sequence, messageID)
+	pdu := make([]byte, 0, wire.HeaderLen+len(messageID)+1)
+	return wire.AppendCString(pdu, f.Command.Response(), 0, f.Sequence, messageID)
 }
 
 // answer sends what answers a submit_sm.
