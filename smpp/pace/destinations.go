@@ -47,6 +47,7 @@ type fullQueue struct {
 	until time.Duration // the end of its wait, or the time of its first refusals
 	tries int           // refused in a row; 0 = the place is free
 	held  bool          // blamed: it waits
+	asked bool          // one message may ask again, and its answer is awaited
 }
 
 func (d *destinations) set(to Destination) *[places]fullQueue {
@@ -75,6 +76,9 @@ func (d *destinations) refuse(now time.Duration, to Destination) (hold time.Dura
 		d.began[0]++
 	}
 	account = d.many()
+	if q.held && !q.asked && q.until > now {
+		return q.until - now, account // it was under way when the wait began
+	}
 	blame := blameAfter
 	if account {
 		blame = blameLate
@@ -84,7 +88,7 @@ func (d *destinations) refuse(now time.Duration, to Destination) (hold time.Dura
 		return 0, account
 	}
 	hold = min(firstHold<<min(q.tries-blame, 10), longestHold)
-	q.until, q.held = now+hold, true
+	q.until, q.held, q.asked = now+hold, true, false
 	return hold, account
 }
 
@@ -128,7 +132,7 @@ func (d *destinations) held(now time.Duration, to Destination) time.Duration {
 	case q.until > now:
 		return q.until - now
 	}
-	q.until = now + askFor
+	q.until, q.asked = now+askFor, true
 	return 0
 }
 

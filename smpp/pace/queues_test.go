@@ -156,6 +156,30 @@ func TestADestinationWaitsLongerEachTimeAndIsForgottenWhenItTakes(t *testing.T) 
 	}
 }
 
+// A window of Messages for one number, all refused at once, is one full queue: the
+// wait is the first one, not the longest.
+func TestRefusalsThatWereUnderWayDoNotLengthenTheWait(t *testing.T) {
+	var d destinations
+	to, now := number(1), sec(100)
+	refuse := func(n int, want time.Duration) {
+		t.Helper()
+		for range n {
+			if hold, _ := d.refuse(now, to); hold != want {
+				t.Errorf("hold %v, want %v", hold, want)
+			}
+		}
+	}
+	refuse(blameAfter-1, 0)
+	refuse(10, firstHold)
+	now += firstHold / 3
+	refuse(10, firstHold-firstHold/3)
+	now += firstHold
+	d.held(now, to) // one asks
+	refuse(1, 2*firstHold)
+	now += time.Millisecond
+	refuse(10, 2*firstHold-time.Millisecond)
+}
+
 func TestTheTableKeepsThoseThatWaitLongest(t *testing.T) {
 	var d destinations
 	if size := unsafe.Sizeof(d); size > 41<<10 {
@@ -174,8 +198,11 @@ func TestTheTableKeepsThoseThatWaitLongest(t *testing.T) {
 		}
 	}
 	for i, to := range in[:places] {
+		now := time.Duration(0)
 		for range blameAfter + places - i {
-			d.refuse(0, to)
+			hold, _ := d.refuse(now, to)
+			now += hold
+			d.held(now, to)
 		}
 	}
 	d.refuse(sec(1), in[places])
