@@ -13,6 +13,8 @@
 //     Only when almost nothing is taken is slowness kept: it costs nothing then.
 //   - A limit that nobody named is found from above within seconds. More is
 //     asked for again after three seconds, later once a minute: limits change.
+//   - Until then an operator who throttles everything is asked 200 times a second
+//     at most, not as fast as he answers.
 //   - Slow answers are not throttling: no latency goes in.
 //   - One destination with a full queue (ESME_RMSGQFUL) waits alone. When many
 //     have one at once it is the account's queue, and counts as throttling.

@@ -21,6 +21,11 @@ const (
 	// idleAfter is the gap between two writes that is counted as such a gap at
 	// most; longer, there was nothing to write.
 	idleAfter = 250 * time.Millisecond
+	// Without a rate, when so many answers in a row were throttled, a write rests
+	// for that long after the one before it, until one is taken. A rate is known a
+	// second later; until then an operator is not asked as fast as he answers.
+	restsAfter = 16
+	rest       = 5 * time.Millisecond
 )
 
 // Config is what is known of an account. Rates are submit_sm a second.
@@ -48,6 +53,7 @@ type Pacer struct {
 	fixed   bool
 	tokens  float64
 	written time.Duration // the last write
+	refused int           // throttled answers since one was taken
 	busy    Stamp
 	control controller
 	full    destinations
@@ -70,9 +76,16 @@ func (p *Pacer) Wait(now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
+	if p.control.rate == Unknown {
+		if left := p.written + rest - p.now; p.refused >= restsAfter && left > 0 {
+			p.demand.held = p.now + 1
+			return left
+		}
+		return 0
+	}
 	const rounding = 1e-9
 	missing := 1 - rounding - p.tokens
-	if p.control.rate == Unknown || missing <= 0 {
+	if missing <= 0 {
 		return 0
 	}
 	p.demand.held = p.now + 1
@@ -123,15 +136,18 @@ func (p *Pacer) Answer(now time.Time, written Stamp, to Destination, k Kind) tim
 	case QueueFull:
 		hold, account := p.full.refuse(p.now, to)
 		if account {
+			p.refused++
 			p.control.answer(p.now, p.busy, written, true)
 		}
 		return hold
 	case Throttled:
+		p.refused++
 		p.full.answered(p.now)
 		if !p.fixed {
 			p.control.answer(p.now, p.busy, written, true)
 		}
 	default:
+		p.refused = 0
 		p.full.take(p.now, to)
 		p.control.answer(p.now, p.busy, written, false)
 	}
