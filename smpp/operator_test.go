@@ -31,6 +31,7 @@ type submitted struct {
 	reference uint16 // of the Message
 	part      int    // from 1
 	text      string
+	dest      string
 	at        time.Time
 
 	reply    reply
@@ -123,7 +124,7 @@ func (o *operator) note(f wire.Frame) (int, submitted) {
 	if err := wire.DecodeMessage(f, &m); err != nil {
 		panic(err)
 	}
-	s := submitted{part: 1, text: string(m.Bytes()), at: time.Now()}
+	s := submitted{part: 1, text: string(m.Bytes()), dest: m.Dest.Addr, at: time.Now()}
 	if v, ok := m.Optional(wire.TagUserMessageReference); ok {
 		s.reference = uint16(v[0])<<8 | uint16(v[1])
 	}
