@@ -32,7 +32,7 @@ const (
 type Config struct {
 	Ceiling float64 // agreed with the operator, or Unknown; 0 stops writing
 	Floor   float64 // 1: throttling alone does not slow it further; a lower ceiling does
-	Burst   int     // what 10 ms bring, at least 2
+	Burst   int     // what 10 ms bring, at least 2; of a lower ceiling, its part of it
 	// Fixed keeps the rate at the ceiling whatever is answered: a full queue is
 	// its destination's own then, however many there are.
 	Fixed bool
@@ -50,6 +50,7 @@ type Pacer struct {
 	start   time.Time
 	now     time.Duration // since start; never runs backwards
 	burst   float64       // 0: by the rate
+	agreed  float64       // the ceiling that the burst goes with
 	fixed   bool
 	tokens  float64
 	written time.Duration // the last write
@@ -63,6 +64,7 @@ type Pacer struct {
 // New makes a pacer that may write a burst at once.
 func New(now time.Time, c Config) *Pacer {
 	p := &Pacer{start: now, burst: float64(max(c.Burst, 0)), fixed: c.Fixed, control: newController(c.Ceiling, c.Floor)}
+	p.agreed = p.control.ceiling
 	p.full.alone = c.Fixed
 	if p.control.rate != Unknown {
 		p.tokens = p.bucket()
@@ -205,11 +207,15 @@ func (p *Pacer) advance(now time.Time) {
 	p.control.step(at)
 }
 
-// bucket returns the largest burst at the present rate.
+// bucket returns the largest burst at the present rate. Bridges that share the
+// ceiling share the burst as well: the operator counts them together. One
+// submit_sm each is the least that can be written.
 func (p *Pacer) bucket() float64 {
 	switch {
 	case p.control.rate == 0:
 		return 0
+	case p.burst > 0 && p.control.ceiling < p.agreed && p.agreed < Unknown:
+		return max(1, p.burst*p.control.ceiling/p.agreed)
 	case p.burst > 0:
 		return p.burst
 	}

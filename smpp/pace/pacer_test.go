@@ -190,6 +190,26 @@ func TestACeilingOfZeroStopsAndOthersAreFollowed(t *testing.T) {
 	}
 }
 
+// Bridges that share a ceiling write no more at once than one that has it alone.
+func TestTheBurstIsSharedWithTheCeiling(t *testing.T) {
+	const burst = 12
+	for members, want := range map[int]int{1: 12, 2: 12, 3: 12, 6: 12, 12: 12, 20: 20} { // one each is the least
+		atOnce := 0
+		for range members {
+			p := New(epoch, Config{Ceiling: 600, Burst: burst})
+			p.SetCeiling(epoch, 0) // until its share is known
+			p.SetCeiling(epoch, 600/float64(members))
+			for p.Wait(after(time.Minute)) == 0 {
+				p.Spend(after(time.Minute), 1)
+				atOnce++
+			}
+		}
+		if atOnce != want {
+			t.Errorf("%d bridges write %d at once, want %d", members, atOnce, want)
+		}
+	}
+}
+
 func TestTheStampStandsStillWhileThereIsNothingToWrite(t *testing.T) {
 	p := New(epoch, Config{Ceiling: 500})
 	first := p.Spend(epoch, 1)
