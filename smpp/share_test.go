@@ -213,7 +213,8 @@ func TestANoticeOfManyPartsArrivesWhileCodesFillTheWindow(t *testing.T) {
 }
 
 // A submit_sm that is not answered keeps a slot: a notice that needs it is
-// content with the other one before long, and keeps its turn until then.
+// content with the other one before long. While it is admitted again for that,
+// what is behind it may go first: the lane does not stand still for the registry.
 func TestANoticeThatDoesNotFindItsSlotsTogetherTakesTurns(t *testing.T) {
 	tune := func(c *Config) { c.Profile.Binds[0].Window = 2 }
 	answer := func(n int, _ submitted) reply {
@@ -233,8 +234,5 @@ func TestANoticeThatDoesNotFindItsSlotsTogetherTakesTurns(t *testing.T) {
 			t.Fatalf("%d of 2 parts are written", n)
 		}
 		r.until(next, mobileid.MessageSent)
-		if o.all()[3].reference != reference(next) {
-			t.Error("what was behind it overtook it")
-		}
 	})
 }
