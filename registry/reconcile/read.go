@@ -82,6 +82,7 @@ const (
 	maxParts  = 255 // of a concatenated text (3GPP TS 23.040, 9.2.3.24.1)
 	maxID     = 64  // message_id is 65 octets with its end (SMPP 3.4, 5.2.23)
 	maxStatus = 16
+	maxDays   = 40 // of a period: a month with room; the registry is walked over in small steps for all of it
 )
 
 // Read reads a file to its end and gives each right line to each, if that is
@@ -215,10 +216,17 @@ func (p *parser) header(text string) {
 		p.wrong.addf(1, "from and until: want both or none")
 	}
 	p.file.From, p.file.Until = p.time(1, "from", said["from"]), p.time(1, "until", said["until"])
-	if !p.file.From.IsZero() && !p.file.Until.After(p.file.From) {
+	switch from, until := p.file.From, p.file.Until; {
+	case from.IsZero() || until.IsZero():
+	case !until.After(from):
 		p.wrong.addf(1, "until: want a time after from")
+	case longer(from, until):
+		p.wrong.addf(1, "from and until: want a period of at most %d days: cut the file into shorter ones", maxDays)
 	}
 }
+
+// longer reports whether a period is longer than one file may be of.
+func longer(from, until time.Time) bool { return until.Sub(from) > maxDays*24*time.Hour }
 
 // setZone takes the zone of the file or of the options: it is never guessed.
 func (p *parser) setZone(said string) {
@@ -349,6 +357,9 @@ func (p *parser) end() (File, error) {
 	}
 	if p.file.Checksum != "" && p.file.Checksum != hex.EncodeToString(p.body.Sum(nil)) {
 		p.wrong.addf(1, "sha256: the lines after this one have another checksum")
+	}
+	if p.file.From.IsZero() && longer(p.file.First, p.file.Last) {
+		p.wrong.addf(1, "the file states no period, and its lines span more than %d days: cut it into shorter ones", maxDays)
 	}
 	if len(p.wrong.List) > 0 {
 		return File{}, p.wrong

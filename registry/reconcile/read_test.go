@@ -117,7 +117,14 @@ func TestAFileThatIsNotWhatItStatesIsWrong(t *testing.T) {
 		"a word twice":     {strings.Replace(whole, ",zone", ",zone=UTC,zone", 1), "twice"},
 		"half a period":    {strings.Replace(whole, ",from=2026-11-23 00:00:00", "", 1), "both or none"},
 		"a period back":    {strings.Replace(whole, "until=2026-11-24", "until=2026-11-22", 1), "after from"},
-		"other columns":    {strings.Replace(whole, "submitted,done", "done,submitted", 1), "names of the columns"},
+		"a long period":    {strings.Replace(whole, "until=2026-11-24", "until=2027-01-03", 1), "at most 40 days"},
+		"a century":        {strings.Replace(strings.Replace(whole, "from=2026", "from=2000", 1), "until=2026", "until=2100", 1), "at most 40 days"},
+		"a century of lines": {
+			"#mobileid-reconcile,1,operator=beeline,zone=UTC\n" + Columns + "\n" +
+				"2000-01-01 00:00:00,,+998937654321,a1,,DELIVRD,,\n2099-01-01 00:00:00,,+998937654321,a2,,DELIVRD,,\n",
+			"more than 40 days",
+		},
+		"other columns": {strings.Replace(whole, "submitted,done", "done,submitted", 1), "names of the columns"},
 	} {
 		if _, _, err := read(c.text, Options{}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: no %q in %v", name, c.want, err)
