@@ -51,6 +51,7 @@ type Bridge struct {
 	held     map[mobileid.ID]*job // owned by this bridge: admitted and not settled
 	lease    *lease               // nil: none
 	down     time.Time            // since when no link carries
+	changed  chan struct{}        // closed, and another made, when that may have changed
 	waits    time.Time            // when something began to wait where nothing did; see standstill
 	draining bool
 	running  bool
@@ -79,7 +80,7 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 
 		charging: newCharging(deps.Charger),
 
-		held: map[mobileid.ID]*job{},
+		held: map[mobileid.ID]*job{}, changed: make(chan struct{}),
 	}
 	b.outgoing = newOutgoing(b.places)
 	if b.log == nil {

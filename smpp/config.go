@@ -21,7 +21,7 @@ type Config struct {
 	Lease        time.Duration // 15 s; renewed three times in it
 	LeaseMargin  time.Duration // a fifth of Lease: writing stops this long before its end
 	RetryEvery   time.Duration // 500 ms: how often due retries are looked for
-	GiveBack     time.Duration // 2 s without a link: what waits is given back to other bridges
+	GiveBack     time.Duration // 2 s without a link: what waits, and what comes, is left to other bridges
 	StoreTimeout time.Duration // 5 s for one statement of the registry
 	DrainTimeout time.Duration // 10 s for the window at the end
 

@@ -240,6 +240,7 @@ func (l *link) bound(s *session, host string) {
 	b := l.bridge
 	b.mu.Lock()
 	l.session, l.state, l.since, l.host = s, LinkUp, b.now(), host
+	b.linkChanged()
 	b.mu.Unlock()
 	l.log.Info("link bound", "host", host, "window", l.bind.Window)
 	signal(b.kick)
@@ -257,6 +258,7 @@ func (l *link) unbound(cause error) {
 	if !b.carries() {
 		b.down = b.now()
 	}
+	b.linkChanged()
 	b.mu.Unlock()
 	l.metrics.lost.Inc()
 	l.log.Info("link lost", "err", cause)

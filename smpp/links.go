@@ -95,6 +95,7 @@ func (b *Bridge) want(name string, w wanted) error {
 			if !b.carries() {
 				b.down = b.now()
 			}
+			b.linkChanged()
 			signal(l.changed)
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
 
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/app/apptest"
@@ -202,4 +203,61 @@ func TestBridgesShareThePaceOfTheirAccount(t *testing.T) {
 	if n := members(); n != 0 {
 		t.Errorf("%d bridges hold a share after the stop", n)
 	}
+}
+
+// members counts the members of a lane's group that have partitions; 0 while it
+// rebalances.
+func (p *pair) members(lane mobileid.Lane) (n int) {
+	p.t.Helper()
+	res, err := p.client.DescribeGroups(p.t.Context(), &kafka.DescribeGroupsRequest{
+		GroupIDs: []string{"mobileid.bridge." + sandbox.Operator + "." + string(lane)},
+	})
+	check(p.t, err)
+	for _, g := range res.Groups {
+		check(p.t, g.Error)
+		for _, m := range g.Members {
+			if g.GroupState == "Stable" && len(m.MemberAssignments.Topics) > 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestABridgeWithoutALinkLeavesItsLanesToTheOther: what is asked while one of two
+// bridges has no link all goes out by the other one, and the first takes part
+// again when its link is back.
+func TestABridgeWithoutALinkLeavesItsLanesToTheOther(t *testing.T) {
+	s := apptest.Start(t, apptest.Options{})
+	p := &pair{watcher: watch(t, s)}
+	p.start(0)
+	both := func(n int) func() bool {
+		return func() bool { return p.members(mobileid.LaneOTP) == n && p.members(mobileid.LaneBulk) == n }
+	}
+	s.Until("both bridges have partitions", both(2))
+	order := func(word string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+			"http://"+s.Config.HTTP.Admin+"/links/"+sandbox.Operator+"/"+s.Config.Operators[0].Binds[0].Name+":"+word, nil)
+		check(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		check(t, err)
+		check(t, res.Body.Close())
+		if res.StatusCode != http.StatusAccepted {
+			t.Fatalf("%s: %s", word, res.Status)
+		}
+	}
+	order("drain")
+	var asked []apptest.Person
+	for n := range 16 {
+		who := s.Bind(n+1, 1000_00)
+		s.Ask(who, "sign_in")
+		asked = append(asked, who)
+	}
+	for _, who := range asked {
+		s.Code(who.Number, 1)
+	}
+	s.Until("the bridge without a link has no partitions", both(1))
+	order("start")
+	s.Until("it has some again", both(2))
 }

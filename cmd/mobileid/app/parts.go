@@ -78,7 +78,8 @@ func (a *App) group(name string, topics []string, h consumers.Handler) part {
 	return part{"group " + name, g.Run}
 }
 
-// lane feeds a bridge. A batch is what the windows write within about a
+// lane feeds a bridge, as long as it carries: a member of the group that does not
+// would keep its partitions from the other bridges of the operator. A batch is what the windows write within about a
 // second on a slow operator: what Take cannot admit in time comes again.
 func (a *App) lane(b *smpp.Bridge, lane mobileid.Lane) part {
 	name := bridgeGroup(b.Operator(), lane)
@@ -87,7 +88,7 @@ func (a *App) lane(b *smpp.Bridge, lane mobileid.Lane) part {
 		Handler: laneHandler(b), DLQ: a.dlq, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
 		MaxBatch: min(max(b.Windows()*5, minLaneBatch), maxLaneBatch),
 	})
-	return part{"group " + name, g.Run}
+	return part{"group " + name, func(ctx context.Context) error { return b.WhileCarrying(ctx, g.Run) }}
 }
 
 const minLaneBatch, maxLaneBatch = 20, 500
