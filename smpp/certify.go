@@ -169,18 +169,9 @@ func (t *trial) note(who string, pdu []byte) {
 }
 
 func (t *trial) connect(ctx context.Context, bind profile.Bind) (string, error) {
-	dialling, cancel := context.WithTimeout(ctx, t.Profile.Timers.Dial)
-	defer cancel()
-	var conn net.Conn
-	var err error
-	var host string
-	for _, host = range bind.Hosts {
-		if conn, err = t.Dial(dialling, host, bind.TLS); err == nil {
-			break
-		}
-	}
+	conn, host, err := t.dial(ctx, bind)
 	if err != nil {
-		return "", fmt.Errorf("dial %s: %w", host, err)
+		return "", err
 	}
 	c := &trialConn{Conn: conn, frames: bufio.NewReader(conn)}
 	t.conns = append(t.conns, c)
@@ -206,6 +197,21 @@ func (t *trial) connect(ctx context.Context, bind profile.Bind) (string, error) 
 		t.Profile.Text.Reference = false // as the bridge does
 	}
 	return observed, nil
+}
+
+// dial connects to the first host that can be, each with a timer of its own.
+func (t *trial) dial(ctx context.Context, bind profile.Bind) (conn net.Conn, host string, err error) {
+	var wrong []error
+	for _, host := range bind.Hosts {
+		dialling, cancel := context.WithTimeout(ctx, t.Profile.Timers.Dial)
+		conn, err := t.Dial(dialling, host, bind.TLS)
+		cancel()
+		if err == nil {
+			return conn, host, nil
+		}
+		wrong = append(wrong, fmt.Errorf("dial %s: %w", host, err))
+	}
+	return nil, "", errors.Join(wrong...)
 }
 
 // ask writes a request and waits for its answer.

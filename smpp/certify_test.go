@@ -1,6 +1,8 @@
 package smpp
 
 import (
+	"context"
+	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,11 +14,11 @@ import (
 	"mobileid/smpp/profile"
 )
 
-// certify makes the trial at a simulated operator, and returns the report and
-// which steps went wrong.
-func certify(t *testing.T, change func(c *Certification, s *smsc.Server)) (report string, wrong []string) {
+// certification is a trial that can be made at a simulated operator.
+func certification(t *testing.T, cfg smsc.Config) (Certification, *smsc.Server) {
 	t.Helper()
-	server, err := smsc.Start(smsc.Config{Accounts: map[string]string{"mobileid": "s3cr3t7"}})
+	cfg.Accounts = map[string]string{"mobileid": "s3cr3t7"}
+	server, err := smsc.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +30,14 @@ func certify(t *testing.T, change func(c *Certification, s *smsc.Server)) (repor
 	c := Certification{Profile: testProfile(server.Addr(), 3), To: to, Burst: 8, ReceiptWait: 5 * time.Second}
 	c.Profile.Account.Password = "s3cr3t7"
 	c.Profile.Statuses = profile.Statuses{0x58: {Name: "RTHROTTLED", Class: profile.ClassPace}}
+	return c, server
+}
+
+// certify makes the trial at a simulated operator, and returns the report and
+// which steps went wrong.
+func certify(t *testing.T, change func(c *Certification, s *smsc.Server)) (report string, wrong []string) {
+	t.Helper()
+	c, server := certification(t, smsc.Config{})
 	if change != nil {
 		change(&c, server)
 	}
@@ -124,6 +134,25 @@ func TestACertificationTriesTheAlphabetsOfTheFile(t *testing.T) {
 				t.Errorf("GSM 7-bit in\n%s", report)
 			}
 		})
+	}
+}
+
+// A host that swallows what is sent to it costs its own timer, not that of the
+// next one.
+func TestACertificationGivesEachHostItsTime(t *testing.T) {
+	report, wrong := certify(t, func(c *Certification, s *smsc.Server) {
+		c.Burst, c.Profile.Timers.Dial = 0, 100*time.Millisecond
+		c.Profile.Binds[0].Hosts = []string{"192.0.2.1:2775", s.Addr()}
+		c.Dial = func(ctx context.Context, host string, secure profile.TLS) (net.Conn, error) {
+			if host != s.Addr() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return dial(ctx, host, secure)
+		}
+	})
+	if wrong != nil || !strings.Contains(report, "bound at ") {
+		t.Errorf("wrong: %v\n%s", wrong, report)
 	}
 }
 
