@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -93,7 +94,7 @@ func (c Certification) Run(ctx context.Context) ([]CertifiedStep, error) {
 	defer t.close()
 	ok := true
 	for _, b := range binds {
-		ok = ok && t.step("bind_"+string(b.Type), "bound, with TLS where the file says so", func() (string, error) { return t.connect(ctx, b) })
+		ok = ok && t.open(ctx, b)
 	}
 	if !ok {
 		return t.steps, nil
@@ -168,40 +169,90 @@ func (t *trial) note(who string, pdu []byte) {
 	}
 }
 
-func (t *trial) connect(ctx context.Context, bind profile.Bind) (string, error) {
-	conn, host, err := t.dial(ctx, bind)
-	if err != nil {
-		return "", err
+// open connects and binds. With TLS the connection is a step of its own.
+func (t *trial) open(ctx context.Context, bind profile.Bind) bool {
+	var conn net.Conn
+	var host string
+	var err error
+	name := "TLS_" + string(bind.Type)
+	if !bind.TLS.Enabled {
+		t.leaveOut(name, "nothing", "left out: without TLS, as the operator's file says")
+	} else if !t.step(name, "TLS 1.2 or later, a certificate of the agreed authority, and no other authority's is trusted", func() (observed string, err error) {
+		if conn, host, err = t.dial(ctx, bind); err != nil {
+			return "", err
+		}
+		return t.secured(ctx, bind.TLS, conn, host)
+	}) {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return false
 	}
+	return t.step("bind_"+string(bind.Type), "bound", func() (string, error) {
+		if conn == nil {
+			if conn, host, err = t.dial(ctx, bind); err != nil {
+				return "", err
+			}
+		}
+		if err := t.bindOn(conn, bind); err != nil {
+			return "connected to " + host, err
+		}
+		return "bound at " + host, nil
+	})
+}
+
+// secured says what TLS was agreed on, and tries whether the operator would be
+// believed without his authority. That second connection ends in its handshake.
+func (t *trial) secured(ctx context.Context, secure profile.TLS, conn net.Conn, host string) (string, error) {
+	c, ok := conn.(*tls.Conn)
+	if !ok {
+		return "", errors.New("the connection has no TLS")
+	}
+	s := c.ConnectionState()
+	observed := fmt.Sprintf("connected to %s, %s, %s, the operator's certificate %s until %s", host, tls.VersionName(s.Version),
+		tls.CipherSuiteName(s.CipherSuite), s.PeerCertificates[0].Subject, s.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly))
+	cfg, err := tlsConfig(secure)
+	if err != nil {
+		return observed, err
+	}
+	cfg.RootCAs = x509.NewCertPool() // nobody is trusted
+	dialling, cancel := context.WithTimeout(ctx, t.Profile.Timers.Dial)
+	defer cancel()
+	other, err := (&tls.Dialer{Config: cfg}).DialContext(dialling, "tcp", host)
+	if err == nil {
+		_ = other.Close()
+		return observed, errors.New("a certificate is believed without its authority")
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok {
+		return observed, fmt.Errorf("whether it is refused without its authority could not be tried: %w", err)
+	}
+	return observed + "; refused without its authority", nil
+}
+
+func (t *trial) bindOn(conn net.Conn, bind profile.Bind) error {
 	c := &trialConn{Conn: conn, frames: bufio.NewReader(conn)}
 	t.conns = append(t.conns, c)
-	observed := "bound at " + host + ", without TLS"
-	if secured, ok := conn.(*tls.Conn); ok {
-		s := secured.ConnectionState()
-		observed = fmt.Sprintf("bound at %s, %s, %s, the operator's certificate %s until %s", host, tls.VersionName(s.Version),
-			tls.CipherSuiteName(s.CipherSuite), s.PeerCertificates[0].Subject, s.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly))
-	}
 	command, account := bindCommands[bind.Type], t.Profile.Account
 	raw, err := wire.Bind{Command: command, SystemID: account.SystemID, Password: account.Password, SystemType: account.SystemType}.Encode()
 	if err != nil {
-		return "", err
+		return err
 	}
 	f, err := t.ask(c, raw, t.Profile.Timers.Bind)
 	if err == nil && f.Status != wire.StatusOK {
 		err = &bindError{f.Status}
 	}
 	if err != nil {
-		return strings.Replace(observed, "bound at", "connected to", 1), err
+		return err
 	}
 	if wire.InterfaceVersion(f) < wire.Version34 {
 		t.Profile.Text.Reference = false // as the bridge does
 	}
-	return observed, nil
+	return nil
 }
 
 // dial connects to the first host that can be, each with a timer of its own.
 func (t *trial) dial(ctx context.Context, bind profile.Bind) (conn net.Conn, host string, err error) {
-	var wrong []error
+	var wrong []string
 	for _, host := range bind.Hosts {
 		dialling, cancel := context.WithTimeout(ctx, t.Profile.Timers.Dial)
 		conn, err := t.Dial(dialling, host, bind.TLS)
@@ -209,9 +260,9 @@ func (t *trial) dial(ctx context.Context, bind profile.Bind) (conn net.Conn, hos
 		if err == nil {
 			return conn, host, nil
 		}
-		wrong = append(wrong, fmt.Errorf("dial %s: %w", host, err))
+		wrong = append(wrong, fmt.Sprintf("dial %s: %s", host, err))
 	}
-	return nil, "", errors.Join(wrong...)
+	return nil, "", errors.New(strings.Join(wrong, "; "))
 }
 
 // ask writes a request and waits for its answer.

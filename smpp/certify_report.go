@@ -42,7 +42,7 @@ func (c Certification) WriteReport(out io.Writer, steps []CertifiedStep) error {
 		"| | Name | Date | Signature |\n|---|---|---|---|\n| Operator | | | |\n| Mobile-ID | | | |\n\n" +
 		"## PDUs\n\nTexts, passwords and all but the last two digits of numbers are masked; lengths are as they were.\n")
 	for _, s := range steps {
-		if s.LeftOut {
+		if len(s.PDUs) == 0 {
 			continue
 		}
 		fmt.Fprintf(&b, "\n### %s\n\n```\n%s\n```\n", s.Name, strings.Join(s.PDUs, "\n"))

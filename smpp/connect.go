@@ -37,6 +37,16 @@ func dial(ctx context.Context, host string, secure profile.TLS) (net.Conn, error
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", host)
 	}
+	cfg, err := tlsConfig(secure)
+	if err != nil {
+		return nil, err
+	}
+	d := tls.Dialer{Config: cfg}
+	return d.DialContext(ctx, "tcp", host)
+}
+
+// tlsConfig reads what a bind's TLS is made of.
+func tlsConfig(secure profile.TLS) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: secure.ServerName}
 	if secure.CAFile != "" {
 		pem, err := os.ReadFile(secure.CAFile)
@@ -55,8 +65,7 @@ func dial(ctx context.Context, host string, secure profile.TLS) (net.Conn, error
 		}
 		cfg.Certificates = []tls.Certificate{own}
 	}
-	d := tls.Dialer{Config: cfg}
-	return d.DialContext(ctx, "tcp", host)
+	return cfg, nil
 }
 
 // connect opens a connection and binds it. Dialling, with the handshake of TLS,
