@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -76,7 +77,10 @@ func (c Certification) Run(ctx context.Context) ([]CertifiedStep, error) {
 	if c.Dial == nil {
 		c.Dial = dial
 	}
-	t := &trial{Certification: c, accepted: map[string]bool{}, told: map[string]string{}}
+	t := &trial{
+		Certification: c, accepted: map[string]bool{}, told: map[string]string{},
+		came: make(chan brought), over: make(chan struct{}),
+	}
 	for _, b := range c.Profile.Binds {
 		if b.Type.Carries() && t.bind.Name == "" && (c.Bind == "" || c.Bind == b.Name) {
 			t.bind = b
@@ -91,6 +95,7 @@ func (c Certification) Run(ctx context.Context) ([]CertifiedStep, error) {
 			binds = append(binds, b)
 		}
 	}
+	defer t.reading.Wait()
 	defer t.close()
 	ok := true
 	for _, b := range binds {
@@ -122,12 +127,16 @@ func (c Certification) Run(ctx context.Context) ([]CertifiedStep, error) {
 // alphabets are what data_coding 0 may be, as a report names it.
 var alphabets = map[sms.Charset]string{sms.CharsetGSM7: "GSM 7-bit", sms.CharsetLatin1: "Latin-1", sms.CharsetASCII: "ASCII"}
 
-// trial is a Certification under way. It does one thing at a time: what comes
-// is read while something is awaited.
+// trial is a Certification under way. It does one thing at a time: what comes, on
+// whichever connection, is answered while something is awaited.
 type trial struct {
 	Certification
 	bind     profile.Bind
 	conns    []*trialConn
+	came     chan brought
+	over     chan struct{} // closed by close
+	once     sync.Once
+	reading  sync.WaitGroup
 	steps    []CertifiedStep
 	accepted map[string]bool   // message_id, normal form
 	told     map[string]string // message_id: stat of its final receipt
@@ -135,8 +144,15 @@ type trial struct {
 
 type trialConn struct {
 	net.Conn
-	frames   *bufio.Reader
 	sequence uint32
+	err      error // that ended the reading
+}
+
+// brought is what has come on a connection.
+type brought struct {
+	on    *trialConn
+	frame wire.Frame
+	err   error
 }
 
 // step runs one step and notes how it went.
@@ -230,8 +246,9 @@ func (t *trial) secured(ctx context.Context, secure profile.TLS, conn net.Conn, 
 }
 
 func (t *trial) bindOn(conn net.Conn, bind profile.Bind) error {
-	c := &trialConn{Conn: conn, frames: bufio.NewReader(conn)}
+	c := &trialConn{Conn: conn}
 	t.conns = append(t.conns, c)
+	t.reading.Go(func() { t.listen(c) })
 	command, account := bindCommands[bind.Type], t.Profile.Account
 	raw, err := wire.Bind{Command: command, SystemID: account.SystemID, Password: account.Password, SystemType: account.SystemType}.Encode()
 	if err != nil {
@@ -292,21 +309,56 @@ func (t *trial) write(c *trialConn, raw []byte) (sequence uint32, err error) {
 	return c.sequence, err
 }
 
-// read returns what comes next, and answers it where it asks for something.
-func (t *trial) read(c *trialConn, limit time.Time) (wire.Frame, error) {
-	_ = c.SetReadDeadline(limit)
-	f, err := wire.Read(c.frames)
-	if err != nil {
-		if isTimeout(err) {
-			err = errors.New("no answer in time")
+// listen reads a connection until it ends.
+func (t *trial) listen(c *trialConn) {
+	frames := bufio.NewReader(c)
+	for {
+		f, err := wire.Read(frames)
+		select {
+		case t.came <- brought{c, f, err}:
+		case <-t.over:
+			return
 		}
-		return f, err
+		if err != nil {
+			return
+		}
 	}
+}
+
+// read returns what comes next on a connection, and answers what asks for something
+// on any. That another one ends is told when that is read.
+func (t *trial) read(c *trialConn, limit time.Time) (wire.Frame, error) {
+	timer := time.NewTimer(time.Until(limit))
+	defer timer.Stop()
+	for c.err == nil {
+		select {
+		case a := <-t.came:
+			if a.err != nil {
+				a.on.err = a.err
+				continue
+			}
+			if err := t.answer(a.on, a.frame); err != nil && a.on.err == nil {
+				a.on.err = err
+			}
+			if a.on == c {
+				return a.frame, c.err
+			}
+		case <-timer.C:
+			return wire.Frame{}, errors.New("no answer in time")
+		case <-t.over:
+			return wire.Frame{}, net.ErrClosed
+		}
+	}
+	return wire.Frame{}, c.err
+}
+
+// answer answers a PDU that asks for something.
+func (t *trial) answer(c *trialConn, f wire.Frame) error {
 	t.note("operator", f.Raw)
 	var reply []byte
 	switch {
 	case f.Command.IsResponse():
-		return f, nil
+		return nil
 	case f.Command == wire.DeliverSM || f.Command == wire.DataSM:
 		t.receipt(f)
 		reply = wire.AppendCString(nil, f.Command.Response(), wire.StatusOK, f.Sequence, "")
@@ -317,8 +369,8 @@ func (t *trial) read(c *trialConn, limit time.Time) (wire.Frame, error) {
 	}
 	t.note("us", reply)
 	_ = c.SetWriteDeadline(time.Now().Add(t.Profile.Timers.Write))
-	_, err = c.Write(reply)
-	return f, err
+	_, err := c.Write(reply)
+	return err
 }
 
 func (t *trial) receipt(f wire.Frame) {
@@ -464,7 +516,9 @@ func (t *trial) unbind() (string, error) {
 	return "answered", nil
 }
 
+// close ends the trial; it may be called at any time, and again.
 func (t *trial) close() {
+	t.once.Do(func() { close(t.over) })
 	for _, c := range t.conns {
 		_ = c.Close()
 	}

@@ -2,9 +2,12 @@ package smpp
 
 import (
 	"context"
+	"encoding/binary"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
 	"mobileid/smpp/profile"
+	"mobileid/smpp/wire"
 )
 
 // certification is a trial that can be made at a simulated operator.
@@ -153,6 +157,61 @@ func TestACertificationGivesEachHostItsTime(t *testing.T) {
 	})
 	if wrong != nil || !strings.Contains(report, "bound at ") {
 		t.Errorf("wrong: %v\n%s", wrong, report)
+	}
+}
+
+// conversation notes when enquire_link is answered on a connection.
+type conversation struct {
+	net.Conn
+	mu       sync.Mutex
+	answered []time.Time
+}
+
+func (c *conversation) Write(b []byte) (int, error) {
+	if len(b) == wire.HeaderLen && wire.Command(binary.BigEndian.Uint32(b[4:])) == wire.EnquireLink.Response() {
+		c.mu.Lock()
+		c.answered = append(c.answered, time.Now())
+		c.mu.Unlock()
+	}
+	return c.Conn.Write(b)
+}
+
+// While one of two connections is waited for, the other one is not deaf: the
+// operator would end it.
+func TestACertificationAnswersOnBothConnections(t *testing.T) {
+	const every = 20 * time.Millisecond
+	c, server := certification(t, smsc.Config{Enquire: every, ReceiptDelay: 30 * every})
+	if err := server.SetFault(smsc.Fault{Kind: smsc.FaultDelay, Delay: 10 * every}); err != nil {
+		t.Fatal(err)
+	}
+	tx := c.Profile.Binds[0]
+	tx.Name, tx.Type = "tx", profile.Transmitter
+	rx := tx
+	rx.Name, rx.Type = "rx", profile.Receiver
+	c.Burst, c.Profile.Binds = 0, []profile.Bind{tx, rx}
+	var conns []*conversation
+	c.Dial = func(ctx context.Context, host string, secure profile.TLS) (net.Conn, error) {
+		conn, err := dial(ctx, host, secure)
+		conns = append(conns, &conversation{Conn: conn})
+		return conns[len(conns)-1], err
+	}
+	steps, err := c.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range steps {
+		if !s.OK {
+			t.Errorf("%s: %s", s.Name, s.Observed)
+		}
+		deaf := map[string]int{"several parts": 1, "receipts": 0}
+		of, ok := deaf[s.Name]
+		if !ok {
+			continue
+		}
+		during := func(at time.Time) bool { return at.After(s.Began) && at.Before(s.Began.Add(s.Took)) }
+		if !slices.ContainsFunc(conns[of].answered, during) {
+			t.Errorf("%s: no enquire_link was answered on %s in %s", s.Name, c.Profile.Binds[of].Name, s.Took)
+		}
 	}
 }
 
