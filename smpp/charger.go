@@ -2,6 +2,7 @@ package smpp
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,13 +55,13 @@ const (
 	ChargeNo
 )
 
-// chargeAgain is how long after an unknown answer, or a full charging, a
-// Message comes again.
+// chargeAgain is how long after an unknown answer, or when it had no place in
+// charging as long as its admission was good, a Message comes again.
 const chargeAgain = 2 * time.Second
 
 // charging asks the Charger for many Messages side by side, and for one
 // Message of a subscriber at a time: one whose answer takes seconds must not
-// take the places of the others.
+// take the places of the others. Who has no place waits for one in turn.
 type charging struct {
 	charger Charger // nil: the ledger only
 	owners  sync.WaitGroup
@@ -69,6 +70,7 @@ type charging struct {
 
 	mu     sync.Mutex
 	asking map[mobileid.Pseudonym]bool
+	line   []*seat                // who waits, in turn
 	paid   map[mobileid.ID]Charge // answered yes and not settled: those that may be written
 	queue  []settlement
 	open   int // settlements queued and under way
@@ -82,27 +84,67 @@ func newCharging(c Charger) charging {
 	}
 }
 
-// begin takes a place for a Message: asked is false when it has been answered
-// for already, ok when there is no place.
-func (c *charging) begin(a *mobileid.Admission, atOnce int) (asked, ok bool) {
+// seat is a place in charging for a Message of a subscriber.
+type seat struct {
+	dest  mobileid.Pseudonym
+	taken chan struct{} // closed when it is
+}
+
+// begin takes a seat for a Message, or has it wait for one; nil when it has been
+// answered for already.
+func (c *charging) begin(a *mobileid.Admission, atOnce int) *seat {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, paid := c.paid[a.ID]; paid {
-		return false, true
+		return nil
 	}
-	if c.asking[a.Dest] || len(c.asking) >= atOnce {
-		return true, false
-	}
-	c.asking[a.Dest] = true
-	return true, true
+	s := &seat{a.Dest, make(chan struct{})}
+	c.line = append(c.line, s)
+	c.seat(atOnce)
+	return s
 }
 
-// end gives the place back and remembers a yes: a Message that is admitted
+// seat gives what is free to who waits longest and whose subscriber nobody asks
+// about. The caller holds mu.
+func (c *charging) seat(atOnce int) {
+	for i := 0; i < len(c.line) && len(c.asking) < atOnce; {
+		s := c.line[i]
+		if c.asking[s.dest] {
+			i++
+			continue
+		}
+		c.asking[s.dest] = true
+		c.line = slices.Delete(c.line, i, i+1)
+		close(s.taken)
+	}
+}
+
+// await waits until the seat is taken; false when it was not in time.
+func (c *charging) await(ctx context.Context, s *seat, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.taken:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := slices.Index(c.line, s)
+	if at >= 0 {
+		c.line = slices.Delete(c.line, at, at+1)
+	}
+	return at < 0 // it was taken meanwhile
+}
+
+// end gives the seat to the next and remembers a yes: a Message that is admitted
 // again, because the answer took long, is not asked about again.
-func (c *charging) end(a *mobileid.Admission, answer ChargeAnswer, now time.Time) {
+func (c *charging) end(a *mobileid.Admission, answer ChargeAnswer, atOnce int, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.asking, a.Dest)
+	c.seat(atOnce)
 	if answer != ChargeYes {
 		return
 	}
@@ -140,24 +182,24 @@ func (b *Bridge) authorise(ctx context.Context, j *job, next func()) {
 		next()
 		return
 	}
-	asked, ok := c.begin(&j.admission, b.cfg.ChargesAtOnce)
-	switch {
-	case !asked:
+	seat := c.begin(&j.admission, b.cfg.ChargesAtOnce)
+	if seat == nil {
 		next()
-		return
-	case !ok:
-		j.later(mobileid.ReasonChargeUnknown, chargeAgain, b.now())
-		b.settle(j)
 		return
 	}
 	c.owners.Go(func() {
+		if !c.await(ctx, seat, j.until().Sub(b.now())) {
+			j.later(mobileid.ReasonChargeUnknown, chargeAgain, b.now())
+			b.settle(j)
+			return
+		}
 		call, cancel := context.WithTimeout(ctx, b.cfg.ChargeTimeout)
 		defer cancel()
 		began := b.now()
 		answer := c.charger.Charge(call, chargeOf(&j.admission))
 		now := b.now()
 		b.metrics.charger.told(answer, now.Sub(began))
-		c.end(&j.admission, answer, now)
+		c.end(&j.admission, answer, b.cfg.ChargesAtOnce, now)
 		switch {
 		case answer == ChargeNo:
 			j.outcome = j.report(mobileid.MessageNoFunds, mobileid.ReasonBalance)

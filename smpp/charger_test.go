@@ -129,7 +129,7 @@ func TestTheChargerSaysYesNoOrUnknown(t *testing.T) {
 			<-ctx.Done()
 			return ChargeUnknown
 		case m.Dest == busy:
-			time.Sleep(time.Second / 2)
+			time.Sleep(time.Second / 4)
 		}
 		return ChargeYes
 	}
@@ -144,7 +144,7 @@ func TestTheChargerSaysYesNoOrUnknown(t *testing.T) {
 			r.until(id, mobileid.MessageSent)
 		}
 		for id, want := range map[mobileid.ID][]string{
-			no: {"no_funds balance"}, unknown: {"retry charge_unknown", "sent "}, first: {"sent "}, second: {"retry charge_unknown", "sent "},
+			no: {"no_funds balance"}, unknown: {"retry charge_unknown", "sent "}, first: {"sent "}, second: {"sent "},
 		} {
 			if got := r.outcomes(id); !slices.Equal(got, want) {
 				t.Errorf("stored %q, want %q", got, want)
@@ -154,6 +154,50 @@ func TestTheChargerSaysYesNoOrUnknown(t *testing.T) {
 			t.Errorf("%d submit_sm for who cannot pay, %d calls for the unknown", len(o.of(no)), s.calls[unknown])
 		}
 	})
+}
+
+// Who finds no place in charging waits for one in turn, without going back to the
+// registry, as long as its admission is good.
+func TestAFullChargingIsWaitedFor(t *testing.T) {
+	for _, c := range []struct{ takes, all time.Duration }{
+		{300 * time.Millisecond, 700 * time.Millisecond}, // the second hundred still finds its place
+		{1500 * time.Millisecond, 10 * time.Second},      // it does not, and comes again
+	} {
+		t.Run(c.takes.String(), func(t *testing.T) {
+			answer := func(context.Context, int, Charge) ChargeAnswer { time.Sleep(c.takes); return ChargeYes }
+			charged(t, answer, func(r *rig, _ *operator, s *stub) {
+				var ids []mobileid.ID
+				began := time.Now()
+				for i := range 200 {
+					ids = append(ids, r.message(mobileid.LaneOTP, func(x *row) { x.admission.Dest = mobileid.Pseudonym{1, byte(i)} }))
+				}
+				r.mustTake(mobileid.LaneOTP, ids...)
+				for i, id := range ids {
+					r.until(id, mobileid.MessageSent)
+					back := slices.Contains(r.outcomes(id), "retry charge_unknown")
+					if want := i >= 100 && c.takes > admissionGood; back != want {
+						t.Errorf("number %d: stored %q", i, r.outcomes(id))
+					}
+				}
+				if d := time.Since(began); d > c.all {
+					t.Errorf("%d charges of %v, 100 at once, took %v", len(ids), c.takes, d)
+				}
+				synctest.Wait()
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				for i, id := range ids {
+					if s.calls[id] != 1 {
+						t.Errorf("number %d was asked about %d times", i, s.calls[id])
+					}
+				}
+				r.bridge.charging.mu.Lock()
+				defer r.bridge.charging.mu.Unlock()
+				if n := len(r.bridge.charging.line) + len(r.bridge.charging.asking); n != 0 {
+					t.Errorf("%d places are still held or waited for", n)
+				}
+			})
+		})
+	}
 }
 
 // A drain does not wait for a charger that thinks.
