@@ -108,8 +108,9 @@ func (q *intake) again(j *job) {
 
 // next removes items: up to codes of the lane of codes and, as long as no more
 // than all are taken, notices, those due again first: behind the codes, save for
-// their share.
-func (q *intake) next(codes, all int) []*item {
+// their share, and for one where none waits to be written: whether it is written
+// before codes is decided there, and what is brought again spends no share here.
+func (q *intake) next(codes, all int, none bool) []*item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var out []*item
@@ -119,7 +120,7 @@ func (q *intake) next(codes, all int) []*item {
 			behind = &q.bulk
 		}
 		codesGo, waits := len(q.otp) > 0 && len(out) < codes, len(*behind) > 0
-		lane, notice := &q.otp, waits && len(out) < all && q.share.notice(codesGo, waits)
+		lane, notice := &q.otp, waits && len(out) < all && (none || q.share.notice(codesGo, waits))
 		if notice {
 			lane = behind
 		} else if !codesGo {
@@ -133,6 +134,10 @@ func (q *intake) next(codes, all int) []*item {
 		}
 		if it.take == nil || !it.take.over {
 			q.share.took(notice, waits)
+			if none && notice {
+				none = false
+				codes++ // no code waits a statement longer for it
+			}
 			out = append(out, it)
 		}
 	}

@@ -119,10 +119,11 @@ func (j *job) permit(now time.Time) (time.Time, bool) {
 type outgoing struct {
 	wake chan struct{} // there is a new job; shared with who waits for slots
 
-	mu        sync.Mutex
-	otp, bulk []*job
-	lastCode  time.Time // when the last code was put
-	turns     uint64    // given
+	mu         sync.Mutex
+	otp, bulk  []*job
+	lastCode   time.Time // when the last code was put
+	lastNotice time.Time // and the last notice
+	turns      uint64    // given
 	// How many submit_sm each lane still takes.
 	otpSize, bulkSize int
 	share             share
@@ -139,10 +140,11 @@ func (q *outgoing) put(j *job) {
 		q.turns++
 		j.turn = q.turns
 	}
-	lane := &q.bulk
+	lane, last := &q.bulk, &q.lastNotice
 	if j.admission.Lane != mobileid.LaneBulk {
-		lane, q.lastCode = &q.otp, j.asked
+		lane, last = &q.otp, &q.lastCode
 	}
+	*last = j.asked
 	at := len(*lane)
 	for at > 0 && (*lane)[at-1].turn > j.turn {
 		at--
@@ -171,7 +173,8 @@ func (q *outgoing) take(j *job) bool {
 	if len(*lane) == 0 || (*lane)[0] != j {
 		return false
 	}
-	q.share.took(notice, len(q.bulk) > 0)
+	// A notice whose admission has just ended still waits: it is on its way back.
+	q.share.took(notice, len(q.bulk) > 0 || j.asked.Sub(q.lastNotice) < 2*admissionGood)
 	(*lane)[0] = nil
 	*lane = (*lane)[1:]
 	q.count(j, 0)

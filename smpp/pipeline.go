@@ -103,7 +103,8 @@ func (b *Bridge) nextBatch() []*item {
 		if codes <= 0 {
 			return nil
 		}
-		found := b.intake.next(codes, all)
+		_, notices, _ := b.outgoing.waiting()
+		found := b.intake.next(codes, all, notices == 0)
 		if len(found) == 0 {
 			return nil
 		}

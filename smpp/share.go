@@ -12,11 +12,14 @@ func (s *share) notice(codesWait, noticesWait bool) bool {
 	return noticesWait && (!codesWait || s.codes >= noticeEvery)
 }
 
-// took notes what has gone. Codes that nothing waited behind do not count.
+// took notes what has gone. Codes that nothing waited behind do not count; those
+// before them still do, because at a slow pace fifteen codes take longer than an
+// admission is good: a notice is admitted again and again meanwhile.
 func (s *share) took(notice, noticesWait bool) {
-	if notice || !noticesWait {
+	switch {
+	case notice:
 		s.codes = 0
-		return
+	case noticesWait:
+		s.codes++
 	}
-	s.codes++
 }

@@ -1,7 +1,12 @@
 package smpp
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,7 +55,7 @@ func TestAFloodOfCodesLeavesNoticesASixteenth(t *testing.T) {
 			}
 			notices, n := 0, 0
 			for n < all {
-				for _, it := range q.next(room, room) {
+				for _, it := range q.next(room, room, false) {
 					n++
 					if _, lane, _ := mobileid.LaneOfTopic(it.Source.Topic); lane == mobileid.LaneBulk {
 						notices++
@@ -60,7 +65,7 @@ func TestAFloodOfCodesLeavesNoticesASixteenth(t *testing.T) {
 			if n != all || notices != all/16 {
 				t.Errorf("%d notices among %d", notices, n)
 			}
-			if got := len(q.next(1, 0)); got != 1 {
+			if got := len(q.next(1, 0, true)); got != 1 {
 				t.Errorf("%d codes when there is room for one and none for notices", got)
 			}
 		})
@@ -90,6 +95,53 @@ func TestNoticesArriveWhileCodesFillThePace(t *testing.T) {
 			t.Errorf("%d notices among %d submit_sm", sent, len(o.seen))
 		}
 	})
+}
+
+// At a slow operator fifteen codes take longer than an admission is good: a flood
+// of them leaves the notices about their sixteenth all the same.
+func TestNoticesHaveTheirShareOfASlowPace(t *testing.T) {
+	for _, pace := range []int{5, 10} {
+		t.Run(fmt.Sprint(pace), func(t *testing.T) {
+			tune := func(c *Config) { c.Profile.Pace.Rate, c.Profile.Pace.Burst = pace, 1 }
+			inBubble(t, tune, statuses(), func(r *rig, o *operator) {
+				const seconds = 120
+				until, stop := context.WithTimeout(r.t.Context(), seconds*time.Second)
+				defer stop()
+				var notices []mobileid.ID
+				var lanes sync.WaitGroup
+				for _, lane := range []mobileid.Lane{mobileid.LaneOTP, mobileid.LaneBulk} {
+					var items []mobileid.AdmitItem
+					for range 2 * pace * seconds {
+						id := r.message(lane, func(x *row) { x.admission.Deadline = time.Now().Add(time.Hour) })
+						items = append(items, mobileid.AdmitItem{ID: id, Source: mobileid.RecordRef{Topic: mobileid.TopicSMS("beeline", lane)}})
+						if lane == mobileid.LaneBulk {
+							notices = append(notices, id)
+						}
+					}
+					lanes.Go(func() {
+						for batch := range slices.Chunk(items, 20) {
+							for err := errors.New("not yet"); err != nil && until.Err() == nil; { // as a member of a group does
+								try, cancel := context.WithTimeout(until, 2500*time.Millisecond)
+								err = r.bridge.Take(try, batch)
+								cancel()
+							}
+						}
+					})
+				}
+				lanes.Wait()
+				synctest.Wait()
+				sent, all := 0, len(o.all())
+				for _, id := range notices {
+					if slices.Contains(r.outcomes(id), "sent ") {
+						sent++
+					}
+				}
+				if want := all / 16; all < pace*seconds*9/10 || sent < want*3/4 || sent > want*5/4 {
+					t.Errorf("%d notices among %d submit_sm in %d s, want about %d", sent, all, seconds, want)
+				}
+			})
+		})
+	}
 }
 
 // Codes that come again are codes: neither a backlog of notices nor notices that
@@ -129,6 +181,33 @@ func TestADueCodeGoesBeforeABacklogOfNotices(t *testing.T) {
 	}
 }
 
+// Where no notice waits to be written one is admitted, and no code later for it.
+func TestANoticeIsAdmittedWhereNoneWaits(t *testing.T) {
+	q := newIntake(make(chan struct{}, 1))
+	for i, lane := range []mobileid.Lane{mobileid.LaneOTP, mobileid.LaneBulk} {
+		items := make([]mobileid.AdmitItem, 4)
+		for n := range items {
+			items[n] = mobileid.AdmitItem{ID: mobileid.ID{byte(i), byte(n)}, Source: mobileid.RecordRef{Topic: mobileid.TopicSMS("beeline", lane)}}
+		}
+		q.add(items)
+	}
+	lanes := func(items []*item) (codes, notices int) {
+		for _, it := range items {
+			notices += int(it.ID[0])
+		}
+		return len(items) - notices, notices
+	}
+	for _, c := range []struct {
+		all            int
+		none           bool
+		codes, notices int
+	}{{2, true, 2, 1}, {0, true, 1, 0}, {1, false, 1, 0}, {1, true, 0, 1}} {
+		if codes, notices := lanes(q.next(max(1, c.all), c.all, c.none)); codes != c.codes || notices != c.notices {
+			t.Errorf("%+v: %d codes, %d notices", c, codes, notices)
+		}
+	}
+}
+
 func TestWhatIsDueIsQueuedOnce(t *testing.T) {
 	q := newIntake(make(chan struct{}, 1))
 	due := []mobileid.AdmitItem{
@@ -138,11 +217,11 @@ func TestWhatIsDueIsQueuedOnce(t *testing.T) {
 		q.addDue(due)
 		q.again(&job{admission: mobileid.Admission{ID: due[1].ID, Lane: mobileid.LaneBulk}})
 	}
-	if got := q.next(10, 10); len(got) != 2 || got[0].ID != due[0].ID {
+	if got := q.next(10, 10, false); len(got) != 2 || got[0].ID != due[0].ID {
 		t.Errorf("%d items", len(got))
 	}
 	q.addDue(due)
-	if got := q.next(10, 0); len(got) != 1 || got[0].ID != due[0].ID {
+	if got := q.next(10, 0, false); len(got) != 1 || got[0].ID != due[0].ID {
 		t.Errorf("%d items with room for codes alone, when they are due again", len(got))
 	}
 }
