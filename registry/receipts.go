@@ -302,7 +302,8 @@ func (a *attachment) queueLocked(b *pgx.Batch, now time.Time, ids [][]byte) {
 // are committed, and StoreReceipts when what it found none for is committed: so
 // of two that race with each other one sees what the other has stored. Only rows
 // that have a part by now are locked: rematch skips what is locked, and what two
-// skip nobody matches. If it fails, they are left to the sweeper.
+// skip nobody matches. Mostly none has come lately, and then none is looked for.
+// If it fails, they are left to the sweeper.
 func (db *DB) matchWaiting(ctx context.Context, accounts, operatorIDs []string) (matched int) {
 	if len(operatorIDs) == 0 {
 		return 0
@@ -311,8 +312,9 @@ func (db *DB) matchWaiting(ctx context.Context, accounts, operatorIDs []string) 
 	err := db.query(ctx, "waiting receipts", `
 select r.id from (
 	select * from receipts_unmatched where operator_id = any($2::text[]) and operator_id <> '' and account = any($1::text[])
+	and exists (select from receipts_unmatched where received_at > $3)
 ) r`+partOfReceiptSQL,
-		[]any{slices.Compact(accounts), operatorIDs}, func(r pgx.Rows) error {
+		[]any{slices.Compact(accounts), operatorIDs, db.clock().Add(-rematchWindow)}, func(r pgx.Rows) error {
 			var id int64
 			err := r.Scan(&id)
 			waiting = append(waiting, id)

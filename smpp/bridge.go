@@ -47,12 +47,15 @@ type Bridge struct {
 	tap          trace.Tap
 	sessionCount atomic.Int64
 
-	mu       sync.Mutex
-	held     map[mobileid.ID]*job // owned by this bridge: admitted and not settled
-	lease    *lease               // nil: none
-	down     time.Time            // since when no link carries
-	changed  chan struct{}        // closed, and another made, when that may have changed
-	waits    time.Time            // when something began to wait where nothing did; see standstill
+	mu   sync.Mutex
+	held map[mobileid.ID]*job // owned by this bridge: admitted and not settled
+	// coming are jobs on their way back to be admitted again, by us or, as the
+	// registry will say then, by another: they keep their turn.
+	coming   map[mobileid.ID]*job
+	lease    *lease        // nil: none
+	down     time.Time     // since when no link carries
+	changed  chan struct{} // closed, and another made, when that may have changed
+	waits    time.Time     // when something began to wait where nothing did; see standstill
 	draining bool
 	running  bool
 	rate     meter // answers of the last second
@@ -80,7 +83,7 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 
 		charging: newCharging(deps.Charger),
 
-		held: map[mobileid.ID]*job{}, changed: make(chan struct{}),
+		held: map[mobileid.ID]*job{}, coming: map[mobileid.ID]*job{}, changed: make(chan struct{}),
 	}
 	b.outgoing = newOutgoing(b.places)
 	if b.log == nil {

@@ -92,6 +92,8 @@ type Opener interface {
 // Numbers gives the pseudonym that a number is stored under.
 type Numbers interface {
 	Number(mobileid.MSISDN) mobileid.Pseudonym
+	// NumberIn is Number of what ParseMSISDN reads in a text.
+	NumberIn(text string) (p mobileid.Pseudonym, ok bool)
 }
 
 // Deps are the ports of a bridge.

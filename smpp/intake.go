@@ -13,7 +13,6 @@ import (
 type item struct {
 	mobileid.AdmitItem
 	take *take // whose caller waits; nil for what nobody waits for
-	had  *job  // as it was admitted before; nil the first time
 }
 
 // take is one call of Take.
@@ -88,11 +87,10 @@ func (q *intake) addDue(items []mobileid.AdmitItem) {
 	}
 }
 
-// again puts what was admitted before everything of its lane, and it keeps its
-// turn; nobody waits for it.
-func (q *intake) again(j *job) {
-	id, lane := j.admission.ID, j.admission.Lane
-	it := &item{AdmitItem: mobileid.AdmitItem{ID: id, Lane: lane}, had: j}
+// again puts what was admitted before everything of its lane; nobody waits for
+// it.
+func (q *intake) again(id mobileid.ID, lane mobileid.Lane) {
+	it := &item{AdmitItem: mobileid.AdmitItem{ID: id, Lane: lane}}
 	q.mu.Lock()
 	switch {
 	case q.alone[id]:

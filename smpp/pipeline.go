@@ -156,11 +156,7 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 	}
 	asks := make([]mobileid.AdmitItem, 0, len(batch))
 	seen := make(map[mobileid.ID]bool, len(batch))
-	had := map[mobileid.ID]*job{}
 	for _, it := range batch {
-		if it.had != nil {
-			had[it.ID] = it.had
-		}
 		if !seen[it.ID] {
 			seen[it.ID] = true
 			asks = append(asks, it.AdmitItem)
@@ -173,7 +169,7 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 	admissions, err := b.store.Admit(call, l.id, asks)
 	b.metrics.admitSeconds.Observe(b.now().Sub(asked).Seconds())
 	b.metrics.admitBatch.Observe(float64(len(asks)))
-	mine := b.own(l, asked, admissions, had)
+	mine := b.own(l, asked, admissions)
 	decided := batch
 	if err != nil { // about what is not among the admissions
 		known := make(map[mobileid.ID]bool, len(admissions))
@@ -198,15 +194,17 @@ func (b *Bridge) admit(ctx context.Context, batch []*item, next func(*job)) erro
 }
 
 // own makes the jobs of what has been admitted to us.
-func (b *Bridge) own(l *lease, asked time.Time, admissions []mobileid.Admission, had map[mobileid.ID]*job) []*job {
+func (b *Bridge) own(l *lease, asked time.Time, admissions []mobileid.Admission) []*job {
 	mine := make([]*job, 0, len(admissions))
 	b.mu.Lock()
 	for _, a := range admissions {
+		last := b.coming[a.ID]
+		delete(b.coming, a.ID)
 		if a.Verdict != mobileid.VerdictMine {
 			continue
 		}
 		j := &job{admission: a, lease: l, asked: asked}
-		if last := had[a.ID]; last != nil {
+		if last != nil {
 			j.returned, j.turn, j.hasty = true, last.turn, last.hasty
 		}
 		b.held[a.ID] = j
@@ -250,6 +248,9 @@ func (b *Bridge) notAdmitted(l *lease, asks []mobileid.AdmitItem, err error) {
 func (b *Bridge) readmit(j *job) {
 	b.metrics.readmitted.Inc()
 	j.again, j.pdus = true, nil
+	b.mu.Lock()
+	b.coming[j.admission.ID] = j
+	b.mu.Unlock()
 	b.returnJob(j, mobileid.ReasonNotWritten)
 }
 

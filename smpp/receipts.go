@@ -59,10 +59,8 @@ func (l *link) deliver(s *session, f wire.Frame) {
 		At: b.now(), // by our clock, whatever dates it writes
 	}}
 	in.frame.Raw = nil // it may quote the text
-	if number, ok := handset(m); !ok {
+	if in.record.Dest, ok = b.handset(m); !ok {
 		l.unnumbered()
-	} else if b.numbers != nil {
-		in.record.Dest = b.numbers.Number(number)
 	}
 	select {
 	case b.receipts <- in:
@@ -73,13 +71,16 @@ func (l *link) deliver(s *session, f wire.Frame) {
 
 // handset is the number that a receipt is about: its source, but the
 // destination at an operator who leaves the addresses as submit_sm had them.
-func handset(m wire.Message) (mobileid.MSISDN, bool) {
-	for _, addr := range []string{m.Source.Addr, m.Dest.Addr} {
-		if number, err := mobileid.ParseMSISDN(addr); err == nil {
-			return number, true
+func (b *Bridge) handset(m wire.Message) (dest mobileid.Pseudonym, ok bool) {
+	if b.numbers == nil {
+		return mobileid.Pseudonym{}, true
+	}
+	for _, addr := range [...]string{m.Source.Addr, m.Dest.Addr} {
+		if dest, ok = b.numbers.NumberIn(addr); ok {
+			return dest, true
 		}
 	}
-	return mobileid.MSISDN{}, false
+	return mobileid.Pseudonym{}, false
 }
 
 // unnumbered counts a receipt that names no number, and says so now and then.

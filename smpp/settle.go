@@ -141,12 +141,15 @@ func (b *Bridge) letGo(batch []settled) {
 		if s.job != nil && b.held[s.outcome.ID] == s.job {
 			delete(b.held, s.outcome.ID)
 		}
+		if s.job != nil && !carries {
+			delete(b.coming, s.outcome.ID)
+		}
 	}
 	b.mu.Unlock()
 	for _, s := range batch {
 		b.charging.forget(&s.outcome)
 		if s.job != nil && s.job.again && carries {
-			b.intake.again(s.job)
+			b.intake.again(s.outcome.ID, s.job.admission.Lane)
 		}
 	}
 	signal(b.kick)

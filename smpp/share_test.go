@@ -215,7 +215,7 @@ func TestWhatIsDueIsQueuedOnce(t *testing.T) {
 	}
 	for range 3 {
 		q.addDue(due)
-		q.again(&job{admission: mobileid.Admission{ID: due[1].ID, Lane: mobileid.LaneBulk}})
+		q.again(due[1].ID, mobileid.LaneBulk)
 	}
 	if got := q.next(10, 10, false); len(got) != 2 || got[0].ID != due[0].ID {
 		t.Errorf("%d items", len(got))

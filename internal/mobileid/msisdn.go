@@ -16,11 +16,22 @@ type MSISDN struct{ national hidden }
 // refused. Whether the code belongs to a known operator is not looked at: see
 // NumberPlan. The error is of KindInvalid and never repeats the number.
 func ParseMSISDN(s string) (MSISDN, error) {
-	// Every receipt names a number, and every subscriber that writes: what is
-	// read lies on the stack.
-	var kept [32]byte
-	if len(s) > len(kept) {
+	var kept [longestNumber]byte
+	digits, ok := nationalOf(s, &kept)
+	if !ok {
 		return MSISDN{}, errMSISDN()
+	}
+	return MSISDN{hide(string(digits))}, nil
+}
+
+// longestNumber is as long as what people write for a number may be.
+const longestNumber = 32
+
+// nationalOf reads the digits behind the country code into kept. Every receipt
+// names a number: what is read may lie on the stack.
+func nationalOf(s string, kept *[longestNumber]byte) (digits []byte, ok bool) {
+	if len(s) > len(kept) {
+		return nil, false
 	}
 	n := 0
 	for i := range len(s) {
@@ -30,10 +41,10 @@ func ParseMSISDN(s string) (MSISDN, error) {
 			n++
 		case c == ' ' || c == '-' || c == '(' || c == ')' || c == '.':
 		default:
-			return MSISDN{}, errMSISDN()
+			return nil, false
 		}
 	}
-	digits := kept[:n]
+	digits = kept[:n]
 	if n != nationalDigits {
 		for _, prefix := range [...]string{"+998", "00998", "998"} {
 			if len(digits) >= len(prefix) && string(digits[:len(prefix)]) == prefix {
@@ -42,10 +53,7 @@ func ParseMSISDN(s string) (MSISDN, error) {
 			}
 		}
 	}
-	if len(digits) != nationalDigits || digits[0] == '+' {
-		return MSISDN{}, errMSISDN()
-	}
-	return MSISDN{hide(string(digits))}, nil
+	return digits, len(digits) == nationalDigits && digits[0] != '+'
 }
 
 // nationalDigits are those behind the country code.

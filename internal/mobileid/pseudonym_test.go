@@ -56,3 +56,20 @@ func TestPseudonymFollowsKeyAndKindOfValue(t *testing.T) {
 		t.Error("the pseudonym does not hide the value")
 	}
 }
+
+func TestTheNumberInATextHasThePseudonymOfTheNumber(t *testing.T) {
+	key, err := NewPseudonymKey([]byte("0123456789abcdef"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		"+998901234567", "998901234567", "00998901234567", "901234567", "+998 (90) 123-45-67", "90.123.45.67",
+		"", "MobileID", "90123456", "+998+901234567", "9012345678", "+901234567", "998901234567998901234567998901234567",
+	} {
+		got, ok := key.NumberIn(text)
+		number, err := ParseMSISDN(text)
+		if ok != (err == nil) || ok && got != key.Number(number) || !ok && got != (Pseudonym{}) {
+			t.Errorf("%q: %v %v, ParseMSISDN says %v", text, got, ok, err)
+		}
+	}
+}
