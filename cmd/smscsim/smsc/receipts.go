@@ -132,10 +132,15 @@ func (s *Server) deliver(d *delivery) {
 			return
 		}
 	}
+	account := d.receipt.Account
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w := s.waiting[d.receipt.Account]; len(w) < maxWaiting {
-		s.waiting[d.receipt.Account] = append(w, d)
+	if w := s.waiting[account]; len(w) < maxWaiting {
+		s.waiting[account] = append(w, d)
+	}
+	s.mu.Unlock()
+	// A bind that came in between has looked for what waits already.
+	if slices.ContainsFunc(s.open(), func(x *session) bool { return x.fits(d) }) {
+		s.deliverWaiting(account)
 	}
 }
 
