@@ -52,7 +52,7 @@ func fresh(t *testing.T) (env *testenv.Env, file string) {
 		t.Fatal(err)
 	}
 	file, err := sandbox.WriteConfig(dir, sandbox.Addresses{
-		Listen: apptest.FreeAddr(t), Admin: apptest.FreeAddr(t), DSN: env.Postgres(), Redis: env.RedisAddr(),
+		Listen: testenv.FreeAddr(t), Admin: testenv.FreeAddr(t), DSN: env.Postgres(), Redis: env.RedisAddr(),
 		RedisCluster: env.Set == testenv.Real, Kafka: env.Kafka(), SMSC: "127.0.0.1:6", Issuer: "http://127.0.0.1:7",
 	})
 	if err != nil {

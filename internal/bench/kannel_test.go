@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mobileid/cmd/mobileid/config/sandbox"
+	"mobileid/internal/testenv"
 )
 
 const kannelMissing = "!!! Kannel is not installed, so nothing is compared with it: apt-get install --no-install-recommends kannel"
@@ -132,7 +133,7 @@ func (p kannelPrograms) start(b *testing.B, set kannelSetup) *kannel {
 	b.Helper()
 	dir := b.TempDir()
 	port := func() string {
-		_, port, err := net.SplitHostPort(freeAddr(b))
+		_, port, err := net.SplitHostPort(testenv.FreeAddr(b))
 		must(b, err)
 		return port
 	}

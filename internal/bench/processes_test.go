@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -73,14 +72,6 @@ func tail(path string) string {
 		raw = raw[len(raw)-2000:]
 	}
 	return string(raw)
-}
-
-func freeAddr(b *testing.B) string {
-	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(b, err)
-	must(b, l.Close())
-	return l.Addr().String()
 }
 
 // awaitOK asks a URL until it answers 200.

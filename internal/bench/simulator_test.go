@@ -10,6 +10,7 @@ import (
 
 	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/cmd/smscsim/smsc"
+	"mobileid/internal/testenv"
 )
 
 // simulator is a running smscsim, as its control API shows it.
@@ -21,7 +22,7 @@ type simulator struct {
 // startSimulator starts the operator, who listens at an address.
 func startSimulator(b *testing.B, dir, listen, password string, receipt time.Duration, more ...string) simulator {
 	b.Helper()
-	control := freeAddr(b)
+	control := testenv.FreeAddr(b)
 	flags := append([]string{
 		"--listen", listen, "--control", control, "--system-id", sandbox.SystemID,
 		"--receipt-delay", receipt.String(), "--quiet",

@@ -100,7 +100,7 @@ func prepare(b *testing.B, set setup) *system {
 		must(b, err)
 		return v
 	}
-	smpp, gov := freeAddr(b), freeAddr(b)
+	smpp, gov := testenv.FreeAddr(b), testenv.FreeAddr(b)
 	s.tokenURL = "http://" + gov + "/oauth2/token"
 	s.operator.path = filepath.Join(s.dir, "submits.jsonl")
 	var flags []string
@@ -111,10 +111,10 @@ func prepare(b *testing.B, set setup) *system {
 	start(b, s.dir, "govsim", []string{"GOVSIM_SECRET_PORTAL=" + secret("client")}, "govsim", "--listen", gov, "--client", sandbox.Client)
 	awaitOK(b, "http://"+gov+"/.well-known/jwks.json")
 
-	listen := freeAddr(b)
+	listen := testenv.FreeAddr(b)
 	s.gateway = "http://" + listen
 	file, err := sandbox.WriteConfig(s.dir, sandbox.Addresses{
-		Listen: listen, Admin: freeAddr(b), DSN: s.env.Postgres(), Kafka: s.env.Kafka(), Redis: s.env.RedisAddr(),
+		Listen: listen, Admin: testenv.FreeAddr(b), DSN: s.env.Postgres(), Kafka: s.env.Kafka(), Redis: s.env.RedisAddr(),
 		RedisCluster: true, SMSC: smpp, Issuer: "http://" + gov, Window: s.window, Pace: s.pace, Quota: 100_000,
 	})
 	must(b, err)
@@ -143,7 +143,7 @@ func prepare(b *testing.B, set setup) *system {
 // its own.
 func (s *system) startRole(b *testing.B, role, name string) string {
 	b.Helper()
-	admin := freeAddr(b)
+	admin := testenv.FreeAddr(b)
 	c := start(b, s.dir, name, append([]string{"MOBILEID_HTTP__ADMIN=" + admin}, s.environ...), "mobileid", "serve", "--config", s.config, "--roles", role)
 	awaitOK(b, "http://"+admin+"/metrics")
 	s.watched = append(s.watched, watched{name: "mobileid " + name, pid: c.cmd.Process.Pid})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,14 +143,15 @@ func (c cluster) launch(ctx context.Context, logFile string) (*server, int, erro
 	// and its own, or if children of a killed server have not noticed yet; both
 	// pass.
 	const (
-		tries = 10
-		pause = 200 * time.Millisecond
+		starts = 10
+		pause  = 200 * time.Millisecond
 	)
-	for try := 1; ; try++ {
-		port, err := freePort(ctx)
+	for start := 1; ; start++ {
+		addr, err := FreeAddr(ctx)
 		if err != nil {
 			return nil, 0, err
 		}
+		port := int(addr.Port())
 		args := append([]string{"-D", c.data()}, serverSettings(port, c.durable)...)
 		cmd := exec.Command(c.binaries.postgres(), args...) //nolint:noctx // it outlives the start; stop ends it
 		cmd.Stdout, cmd.Stderr = log, log
@@ -171,7 +171,7 @@ func (c cluster) launch(ctx context.Context, logFile string) (*server, int, erro
 		if err == nil {
 			return s, port, nil
 		}
-		if try == tries || ctx.Err() != nil {
+		if start == starts || ctx.Err() != nil {
 			return nil, 0, fmt.Errorf("%w: %s%s", err, tail(logFile), c.hint(cmd))
 		}
 		select {
@@ -179,18 +179,4 @@ func (c cluster) launch(ctx context.Context, logFile string) (*server, int, erro
 		case <-time.After(pause):
 		}
 	}
-}
-
-func freePort(ctx context.Context) (int, error) {
-	var cfg net.ListenConfig
-	listener, err := cfg.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = listener.Close() }()
-	addr, ok := listener.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, fmt.Errorf("listener has no TCP address: %v", listener.Addr())
-	}
-	return addr.Port, nil
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"mobileid/internal/engines"
 )
 
 // Set names a set of engines.
@@ -100,6 +102,16 @@ func New(t testing.TB) *Env {
 	}
 	t.Logf("testenv: %s engines", e.Set)
 	return e
+}
+
+// FreeAddr is an address of 127.0.0.1 that nobody listens on at the moment.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	addr, err := engines.FreeAddr(t.Context())
+	if err != nil {
+		t.Fatal("testenv:", err)
+	}
+	return addr.String()
 }
 
 // Postgres returns the connection string of a fresh database, dropped at the

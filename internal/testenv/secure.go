@@ -74,10 +74,10 @@ func (e *Env) SecureKafka(users ...string) *SecureKafka {
 		e.t.Fatal("testenv: a broker with an authorizer comes with the real engines")
 	}
 	libs, dir := set.addresses["MOBILEID_REAL_KAFKA_LIBS"], e.t.TempDir()
-	k := &SecureKafka{t: e.t, Broker: freeAddr(e.t), CAFile: filepath.Join(dir, "ca.pem"), Password: rand.Text()}
+	k := &SecureKafka{t: e.t, Broker: FreeAddr(e.t), CAFile: filepath.Join(dir, "ca.pem"), Password: rand.Text()}
 	k.roots = makeAuthority(e.t, k.CAFile, filepath.Join(dir, "broker.pem"))
 	properties := filepath.Join(dir, "server.properties")
-	k.write(properties, fmt.Sprintf(secureProperties, k.Broker, freeAddr(e.t), dir, k.Password))
+	k.write(properties, fmt.Sprintf(secureProperties, k.Broker, FreeAddr(e.t), dir, k.Password))
 
 	cluster := make([]byte, 16)
 	_, _ = rand.Read(cluster) // never fails (crypto/rand)
@@ -211,15 +211,4 @@ func (k *SecureKafka) write(path, text string) {
 	if err != nil {
 		k.t.Fatal("testenv:", err)
 	}
-}
-
-// freeAddr is a free port of 127.0.0.1.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal("testenv:", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }

@@ -11,13 +11,14 @@ import (
 
 	"mobileid/cmd/mobileid/app/apptest"
 	"mobileid/cmd/mobileid/config"
+	"mobileid/internal/testenv"
 )
 
 // TestABrokerThatGoesAndComesBackLosesNothing takes the broker away from under
 // the running system. It brings a broker of its own on both sets: one whose
 // port and folder stay.
 func TestABrokerThatGoesAndComesBackLosesNothing(t *testing.T) {
-	addr, dir := apptest.FreeAddr(t), t.TempDir()
+	addr, dir := testenv.FreeAddr(t), t.TempDir()
 	_, text, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/app/apptest"
 	"mobileid/cmd/mobileid/config"
+	"mobileid/internal/testenv"
 )
 
 // livez asks /livez of the admin address; 0 means that nobody listens.
@@ -118,7 +119,7 @@ func TestAProcessThatWaitsForItsEnginesIsAlive(t *testing.T) {
 	s.PostgresProxy.Down()
 	s.RedisProxy.Down()
 	s.SMSCProxy.Down()
-	s.Config.Kafka.Brokers = []string{apptest.FreeAddr(t)}
+	s.Config.Kafka.Brokers = []string{testenv.FreeAddr(t)}
 	for _, role := range app.AllRoles() {
 		a, err := app.New(s.Config, app.Options{Roles: []string{role}, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"mobileid/cmd/mobileid/app/apptest"
 	"mobileid/cmd/mobileid/config"
 	"mobileid/internal/mobileid"
+	"mobileid/internal/testenv"
 )
 
 // away fails unless an answer says within the time that a part is away.
@@ -144,7 +145,7 @@ func TestWithoutKafkaARequestIsRefusedWithinASecond(t *testing.T) {
 	t.Cleanup(func() { _ = silent.Close() }) // connects, and never answers
 	body := apptest.ChallengeBody(p.PINFL, "sign_in")
 	for what, addr := range map[string]string{
-		"nobody listens": apptest.FreeAddr(t),
+		"nobody listens": testenv.FreeAddr(t),
 		"no answer":      silent.Addr().String(),
 	} {
 		s.Config.Kafka.Brokers = []string{addr}

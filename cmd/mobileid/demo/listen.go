@@ -32,11 +32,3 @@ func listenNear(ctx context.Context, addr string, sayf func(string, ...any)) (ne
 	}
 	return nil, fmt.Errorf("--listen: no free port from %d to %d: %w", first, first+portsTried-1, err)
 }
-
-func freePort(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}

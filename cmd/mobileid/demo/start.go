@@ -126,12 +126,12 @@ func (d *demo) configure(ctx context.Context) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	admin, err := freePort(ctx)
+	admin, err := engines.FreeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
 	path, err := sandbox.WriteConfig(d.dir, sandbox.Addresses{
-		DSN: d.dsn, Listen: d.listener.Addr().String(), Admin: admin, Redis: d.redis.Addr(), Kafka: d.kafka.Brokers(),
+		DSN: d.dsn, Listen: d.listener.Addr().String(), Admin: admin.String(), Redis: d.redis.Addr(), Kafka: d.kafka.Brokers(),
 		SMSC: d.operator, SystemID: d.opts.SystemID, Issuer: d.world.URL(), NumberInfo: d.world.NumberInfoURL(),
 	})
 	if err != nil {
@@ -167,9 +167,7 @@ func (d *demo) build(ctx context.Context, cfg *config.Config) error {
 	var err error
 	// The bridge has the address of the configuration: `mobileid links` asks there.
 	rest := *cfg
-	if rest.HTTP.Admin, err = freePort(ctx); err != nil {
-		return err
-	}
+	rest.HTTP.Admin = "127.0.0.1:0"
 	d.app, err = app.New(&rest, app.Options{
 		Roles: []string{app.RoleGateway, app.RoleConsumers}, Log: d.opts.Log, Listener: d.listener, Root: root,
 	})

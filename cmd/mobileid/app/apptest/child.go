@@ -57,7 +57,7 @@ type Child struct {
 // configuration file (without Options.Change). It is killed with the test.
 func (s *System) Child(roles ...string) *Child {
 	s.T.Helper()
-	c := StartChild(s.T, []string{"MOBILEID_HTTP__ADMIN=" + FreeAddr(s.T)},
+	c := StartChild(s.T, []string{"MOBILEID_HTTP__ADMIN=" + testenv.FreeAddr(s.T)},
 		"serve", "--config", s.ConfigFile, "--roles", strings.Join(roles, ","))
 	c.AwaitOutput(`"msg":"running"`)
 	return c

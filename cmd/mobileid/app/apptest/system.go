@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -140,7 +139,7 @@ func (s *System) configure(o Options) {
 		return p, p.Addr()
 	}
 	a := sandbox.Addresses{
-		Listen: FreeAddr(s.T), Admin: FreeAddr(s.T), DSN: s.Env.Postgres(), Kafka: s.Env.Kafka(),
+		Listen: testenv.FreeAddr(s.T), Admin: testenv.FreeAddr(s.T), DSN: s.Env.Postgres(), Kafka: s.Env.Kafka(),
 		RedisCluster: s.Env.Set == testenv.Real, Issuer: s.World.URL(), Window: o.Window,
 	}
 	s.RedisProxy, a.Redis = through(o.Through.Redis, s.Env.RedisAddr())
@@ -248,15 +247,6 @@ func (s *System) Until(what string, ok func() bool) {
 		case <-tick.C:
 		}
 	}
-}
-
-// FreeAddr is a free port of 127.0.0.1.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
-	must(t, l.Close())
-	return l.Addr().String()
 }
 
 func must(t testing.TB, err error) {
