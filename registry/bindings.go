@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,7 +14,7 @@ import (
 // without one is missing from the map.
 func (db *DB) ActiveBindings(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.Binding, error) {
 	b := &pgx.Batch{}
-	bound := queueBindings(b, persons)
+	bound := queueBindings(b, persons, db.clock())
 	return bound, db.send(ctx, "active bindings", b, nil)
 }
 
@@ -25,7 +26,7 @@ func (db *DB) Known(ctx context.Context, persons []mobileid.Pseudonym, challenge
 	bound map[mobileid.Pseudonym]mobileid.Binding, stored map[mobileid.ID]bool, err error,
 ) {
 	b := &pgx.Batch{}
-	bound = queueBindings(b, persons)
+	bound = queueBindings(b, persons, db.clock())
 	stored = make(map[mobileid.ID]bool, len(challenges))
 	b.Queue(`select c.id from unnest($1::bytea[]) k(id) join challenges c on c.id = k.id`, rawIDs(challenges)).
 		Query(func(rows pgx.Rows) error {
@@ -39,30 +40,49 @@ func (db *DB) Known(ctx context.Context, persons []mobileid.Pseudonym, challenge
 	return bound, stored, db.send(ctx, "known", b, nil)
 }
 
+// bindingsSQL reads the active bindings of the persons $1, each with the moves
+// of its number in the order in which they were told: a row for each, or one
+// without.
+const bindingsSQL = `
+select b.id, b.version, b.person, b.number, b.msisdn, b.operator, b.account_id, b.sms_suspended, b.locale, p.operator, p.valid_from
+from unnest($1::bytea[]) k(person)
+join bindings b on b.person = k.person and b.state = 'active'
+left join lateral (select id, operator, valid_from from ported_numbers where number = b.number offset 0) p on true
+order by p.id`
+
 // queueBindings reads active bindings into a map that is filled when the batch
-// has been sent.
-func queueBindings(b *pgx.Batch, persons []mobileid.Pseudonym) map[mobileid.Pseudonym]mobileid.Binding {
+// has been sent. at is when a move of a number must be in force.
+func queueBindings(b *pgx.Batch, persons []mobileid.Pseudonym, at time.Time) map[mobileid.Pseudonym]mobileid.Binding {
 	keys := make([][]byte, len(persons))
 	for i := range persons {
 		keys[i] = persons[i][:]
 	}
 	out := make(map[mobileid.Pseudonym]mobileid.Binding, len(persons))
-	b.Queue(`
-select b.id, b.version, b.person, b.number, b.msisdn, b.operator, b.account_id, b.sms_suspended, b.locale
-from unnest($1::bytea[]) k(person) join bindings b on b.person = k.person and b.state = 'active'`, keys).
-		Query(func(rows pgx.Rows) error {
-			var v mobileid.Binding
-			var person, number []byte
-			var msisdn string
-			dst := []any{&v.ID, &v.Version, &person, &number, &msisdn, &v.Operator, &v.Account, &v.Suspended, &v.Locale}
-			_, err := pgx.ForEachRow(rows, dst, func() (err error) {
-				v.Person, v.Number = toPseudonym(person), toPseudonym(number)
-				v.MSISDN, err = mobileid.ParseMSISDN(msisdn)
-				out[v.Person] = v
-				return err
-			})
+	b.Queue(bindingsSQL, keys).Query(func(rows pgx.Rows) error {
+		var v mobileid.Binding
+		var person, number []byte
+		var msisdn string
+		var to *string
+		var from *time.Time
+		moves := map[mobileid.Pseudonym][]mobileid.Ported{}
+		dst := []any{&v.ID, &v.Version, &person, &number, &msisdn, &v.Operator, &v.Account, &v.Suspended, &v.Locale, &to, &from}
+		_, err := pgx.ForEachRow(rows, dst, func() (err error) {
+			v.Person, v.Number = toPseudonym(person), toPseudonym(number)
+			if to != nil {
+				moves[v.Person] = append(moves[v.Person], mobileid.Ported{Number: v.Number, Operator: *to, From: *from})
+			}
+			v.MSISDN, err = mobileid.ParseMSISDN(msisdn)
+			out[v.Person] = v
 			return err
 		})
+		for who, told := range moves {
+			in, _ := mobileid.MoveInForce(told, at)
+			bound := out[who]
+			bound.PortedTo = in.Operator
+			out[who] = bound
+		}
+		return err
+	})
 	return out
 }
 

@@ -19,7 +19,9 @@ func TestAPlanOfAnEmptyTableDoesNotWalkAFullOne(t *testing.T) {
 	life := func(db *registry.DB, relay *registry.Relay, key string) {
 		t.Helper()
 		c := e.challenge(p, key)
-		_, err := db.IssueChallenges(e.ctx(), []mobileid.NewChallenge{c})
+		_, _, err := db.Known(e.ctx(), []mobileid.Pseudonym{p.binding.Person}, []mobileid.ID{c.Request.ID})
+		must(t, err)
+		_, err = db.IssueChallenges(e.ctx(), []mobileid.NewChallenge{c})
 		must(t, err)
 		e.clk.advance(time.Second)
 		again := e.challenge(p, key+"-newer") // supersedes: live_challenges is asked
@@ -61,6 +63,8 @@ func TestAPlanOfAnEmptyTableDoesNotWalkAFullOne(t *testing.T) {
 	e.exec(`insert into live_challenges select 'other', int4send(i), 'login', int8send(i), now() + interval '1 hour' from generate_series(1, $1) i`, rows)
 	e.exec(`insert into retries select int8send(i), 'other', now() + interval '1 hour' from generate_series(1, $1) i`, rows)
 	e.exec(`insert into outbox (subject, client, state, version, at) select int8send(i), 'other', 'sent', 1, now() from generate_series(1, $1) i`, rows)
+	e.exec(`insert into ported_numbers (number, operator, valid_from, source, seq, imported_at)
+		select decode(md5(i::text), 'hex'), 'ucell', now(), 'mnp', i, now() from generate_series(1, $1) i`, rows)
 	before := query[int64](e, readsSQL)
 	const lives = 3
 	for i := range lives {
@@ -81,7 +85,7 @@ func TestAPlanOfAnEmptyTableDoesNotWalkAFullOne(t *testing.T) {
 
 const readsSQL = `
 select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables
-where relname in ('live_challenges', 'retries', 'outbox')`
+where relname in ('live_challenges', 'retries', 'outbox', 'ported_numbers')`
 
 // await asks until the answer is yes: Postgres counts what it read some time
 // after, and signals nothing.

@@ -22,9 +22,10 @@ type Binding struct {
 	Person    Pseudonym
 	Number    Pseudonym
 	MSISDN    MSISDN
-	Operator  string
-	Account   int64 // ledger account that pays
-	Suspended bool  // sms_suspended: the balance was not enough
+	Operator  string // who served the number when it was bound
+	PortedTo  string // who serves it by its move in force when this was read; "" = none is
+	Account   int64  // ledger account that pays
+	Suspended bool   // sms_suspended: the balance was not enough
 	Locale    Locale
 }
 

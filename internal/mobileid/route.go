@@ -39,19 +39,24 @@ type Route struct {
 // refusal.
 func (r Route) Known() bool { return r.Rule != RuleUnknown }
 
-// Route applies the tables: of moves, given in the order in which they were
-// told, the newest that is in force at that time wins, of several of the same
-// time the one told last; a number that was never moved by then is with whom
-// the plan names. The number must be the one that the moves are of.
-func (p NumberPlan) Route(m MSISDN, moves []Ported, at time.Time) Route {
-	var r Route
+// MoveInForce returns the move of a number that decides at that time, if any:
+// of moves, given in the order in which they were told, the newest that is in
+// force then, of several of the same time the one told last.
+func MoveInForce(moves []Ported, at time.Time) (in Ported, moved bool) {
 	for _, v := range moves {
-		if !v.From.After(at) && (!r.Known() || !v.From.Before(r.From)) {
-			r = Route{Operator: v.Operator, Rule: RulePorted, From: v.From, Source: v.Source, Seq: v.Seq}
+		if !v.From.After(at) && (!moved || !v.From.Before(in.From)) {
+			in, moved = v, true
 		}
 	}
-	if r.Known() {
-		return r
+	return in, moved
+}
+
+// Route applies the tables: the move that is in force decides; a number that
+// was never moved by then is with whom the plan names. The number must be the
+// one that the moves are of.
+func (p NumberPlan) Route(m MSISDN, moves []Ported, at time.Time) Route {
+	if v, moved := MoveInForce(moves, at); moved {
+		return Route{Operator: v.Operator, Rule: RulePorted, From: v.From, Source: v.Source, Seq: v.Seq}
 	}
 	if row, known := p.row(m, at); known {
 		return Route{Operator: row.Operator, Rule: RulePlan, From: row.From}
