@@ -54,11 +54,12 @@ type workerPanic struct {
 	stack []byte
 }
 
-// composer makes a Message from a rendered text: seals number and text for the
-// bridge and counts the parts.
+// composer makes a Message from a rendered text: chooses its operator, seals
+// number and text for the bridge and counts the parts.
 type composer struct {
-	sealer Sealer
-	parts  func(operator, text string) int
+	sealer  Sealer
+	parts   func(operator, text string) int
+	carrier carrier
 }
 
 func (c composer) message(m mobileid.NewMessage, b mobileid.Binding, text mobileid.Text) (*mobileid.NewMessage, error) {
@@ -70,9 +71,9 @@ func (c composer) message(m mobileid.NewMessage, b mobileid.Binding, text mobile
 		return nil, &mobileid.Error{Kind: mobileid.KindInternal, Code: "seal", Message: "the text cannot be sealed", Err: err}
 	}
 	m.SealKey = c.sealer.KeyID()
-	m.Parts = c.parts(b.Operator, text.Reveal())
-	m.Person, m.Dest = b.Person, b.Number
-	m.Operator, m.Account = b.Operator, b.Account
+	m.Operator = c.carrier.operator(b)
+	m.Parts = c.parts(m.Operator, text.Reveal())
+	m.Person, m.Dest, m.Account = b.Person, b.Number, b.Account
 	m.Fence = mobileid.Fence{Kind: "binding", ID: b.ID, Version: b.Version}
 	return &m, nil
 }

@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,15 +11,17 @@ import (
 )
 
 // NotificationDeps are the ports of the handler of notification.requests. All
-// but Now and Reg are required.
+// but Now, Log and Reg are required.
 type NotificationDeps struct {
-	Registry NotificationRegistry
-	Texts    Texts
-	Sealer   Sealer // to the bridge's public key
-	Lanes    Lanes
-	Parts    func(operator, text string) int // submit_sm that a text takes there
-	Now      func() time.Time
-	Reg      prometheus.Registerer
+	Registry  NotificationRegistry
+	Texts     Texts
+	Sealer    Sealer // to the bridge's public key
+	Lanes     Lanes
+	Operators []string                        // that have a file; a Message goes to no other that a number has moved to
+	Parts     func(operator, text string) int // submit_sm that a text takes there
+	Now       func() time.Time
+	Log       *slog.Logger
+	Reg       prometheus.Registerer
 }
 
 type notificationRequests struct {
@@ -34,7 +37,7 @@ type notificationRequests struct {
 // that does not render (the edge checks it) parks the record.
 func NewNotificationRequests(d NotificationDeps) Handler {
 	d.Now = clock(d.Now)
-	return &notificationRequests{d, composer{d.Sealer, d.Parts}, newSkew(d.Now, d.Reg)}
+	return &notificationRequests{d, composer{d.Sealer, d.Parts, newCarrier(d.Operators, d.Log, d.Reg)}, newSkew(d.Now, d.Reg)}
 }
 
 // Handle stores and publishes the good records of the batch, then answers with

@@ -23,17 +23,18 @@ const firstSend = 1
 // OTPDeps are the ports of the handler of otp.requests. All but Now, Log and
 // Reg are required.
 type OTPDeps struct {
-	Registry ChallengeRegistry
-	Codes    Codes
-	Texts    Texts
-	Sealer   Sealer // to the bridge's public key
-	IDKey    mobileid.IDKey
-	Purposes map[string]mobileid.Purpose // by id
-	Lanes    Lanes
-	Parts    func(operator, text string) int // submit_sm that a text takes there
-	Now      func() time.Time
-	Log      *slog.Logger
-	Reg      prometheus.Registerer
+	Registry  ChallengeRegistry
+	Codes     Codes
+	Texts     Texts
+	Sealer    Sealer // to the bridge's public key
+	IDKey     mobileid.IDKey
+	Purposes  map[string]mobileid.Purpose // by id
+	Lanes     Lanes
+	Operators []string                        // that have a file; a Message goes to no other that a number has moved to
+	Parts     func(operator, text string) int // submit_sm that a text takes there
+	Now       func() time.Time
+	Log       *slog.Logger
+	Reg       prometheus.Registerer
 }
 
 type otpRequests struct {
@@ -60,7 +61,7 @@ func NewOTPRequests(d OTPDeps) Handler {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	return &otpRequests{d, composer{d.Sealer, d.Parts}, newSkew(d.Now, d.Reg)}
+	return &otpRequests{d, composer{d.Sealer, d.Parts, newCarrier(d.Operators, d.Log, d.Reg)}, newSkew(d.Now, d.Reg)}
 }
 
 // Handle stores and publishes the good records of the batch, then answers with

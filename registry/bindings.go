@@ -9,9 +9,10 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// ActiveBindings returns the active bindings of these persons, read without a
-// lock: whoever acts on one names its version, and the act checks it. A person
-// without one is missing from the map.
+// ActiveBindings returns the active bindings of these persons, each with the
+// move of its number that is in force, read without a lock: whoever acts on one
+// names its version, and the act checks it. A person without one is missing
+// from the map.
 func (db *DB) ActiveBindings(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.Binding, error) {
 	b := &pgx.Batch{}
 	bound := queueBindings(b, persons, db.clock())
@@ -42,7 +43,8 @@ func (db *DB) Known(ctx context.Context, persons []mobileid.Pseudonym, challenge
 
 // bindingsSQL reads the active bindings of the persons $1, each with the moves
 // of its number in the order in which they were told: a row for each, or one
-// without.
+// without. "offset 0" keeps the look-up by number apart: as a join it is planned,
+// while no number has moved, to read all moves and leave the number to a filter.
 const bindingsSQL = `
 select b.id, b.version, b.person, b.number, b.msisdn, b.operator, b.account_id, b.sms_suspended, b.locale, p.operator, p.valid_from
 from unnest($1::bytea[]) k(person)

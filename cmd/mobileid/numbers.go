@@ -44,7 +44,8 @@ first of these, and each other line is one move:
 source and seq name a move for ever: told again it is known, told otherwise the
 file is refused. A number that was ported back is one more move. operator has a
 file in operators. from is a time with its zone, or a date in Asia/Tashkent; it
-may lie ahead. Bindings that exist already keep their operator.
+may lie ahead. What is queued from then on goes to the operator of the move;
+what is queued already stays, and bindings do not change.
 
 Exit codes: 0 imported; 1 refused, with every mistake and its line; 2 a wrong
 command line or configuration.`,

@@ -128,13 +128,15 @@ func (a *App) ingress() consumers.Handler {
 func (a *App) otpRequests() consumers.Handler {
 	return consumers.NewOTPRequests(consumers.OTPDeps{
 		Registry: a.db, Codes: a.codes, Texts: a.texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
-		Purposes: a.cfg.PurposeSet(), Lanes: a.publisher, Parts: partsAt(a.cfg.Operators), Log: a.log, Reg: a.reg,
+		Purposes: a.cfg.PurposeSet(), Lanes: a.publisher, Operators: a.cfg.OperatorIDs(), Parts: partsAt(a.cfg.Operators),
+		Log: a.log, Reg: a.reg,
 	})
 }
 
 func (a *App) notificationRequests() consumers.Handler {
 	return consumers.NewNotificationRequests(consumers.NotificationDeps{
-		Registry: a.db, Texts: a.texts, Sealer: a.bridgeSealer(), Lanes: a.publisher, Parts: partsAt(a.cfg.Operators), Reg: a.reg,
+		Registry: a.db, Texts: a.texts, Sealer: a.bridgeSealer(), Lanes: a.publisher,
+		Operators: a.cfg.OperatorIDs(), Parts: partsAt(a.cfg.Operators), Log: a.log, Reg: a.reg,
 	})
 }
 
