@@ -48,6 +48,12 @@ var afterAppend = []kafka.Error{
 	kafka.RequestTimedOut, kafka.NotEnoughReplicasAfterAppend, kafka.NetworkException, kafka.KafkaStorageError, kafka.Unknown,
 }
 
+// tooLarge reports that a record is over the limit of the Writer or the broker.
+func tooLarge(err error) bool {
+	var large kafka.MessageTooLargeError
+	return errors.As(err, &large) || errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge)
+}
+
 // perhapsWritten reports whether a produce request that failed so may still
 // have appended the records.
 func perhapsWritten(err error) bool {

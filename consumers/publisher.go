@@ -53,7 +53,10 @@ type Publisher struct {
 	cfg       PublisherConfig
 	writer    *kafka.Writer
 	transport *kafka.Transport
-	pending   atomic.Int64
+	balancer  *kafka.Hash
+	pending   atomic.Int64 // records that are in a line or with the Writer
+	mu        sync.Mutex
+	lines     map[string]*lines // by topic
 	metrics   publisherMetrics
 	closeOnce sync.Once
 	closeErr  error
@@ -79,7 +82,7 @@ func NewPublisher(kc KafkaConfig, cfg PublisherConfig) *Publisher {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &Publisher{cfg: cfg, metrics: newPublisherMetrics(cfg.Reg)}
+	p := &Publisher{cfg: cfg, metrics: newPublisherMetrics(cfg.Reg), balancer: &kafka.Hash{}, lines: map[string]*lines{}}
 	p.writer, p.transport = newWriter(kc, cfg.BatchTimeout, p.completed)
 	return p
 }
@@ -158,28 +161,12 @@ func (p *Publisher) attempt(ctx context.Context, messages []kafka.Message) (fail
 		p.pending.Add(-n)
 		return messages, false, errBacklog
 	}
-	call := &writeCall{}
-	for i := range messages {
-		messages[i].WriterData = call
-	}
-	err := p.writer.WriteMessages(ctx, messages...)
-	if err == nil {
-		return nil, false, nil
-	}
-	if call.placed < len(messages) {
-		p.pending.Add(-n) // nothing was enqueued: completed will not be called
-		return messages, false, err
-	}
-	var each kafka.WriteErrors
-	if !errors.As(err, &each) || len(each) != len(messages) {
-		return messages, true, err // ctx ended while the produce request was out
-	}
-	for i, e := range each {
-		if e == nil {
+	for i, o := range p.send(ctx, messages) {
+		if o.err == nil {
 			continue
 		}
-		failed, cause = append(failed, messages[i]), e
-		unsure = unsure || perhapsWritten(e)
+		failed, cause = append(failed, messages[i]), o.err
+		unsure = unsure || o.unsure
 	}
 	return failed, unsure, cause
 }
@@ -189,9 +176,8 @@ var errBacklog = errors.New("too many records wait for the broker's answer")
 func (p *Publisher) fail(topic string, records int, maybe bool, cause error) error {
 	cause = explain(cause)
 	p.cfg.Log.Warn("publish failed", "topic", topic, "records", records, "perhaps_written", maybe, "err", cause)
-	var large kafka.MessageTooLargeError
 	switch {
-	case errors.As(cause, &large), errors.Is(cause, kafka.MessageSizeTooLarge), errors.Is(cause, kafka.RecordListTooLarge):
+	case tooLarge(cause):
 		return &mobileid.Error{Kind: mobileid.KindTooLarge, Code: "record_too_large", Message: "the request is too large", Err: cause}
 	case maybe:
 		return &mobileid.Error{

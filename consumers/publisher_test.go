@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -187,25 +188,142 @@ func TestPublishIsQuickWhenTheBrokerIsSilent(t *testing.T) {
 	}
 }
 
-// While produce requests hang, callers get their answer in time and what waits
-// is bounded.
-func TestWhatWaitsForAHangingBrokerIsBounded(t *testing.T) {
-	c, kc := startKafka(t, kfake.SeedTopics(1, topic))
-	p := newTestPublisher(t, kc, PublisherConfig{MaxPending: 10, Timeout: 60 * time.Millisecond})
-	mustPublish(t, p, topic, event(0)) // knows the topic now
-	release := make(chan struct{})
+// hold makes produce requests hang until the function it returns is called. The
+// channel has a value for each that has come.
+func hold(c *kfake.Cluster) (came chan struct{}, release func()) {
+	came, held := make(chan struct{}, 1000), make(chan struct{})
 	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
-		c.SleepControl(func() { <-release })
+		came <- struct{}{}
+		c.SleepControl(func() { <-held })
 		return nil, nil, false //nolint:nilnil // kfake: not handled here
 	})
-	kinds := map[mobileid.Kind]int{}
-	for i := range 15 {
-		kinds[mobileid.KindOf(p.Publish(t.Context(), topic, event(i)))]++
+	return came, sync.OnceFunc(func() { close(held) })
+}
+
+// awaitLine waits until n parcels wait for the call that is out.
+func awaitLine(t testing.TB, p *Publisher, n int) {
+	t.Helper()
+	waiting := func() int {
+		p.mu.Lock()
+		l := &p.lines[topic].of[0]
+		p.mu.Unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.waiting)
 	}
-	close(release)
-	if kinds[mobileid.KindUnknown] != 10 || kinds[mobileid.KindUnavailable] != 5 {
-		t.Fatalf("have %v", kinds)
+	for end := time.Now().Add(patience); waiting() != n; <-time.After(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d parcels wait, want %d", waiting(), n)
+		}
+	}
+}
+
+// While a produce request hangs, callers get their answer in time, what waits is
+// bounded, and what was only waiting is surely not written.
+func TestWhatWaitsForAHangingBrokerIsBounded(t *testing.T) {
+	c, kc := startKafka(t, kfake.SeedTopics(1, topic))
+	p := newTestPublisher(t, kc, PublisherConfig{MaxPending: 10, Timeout: 200 * time.Millisecond})
+	mustPublish(t, p, topic, event(0)) // knows the topic now
+	came, release := hold(c)
+	defer release()
+	errs := make(chan error, 15)
+	publish := func(i int) { errs <- p.Publish(t.Context(), topic, event(i)) }
+	go publish(1)
+	<-came
+	for i := range 14 {
+		go publish(2 + i)
+	}
+	kinds, refused := map[mobileid.Kind]int{}, 0
+	for range 15 {
+		err := <-errs
+		kinds[mobileid.KindOf(err)]++
+		if errors.Is(err, errBacklog) {
+			refused++
+		}
+	}
+	if kinds[mobileid.KindUnknown] != 1 || kinds[mobileid.KindUnavailable] != 14 || refused != 5 {
+		t.Fatalf("have %v, %d of them at once, want 1 unknown and 14 unavailable, 5 of them at once", kinds, refused)
+	}
+	release()
+	mustPublish(t, p, topic, event(20)) // goes after what is out
+	if n := len(logOf(t, kc, topic)); n != 3 {
+		t.Fatalf("%d records, want 0, 1 and 20: the others were told as not written", n)
+	}
+	if n := p.pending.Load(); n != 0 {
+		t.Fatalf("%d records still count as pending", n)
+	}
+}
+
+// What comes while the broker has not answered waits for the answer, and goes in
+// one request then: requests do not queue one by one.
+func TestWhatWaitsForASlowBrokerGoesTogether(t *testing.T) {
+	c, kc := startKafka(t, kfake.SeedTopics(1, topic))
+	p := newTestPublisher(t, kc, PublisherConfig{Timeout: patience})
+	mustPublish(t, p, topic, event(0))
+	came, release := hold(c)
+	var wg sync.WaitGroup
+	publish := func(i int) {
+		wg.Go(func() {
+			if err := p.Publish(t.Context(), topic, event(i)); err != nil {
+				t.Errorf("publish %d: %v", i, err)
+			}
+		})
+	}
+	publish(1)
+	<-came
+	for i := range 100 {
+		publish(2 + i)
+	}
+	awaitLine(t, p, 100)
+	release()
+	wg.Wait()
+	if n := len(came); n != 1 {
+		t.Errorf("100 records that waited went in %d requests, want 1", n)
+	}
+	if n := len(logOf(t, kc, topic)); n != 102 {
+		t.Errorf("%d records, want 102", n)
+	}
+}
+
+// One record over the limit fails the batch it is in; those that waited with it
+// are written all the same.
+func TestARecordOverTheLimitFailsAlone(t *testing.T) {
+	for name, size := range map[string]int{"of the writer": batchBytes, "of the broker": batchBytes / 2} {
+		t.Run(name, func(t *testing.T) {
+			c, kc := startKafka(t)
+			if err := c.CreateTopic(topic, 1, map[string]string{"max.message.bytes": fmt.Sprint(batchBytes / 4)}); err != nil {
+				t.Fatal(err)
+			}
+			p := newTestPublisher(t, kc, PublisherConfig{Timeout: patience})
+			mustPublish(t, p, topic, event(0))
+			came, release := hold(c)
+			errs := make([]error, 4)
+			var wg sync.WaitGroup
+			publish := func(i, size int) {
+				wg.Go(func() {
+					e := event(i)
+					e.Value = fmt.Appendf(nil, "%q", strings.Repeat("x", size))
+					errs[i] = p.Publish(t.Context(), topic, e)
+				})
+			}
+			publish(1, 1)
+			<-came
+			publish(2, size)
+			publish(3, 1)
+			awaitLine(t, p, 2)
+			release()
+			wg.Wait()
+			if errs[1] != nil || errs[3] != nil || mobileid.KindOf(errs[2]) != mobileid.KindTooLarge {
+				t.Fatalf("have %v, want only the second to be too large", errs[1:])
+			}
+			if n := len(logOf(t, kc, topic)); n != 3 {
+				t.Errorf("%d records, want 3", n)
+			}
+			if n := p.pending.Load(); n != 0 {
+				t.Errorf("%d records still count as pending", n)
+			}
+		})
 	}
 }
 
