@@ -101,6 +101,7 @@ func faultRows() []faultRow {
 		{fault: smsc.Fault{Kind: smsc.FaultReceiptReverse, N: 5}, check: eachReceiptComes(1)},
 		{fault: kind(smsc.FaultReceiptOtherBind), tune: twoBinds(profile.Transceiver, profile.Receiver, 10), bothUp: true, check: theOtherBindHears},
 		{fault: smsc.Fault{Kind: smsc.FaultReceiptUnknown, Count: 7}, receipts: someUnmatched},
+		{fault: smsc.Fault{Kind: smsc.FaultReceiptDate, Delay: 48 * time.Hour}},
 		{fault: kind(smsc.FaultReceiptReference), check: receiptsName},
 		{fault: smsc.Fault{Kind: smsc.FaultReceiptWindow, N: 1}, check: eachReceiptComes(1)},
 	}

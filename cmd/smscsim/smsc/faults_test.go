@@ -437,6 +437,15 @@ func TestReceiptsComeInDisorder(t *testing.T) {
 			t.Errorf("%x", v)
 		}
 	})
+	t.Run("dated two days ago", func(t *testing.T) {
+		_, c := faulty(t, Fault{Kind: FaultReceiptDate, Delay: 48 * time.Hour})
+		_, m, _ := c.receipt()
+		said, _, _ := strings.Cut(strings.SplitAfter(string(m.Bytes()), "done date:")[1], " ")
+		done, err := time.ParseInLocation("0601021504", said, time.Local)
+		if age := time.Since(done); err != nil || age < 47*time.Hour || age > 49*time.Hour {
+			t.Errorf("done at %s: %v", said, err)
+		}
+	})
 	t.Run("repeated", func(t *testing.T) {
 		_, c := faulty(t, Fault{Kind: FaultReceiptRepeat, N: 3})
 		_, _, first := c.receipt()

@@ -50,6 +50,7 @@ const (
 	FaultReceiptOtherBind FaultKind = "receipt_other_bind"
 	FaultReceiptUnknown   FaultKind = "receipt_unknown"
 	FaultReceiptForm      FaultKind = "receipt_form"
+	FaultReceiptDate      FaultKind = "receipt_date"
 	FaultReceiptReference FaultKind = "receipt_reference"
 	FaultReceiptWindow    FaultKind = "receipt_window"
 )
@@ -160,6 +161,7 @@ var kinds = []Kind{
 	{Kind: FaultReceiptOtherBind, Does: "the receipt goes on another bind than the one that submitted, where there is one", May: ofSubmit},
 	{Kind: FaultReceiptUnknown, Does: "the receipt is for an id that was given to nobody", May: ofSubmit},
 	{Kind: FaultReceiptForm, Does: "the receipt is written in that form", Must: []string{"form"}, May: ofSubmit, Forms: receiptForms(), example: Fault{Form: receiptTLV}},
+	{Kind: FaultReceiptDate, Does: "the dates in the receipt's text are delay old", Must: []string{"delay"}, May: ofSubmit, example: Fault{Delay: 48 * time.Hour}},
 	{Kind: FaultReceiptReference, Does: "the receipt repeats user_message_reference", May: ofSubmit},
 	{Kind: FaultReceiptWindow, Does: "a bind has n deliver_sm unanswered at most; the others wait", Must: []string{"n"}, May: asLong, example: Fault{N: 1}},
 }

@@ -34,6 +34,7 @@ func (d *delivery) text(now time.Time) string {
 		delivered, code = "001", "000"
 	}
 	const stamp, long = "0601021504", "060102150405"
+	now = now.Add(-d.age)
 	switch d.form {
 	case receiptTLV, receiptDataSM:
 		return ""

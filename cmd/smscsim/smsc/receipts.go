@@ -13,14 +13,15 @@ const maxWaiting = 100_000
 // delivery is a receipt, or a message from a handset, on its way.
 type delivery struct {
 	receipt   Receipt
-	said      string   // the id as the receipt says it
-	source    string   // of the Message: where the receipt goes
-	quoted    string   // of the Message's text
-	form      string   // of the receipt
-	reference []byte   // user_message_reference; nil = not repeated
-	prefer    *session // the session that submitted
-	avoid     bool     // any other is preferred
-	inbound   *Inbound // not a receipt at all
+	said      string        // the id as the receipt says it
+	source    string        // of the Message: where the receipt goes
+	quoted    string        // of the Message's text
+	form      string        // of the receipt
+	age       time.Duration // of the dates that it says
+	reference []byte        // user_message_reference; nil = not repeated
+	prefer    *session      // the session that submitted
+	avoid     bool          // any other is preferred
+	inbound   *Inbound      // not a receipt at all
 
 	due     time.Time
 	times   int // how often it is sent; 0 = once
@@ -93,6 +94,9 @@ func (s *Server) disorder(d *delivery, m *stored, sm wire.Message) {
 		d.said = idText(m.number|unknownID, m.receiptForm)
 	}
 	_, d.avoid = s.use(FaultReceiptOtherBind, dest)
+	if fault, ok := s.use(FaultReceiptDate, dest); ok {
+		d.age = fault.Delay
+	}
 	if _, ok := s.use(FaultReceiptReference, dest); ok {
 		d.reference, _ = sm.Optional(wire.TagUserMessageReference)
 	}
