@@ -64,6 +64,7 @@ While it runs, its configuration file serves the other commands:
 		if *verbose {
 			o.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
 		}
+		redisSays(o.Log)
 		if o.Data != "" {
 			abs, err := filepath.Abs(o.Data)
 			if err != nil {

@@ -28,6 +28,7 @@ Any part may be stopped, killed or started in any order.`,
 	roles := cmd.Flags().StringSlice("roles", app.AllRoles(), "`ROLES` of this process, with commas")
 	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 		log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+		redisSays(log)
 		collectSeldom()
 		a, err := app.New(cfg, app.Options{Roles: *roles, Log: log})
 		if err != nil {

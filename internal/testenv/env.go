@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"mobileid/internal/engines"
 )
@@ -70,6 +71,7 @@ func AtEnd(end func()) {
 // Main runs the tests of a package and then stops what they shared.
 func Main(m *testing.M) {
 	mainRuns.Store(true)
+	logging.Disable() // go-redis prints each dial that fails: engines are taken away on purpose
 	status := m.Run()
 	ends.mu.Lock()
 	for _, end := range ends.list {

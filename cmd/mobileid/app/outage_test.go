@@ -1,12 +1,15 @@
 package app_test
 
 import (
+	"encoding/json"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/app/apptest"
 	"mobileid/cmd/mobileid/config"
 	"mobileid/internal/mobileid"
@@ -230,4 +233,21 @@ func TestAHalfOpenLinkIsNoticedAndTheCodeSentOnANewOne(t *testing.T) {
 		t.Errorf("charges %q, %d SMS; want one of each", got, s.SMSC.Count())
 	}
 	s.balanced()
+}
+
+// TestWithoutRedisEveryLineIsOfTheProgramsLog: what its client has to say of it
+// is in the log too, and nothing is printed past it.
+func TestWithoutRedisEveryLineIsOfTheProgramsLog(t *testing.T) {
+	s := look(t, apptest.Options{Roles: []string{}, Through: struct{ Postgres, Kafka, Redis, SMSC bool }{Redis: true}})
+	child := s.Child(app.RoleGateway)
+	s.RedisProxy.Down()
+	s.Until("the client is heard", func() bool {
+		a, err := s.Try(http.MethodPost, "/v1/challenges", "k", apptest.ChallengeBody(apptest.PINFL(1), "verify"))
+		return err == nil && a.Status == http.StatusServiceUnavailable && strings.Contains(child.Output(), `"msg":"redis client"`)
+	})
+	for line := range strings.Lines(child.Output()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("past the log: %s", line)
+		}
+	}
 }
