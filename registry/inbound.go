@@ -84,20 +84,12 @@ const (
 
 // oldInbound forgets published inbound messages and unread receipts.
 func (s *Sweeper) oldInbound(ctx context.Context) (int, error) {
-	n, now := 0, s.db.clock()
-	err := s.db.one(ctx, "old inbound", []any{&n}, `
-with messages as (
-	delete from inbound where id = any(array(
-		select id from inbound where published_at < $1 order by published_at limit $3 for update skip locked))
-	returning 1
-), receipts as (
-	delete from receipts_unread where id = any(array(
-		select id from receipts_unread where received_at < $2 order by received_at limit $3 for update skip locked))
-	returning 1
-)
-select (select count(*) from messages) + (select count(*) from receipts)`,
-		now.Add(-inboundRetention), now.Add(-unreadRetention), s.cfg.Batch)
-	return n, err
+	messages, err := s.forget(ctx, "old inbound", "inbound", "id", "published_at", inboundRetention)
+	if err != nil {
+		return messages, err
+	}
+	receipts, err := s.forget(ctx, "old unread receipts", "receipts_unread", "id", "received_at", unreadRetention)
+	return messages + receipts, err
 }
 
 // InboundPublisher is where inbound messages go: Kafka.

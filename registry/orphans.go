@@ -161,12 +161,5 @@ func storeAdoptions(ctx context.Context, tx pgx.Tx, found []adoption, now time.T
 
 // oldDoubts forgets doubts that no receipt can belong to any more.
 func (s *Sweeper) oldDoubts(ctx context.Context) (int, error) {
-	n := 0
-	err := s.db.one(ctx, "old doubts", []any{&n}, `
-with old as (
-	delete from doubts where message_id = any(array(
-		select message_id from doubts where since < $1 order by since limit $2 for update skip locked))
-	returning 1)
-select count(*) from old`, s.db.clock().Add(-receiptWindow-orphansFrom), s.cfg.Batch)
-	return n, err
+	return s.forget(ctx, "old doubts", "doubts", "message_id", "since", receiptWindow+orphansFrom)
 }

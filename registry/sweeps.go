@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -356,16 +357,22 @@ group by account`, []any{now.Add(-waitsLong), countMost}, func(r pgx.Rows) error
 	return 0, nil
 }
 
+// forget deletes a batch of the rows of a table whose time, which an index
+// finds, is older than that; the oldest first. Sweepers do not wait for each
+// other.
+func (s *Sweeper) forget(ctx context.Context, op, table, key, at string, age time.Duration) (n int, err error) {
+	err = s.db.one(ctx, op, []any{&n}, fmt.Sprintf(`
+with old as (
+	delete from %[1]s where %[2]s = any(array(
+		select %[2]s from %[1]s where %[3]s < $1 order by %[3]s limit $2 for update skip locked))
+	returning 1)
+select count(*) from old`, table, key, at), s.db.clock().Add(-age), s.cfg.Batch)
+	return n, err
+}
+
 // oldReceipts forgets receipts that no answer can belong to any more.
 func (s *Sweeper) oldReceipts(ctx context.Context) (int, error) {
-	n := 0
-	err := s.db.one(ctx, "old receipts", []any{&n}, `
-with old as (
-	delete from receipts_unmatched where id = any(array(
-		select id from receipts_unmatched where received_at < $1 order by received_at limit $2 for update skip locked))
-	returning 1)
-select count(*) from old`, s.db.clock().Add(-receiptWindow), s.cfg.Batch)
-	return n, err
+	return s.forget(ctx, "old receipts", "receipts_unmatched", "id", "received_at", receiptWindow)
 }
 
 // expiredChallenges ends pending challenges whose time is over.
@@ -475,14 +482,7 @@ order by l.expires_at, l.challenge_id limit $3`, cur.expires, cur.id, s.cfg.Batc
 const keyLife = 48 * time.Hour
 
 func (s *Sweeper) oldKeys(ctx context.Context) (int, error) {
-	n := 0
-	err := s.db.one(ctx, "old keys", []any{&n}, `
-with old as (
-	delete from idempotency where ctid = any(array(
-		select ctid from idempotency where created_at < $1 order by created_at limit $2 for update skip locked))
-	returning 1)
-select count(*) from old`, s.db.clock().Add(-keyLife), s.cfg.Batch)
-	return n, err
+	return s.forget(ctx, "old keys", "idempotency", "ctid", "created_at", keyLife)
 }
 
 // triesLife is how many days the wrong codes of a person's day stay counted:
