@@ -17,7 +17,7 @@ import (
 // Postgres looks at the row's newest version for that: an account is touched only
 // if it can pay, a Message only if it is still queued. When a Message went away in
 // between, the money was reserved for more than was admitted: the division by
-// zero undoes all of it (undone).
+// zero undoes all of it (attempt).
 //
 // Accounts and then Messages are locked, ascending: item is in the order of ids
 // and is what the joins begin with.
@@ -77,7 +77,7 @@ func (db *DB) admitFresh(ctx context.Context, bridge int64, a *admitting) error 
 	b := &pgx.Batch{}
 	b.Queue(db.months.of(freshSQL, month), db.clock(), bridge, c.ids, c.parts, c.offsets)
 	var found []mobileid.Admission
-	err := db.send(ctx, "admit", b, func(r pgx.Rows) error {
+	done, err := db.attempt(ctx, "admit", b, func(r pgx.Rows) error {
 		var id, dest []byte
 		var taken int64
 		var one int
@@ -87,10 +87,7 @@ func (db *DB) admitFresh(ctx context.Context, bridge int64, a *admitting) error 
 		found = append(found, o)
 		return err
 	})
-	if undone(err) {
-		return nil
-	}
-	if err != nil {
+	if !done {
 		return err
 	}
 	for i := range found {

@@ -13,7 +13,7 @@ import (
 // one part that was sent, and it says delivered. Such a one ends the Message, and
 // its Charge was posted when it was sent. It is to StoreReceipts what freshSQL is
 // to admitSQL: it looks without locks, each change says again what it rests on,
-// and when it was not all as it looked it undoes itself (undone), as it does when
+// and when it was not all as it looked it undoes itself (attempt), as it does when
 // a receipt of the Message stands already.
 //
 // It looks at the Messages of this month only (monthSQL). Messages, then what
@@ -59,17 +59,14 @@ func (db *DB) storeDelivered(ctx context.Context, receipts []mobileid.Receipt) (
 	b := &pgx.Batch{}
 	b.Queue(db.months.of(deliveredSQL, db.clock()), db.clock(), c.accounts, c.ids, c.dests, c.at, c.stats, c.errs)
 	stored := make(map[int]bool, len(c.places))
-	err = db.send(ctx, "store delivered", b, func(r pgx.Rows) error {
+	done, err := db.attempt(ctx, "store delivered", b, func(r pgx.Rows) error {
 		var ord, one int
 		err := r.Scan(&ord, &one)
 		stored[c.places[ord-1]] = err == nil
 		return err
 	})
-	if undone(err) {
-		return receipts, nil
-	}
-	if err != nil {
-		return nil, err
+	if !done {
+		return receipts, err
 	}
 	for i := range receipts {
 		if !stored[i] {

@@ -12,7 +12,7 @@ import (
 // sentSQL settles what nearly every batch is made of: Messages that this bridge
 // has admitted and the operator has taken. It is to settleSQL what freshSQL is to
 // admitSQL: it looks without locks, each change says again what it rests on, and
-// when it was not all as it looked the division by zero undoes it (undone).
+// when it was not all as it looked the division by zero undoes it (attempt).
 //
 // Accounts, then Messages, then Charges are locked, ascending.
 const sentSQL = `
@@ -53,13 +53,17 @@ func isPlain(o *mobileid.Outcome) bool {
 	return o.State == mobileid.MessageSent && o.Reason == "" && !o.Tried
 }
 
-// undone reports whether freshSQL, sentSQL or deliveredSQL has undone itself: something
-// happened in between (division_by_zero), a row stands already
-// (unique_violation), or the month has no partition (undefined_table). Nothing is
-// stored then, and the statements that can do anything decide.
-func undone(err error) bool {
-	sql, ok := errors.AsType[*sqlError](err)
-	return ok && (sql.State == "22012" || sql.State == "23505" || sql.State == "42P01")
+// attempt sends freshSQL, sentSQL or deliveredSQL; not done without an error says
+// that it has undone itself: something happened in between (division_by_zero), a
+// row stands already (unique_violation), or the month has no partition
+// (undefined_table). Nothing is stored then, and the statements that can do
+// anything decide.
+func (db *DB) attempt(ctx context.Context, op string, b *pgx.Batch, read func(pgx.Rows) error) (done bool, err error) {
+	err = db.send(ctx, op, b, read)
+	if sql, ok := errors.AsType[*sqlError](err); ok && (sql.State == "22012" || sql.State == "23505" || sql.State == "42P01") {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // sentPartsSQL stores the parts of what sentSQL has settled.
@@ -84,9 +88,5 @@ func (db *DB) settleSent(ctx context.Context, bridge int64, account string, outc
 	b := &pgx.Batch{}
 	b.Queue(db.months.of(sentSQL, month), db.clock(), bridge, s.ids, s.links, s.submittedAt, s.taken)
 	s.parts.queue(b, db.months.of(sentPartsSQL, month), account)
-	err = db.send(ctx, "settle", b, nil)
-	if undone(err) {
-		return false, nil
-	}
-	return err == nil, err
+	return db.attempt(ctx, "settle", b, nil)
 }
