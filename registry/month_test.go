@@ -49,3 +49,46 @@ func TestAMonthWithoutAPartitionStoresNothingAndBreaksNothing(t *testing.T) {
 		t.Errorf("%d parts of nothing are stored", n)
 	}
 }
+
+// The operator's ids come round while Messages of two months are under way: a
+// receipt is of the one that was answered last, whichever month its id is of.
+func TestAReceiptIsOfTheNewestPartWhicheverMonthItsMessageIsOf(t *testing.T) {
+	december := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name              string
+		older, newer      time.Duration // when they were accepted, from the turn of the month
+		answers, receipts time.Duration // when they are answered, and their receipts come
+	}{
+		{"last month's, after midnight", 10 * time.Minute, -10 * time.Minute, 20 * time.Minute, 30 * time.Minute},
+		{"this month's, after midnight", -10 * time.Minute, 10 * time.Minute, 20 * time.Minute, 30 * time.Minute},
+		{"last month's, after all its days", 10 * time.Minute, -time.Minute, 7 * 24 * time.Hour, (10*24 - 1) * time.Hour},
+		{"next month's, by a clock that is ahead", -10 * time.Minute, time.Minute, -2 * time.Minute, -time.Minute},
+		{"both last month's", -20 * time.Minute, -10 * time.Minute, -time.Minute, 10 * time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newEnv(t)
+			at := func(d time.Duration) { e.clk.ns.Store(december.Add(d).UnixNano()) }
+			e.tariff()
+			p, b := e.bind(2*cost), e.bridge()
+			accepted := func(key string, when time.Duration) mobileid.NewNotification {
+				at(when)
+				n := e.notice(p, key)
+				n.Message.Deadline = n.Message.Deadline.Add(8 * 24 * time.Hour)
+				e.queue(n)
+				return n
+			}
+			older, newer := accepted("older", c.older), accepted("newer", c.newer)
+			at(c.answers)
+			e.sent(b, p, older.Message.ID, "9")
+			e.clk.advance(time.Second)
+			e.sent(b, p, newer.Message.ID, "9")
+			at(c.receipts)
+			if n := e.receipts(e.receipt(p.binding.Number, "9", mobileid.MessageDelivered)); n != 1 {
+				t.Fatalf("%d receipts are matched, want 1", n)
+			}
+			e.wantMessage(newer.Message.ID, mobileid.MessageDelivered, "receipt")
+			e.wantMessage(older.Message.ID, mobileid.MessageSent, "")
+			e.wantCharge(newer.Message.ID, "posted")
+		})
+	}
+}

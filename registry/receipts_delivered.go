@@ -18,11 +18,20 @@ import (
 //
 // It looks at the Messages of this month only (monthSQL). Messages, then what
 // hangs on them are locked, ascending.
-var deliveredSQL = `
+var deliveredSQL = deliveredIn("{message_parts}")
+
+// turnSQL is deliveredSQL while Messages of another month are under way too: it
+// still ends those of this month, and leaves a receipt whose newest part is of
+// the other one.
+var turnSQL = deliveredIn("(select * from {message_parts} union all select * from {other message_parts})")
+
+// deliveredIn looks for the part of a receipt in those.
+func deliveredIn(parts string) string {
+	return `
 with told as materialized (
 	select distinct on (p.message_id) r.ord, r.stat, r.err, r.received_at, p.message_id, p.part, p.link, p.sequence
 	from unnest($2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::text[], $7::text[]) with ordinality
-	     as r(account, operator_id, dest, received_at, stat, err, ord)` + partOfReceiptIn("{message_parts}") + `
+	     as r(account, operator_id, dest, received_at, stat, err, ord)` + partOfReceiptIn(parts) + `
 	join {messages} m on m.id = p.message_id
 	where m.state = 'sent' and m.parts = 1
 	  and not exists (select from {message_parts} q where q.message_id = p.message_id and q.part > 1)
@@ -46,6 +55,16 @@ with told as materialized (
 select ord, 1 / case when (select count(*) from changed) = (select count(*) from told)
                       and (select count(*) from marked) = (select count(*) from told) then 1 else 0 end
 from told`
+}
+
+// deliveredSQL returns the statement for the time that it is.
+func (db *DB) deliveredSQL() string {
+	now := db.clock()
+	if other, two := otherMonth(now); two {
+		return db.months.ofTwo(turnSQL, now, other)
+	}
+	return db.months.of(deliveredSQL, now)
+}
 
 // storeDelivered stores the receipts that deliveredSQL may store, and returns
 // those that are left.
@@ -57,7 +76,7 @@ func (db *DB) storeDelivered(ctx context.Context, receipts []mobileid.Receipt) (
 		return receipts, nil
 	}
 	b := &pgx.Batch{}
-	b.Queue(db.months.of(deliveredSQL, db.clock()), db.clock(), c.accounts, c.ids, c.dests, c.at, c.stats, c.errs)
+	b.Queue(db.deliveredSQL(), db.clock(), c.accounts, c.ids, c.dests, c.at, c.stats, c.errs)
 	stored := make(map[int]bool, len(c.places))
 	done, err := db.attempt(ctx, "store delivered", b, func(r pgx.Rows) error {
 		var ord, one int
