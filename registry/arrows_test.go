@@ -91,6 +91,13 @@ func (l *life) answer(state mobileid.MessageState) {
 	l.settle(l.bridge, l.outcome(l.message, state, l.p.binding.Number, id))
 }
 
+// late is an answer that comes when the Message is in doubt.
+func (l *life) late(state mobileid.MessageState) {
+	o := l.outcome(l.message, state, l.p.binding.Number, "")
+	o.Late = true
+	l.settle(l.bridge, o)
+}
+
 // told is a final receipt of what was answered.
 func (l *life) told(state mobileid.MessageState) {
 	l.receipts(l.receipt(l.p.binding.Number, l.message.String(), state))
@@ -198,6 +205,7 @@ func TestEveryDrawnArrowIsTaken(t *testing.T) {
 	answered(mobileid.MessageInDoubt, func(l *life) { l.take() })
 	answered(mobileid.MessageInDoubt, func(l *life) { l.answer(mobileid.MessageSent) })
 	answered(mobileid.MessageInDoubt, func(l *life) { l.answer(mobileid.MessageRejected) })
+	answered(mobileid.MessageInDoubt, func(l *life) { l.late(mobileid.MessageRetry) })
 	answered(mobileid.MessageInDoubt, func(l *life) { l.expire(s) })
 
 	seen := e.moves(t)

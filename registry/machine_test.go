@@ -165,6 +165,7 @@ func (m *machine) settleSome(rt *rapid.T) {
 		operatorID = m.operatorID(rt, id)
 	}
 	o := m.outcome(id, state, m.dest[id], operatorID)
+	o.Late = rapid.Bool().Draw(rt, "late")
 	o.RetryAt = m.clk.now().Add(time.Duration(rapid.IntRange(0, 60).Draw(rt, "retry")) * time.Second)
 	m.settle(m.bridgeOf(rt), o)
 }

@@ -12,12 +12,21 @@ import (
 // settleSQL moves the Messages that this bridge has, after its rows were
 // locked.
 var settleSQL = `
-with moves as (
-	select o.*, m.challenge_id, m.operator, m.resends, o.next in ('rejected', 'failed', 'expired', 'no_funds') as ends
-	from unnest($3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::bigint[])
-	     with ordinality as o(id, next, why, link, retry_at, submitted_at, tried, taken, ord)
+with told as (
+	select o.*, m.challenge_id, m.operator, m.resends, o.next in ('rejected', 'failed', 'expired', 'no_funds') as ends,
+	       m.owner is not distinct from $2 and case m.state
+		when 'admitted' then not (o.late and m.resends > 0)
+		when 'in_doubt' then o.next in ('sent', 'rejected') or (o.late and m.resends = 0 and o.next in ('retry', 'expired'))
+		else false end as ours
+	from unnest($3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::bigint[], $11::boolean[])
+	     with ordinality as o(id, next, why, link, retry_at, submitted_at, tried, taken, late, ord)
 	join messages m on m.id = o.id
-	where ` + isKnown("o.ord") + ` and m.owner = $2 and (m.state = 'admitted' or (m.state = 'in_doubt' and o.next in ('sent', 'rejected')))
+	where ` + isKnown("o.ord") + `
+), moves as (
+	select * from told where ours
+), facts as (
+	update messages m set parts_taken = m.parts_taken | o.taken
+	from told o where m.id = o.id and not o.ours and o.taken & ~m.parts_taken <> 0 and m.ended_at is null
 ), changed as (
 	update messages m set
 		state = v.next, reason = v.why, state_version = m.state_version + 1,
@@ -49,6 +58,8 @@ with moves as (
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
 	delete from retries where message_id = any(array(select id from moves where ends or next = 'sent'))
+), sure as (
+	delete from doubts where message_id = any(array(select id from moves where late and resends = 0))
 ), ` + doubtedSQL("next") + `, ` + tailSQL + `
 select count(*) from changed`
 
@@ -85,9 +96,12 @@ var outcomeStates = map[mobileid.MessageState]bool{
 //	in_doubt   written, no answer; a code comes back by DueRetries once
 //
 // Only a Message that this bridge has is moved: admitted by it, or in doubt
-// since and now answered late (sent or rejected). The parts of any other are
-// kept as facts. A receipt that came first is matched at once. A state that is
-// not in the list is KindInvalid, and nothing is stored.
+// since and now answered late (sent or rejected). When a late answer says that the
+// operator did not take it, and it was sent once, it is in doubt no more and comes
+// back (retry) or ends (expired); of one that was sent again nobody knows. The
+// parts of any other are kept as facts, and not written again. A receipt that came
+// first is matched at once. A state that is not in the list is KindInvalid, and
+// nothing is stored.
 func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error {
 	var plain, rest []mobileid.Outcome
 	for i := range outcomes {
@@ -122,7 +136,7 @@ func (db *DB) settleRest(ctx context.Context, bridge int64, account string, outc
 	}
 	b := &pgx.Batch{}
 	lockFromMessages(b, s.ids)
-	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt, s.tried, s.taken)
+	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt, s.tried, s.taken, s.late)
 	s.parts.queue(b, storePartsSQL, account)
 	return db.send(ctx, "settle", b, nil)
 }
@@ -146,7 +160,7 @@ type settlement struct {
 	states               []string
 	reasons, links       []string
 	retryAt, submittedAt []*time.Time
-	tried                []bool
+	tried, late          []bool
 	taken                []int64
 	parts                partRows
 }
@@ -191,6 +205,7 @@ func newSettlement(outcomes []mobileid.Outcome) *settlement {
 			s.reasons, s.links = append(s.reasons, o.Reason), append(s.links, o.Link)
 			s.retryAt, s.submittedAt = append(s.retryAt, orNull(o.RetryAt)), append(s.submittedAt, orNull(o.SubmittedAt))
 			s.tried, s.taken = append(s.tried, o.Tried), append(s.taken, int64(o.Taken()))
+			s.late = append(s.late, o.Late)
 		}
 		for j := range o.Parts {
 			p := &o.Parts[j]

@@ -50,7 +50,7 @@ select 1 / case when (select count(*) from changed) = cardinality($3)
 
 // isPlain reports whether sentSQL may settle an outcome.
 func isPlain(o *mobileid.Outcome) bool {
-	return o.State == mobileid.MessageSent && o.Reason == "" && !o.Tried
+	return o.State == mobileid.MessageSent && o.Reason == "" && !o.Tried && !o.Late
 }
 
 // attempt sends freshSQL, sentSQL or deliveredSQL; not done without an error says

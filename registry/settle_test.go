@@ -155,6 +155,101 @@ func TestALateAnswerMovesNothingUnderNoBridge(t *testing.T) {
 	}
 }
 
+// notTaken is an answer, after the wait for it, that asks for later.
+func (e *env) notTaken(id mobileid.ID, dest mobileid.Pseudonym) mobileid.Outcome {
+	o := e.outcome(id, mobileid.MessageRetry, dest, "")
+	o.Late, o.Reason, o.RetryAt = true, "smpp_0x58", e.clk.now().Add(time.Second)
+	o.Parts[0].Status, o.Parts[0].AnsweredAt = 0x58, e.clk.now()
+	return o
+}
+
+// What the operator surely did not take is in doubt no more: a notice comes back
+// and is charged once.
+func TestANoticeThatALateAnswerRefusedForNowComesBack(t *testing.T) {
+	e := newEnv(t)
+	p, n, b := e.admittedNotice()
+	id := n.Message.ID
+	e.settle(b, e.outcome(id, mobileid.MessageInDoubt, p.binding.Number, ""))
+	late := e.notTaken(id, p.binding.Number)
+	e.settle(b, late, late)
+	e.wantMessage(id, mobileid.MessageRetry, "smpp_0x58")
+	e.wantCharge(id, "pending")
+	if n := query[int](e, `select count(*) from doubts`); n != 0 {
+		t.Error("it still counts as one that a receipt without an answer may be of")
+	}
+	e.clk.advance(time.Second)
+	due, err := e.DueRetries(e.ctx(), operator, 10)
+	must(t, err)
+	if len(due) != 1 {
+		t.Fatalf("%d due", len(due))
+	}
+	if a := e.admit(e.bridge(), id)[0]; a.Verdict != mobileid.VerdictMine || a.Resend || a.Sealed == nil {
+		t.Fatalf("%+v", a)
+	}
+}
+
+func TestALateRefusalForNowThatLeavesNoTimeEndsTheNotice(t *testing.T) {
+	e := newEnv(t)
+	p, n, b := e.admittedNotice()
+	e.settle(b, e.outcome(n.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+	late := e.notTaken(n.Message.ID, p.binding.Number)
+	late.State = mobileid.MessageExpired
+	e.settle(b, late)
+	e.wantMessage(n.Message.ID, mobileid.MessageExpired, "smpp_0x58")
+	e.wantCharge(n.Message.ID, "voided")
+}
+
+// Of a code that was sent twice one sending says nothing about the other, and an
+// outcome that is no late answer is no proof.
+func TestARefusalForNowThatProvesNothingLeavesTheDoubt(t *testing.T) {
+	e := newEnv(t)
+	p, c, b := e.admittedCode()
+	id := c.Message.ID
+	doubt := func() { e.settle(b, e.outcome(id, mobileid.MessageInDoubt, p.binding.Number, "")) }
+	doubt()
+	given := e.notTaken(id, p.binding.Number)
+	given.Late = false
+	e.settle(b, given) // back from an admission that may not have been
+	e.wantMessage(id, mobileid.MessageInDoubt, "")
+	if a := e.admit(b, id)[0]; !a.Resend {
+		t.Fatalf("%+v", a)
+	}
+	e.settle(b, e.notTaken(id, p.binding.Number)) // of the first, while the second is on its way
+	e.wantMessage(id, mobileid.MessageAdmitted, "")
+	doubt()
+	e.settle(b, e.notTaken(id, p.binding.Number)) // of either
+	e.wantMessage(id, mobileid.MessageInDoubt, "")
+	e.wantCharge(id, "pending")
+	if n := query[int](e, `select count(*) from doubts`); n != 1 {
+		t.Errorf("%d doubts", n)
+	}
+}
+
+// A part that a late answer says the operator has is not written again, whoever
+// has the Message.
+func TestPartsThatLateAnswersSayAreTakenAreNotWrittenAgain(t *testing.T) {
+	e := newEnv(t)
+	p, c, b := e.admittedCode()
+	id := c.Message.ID
+	doubt := e.outcome(id, mobileid.MessageInDoubt, p.binding.Number, "")
+	other := doubt.Parts[0]
+	other.Part, other.Sequence = 2, 999
+	doubt.Parts = append(doubt.Parts, other)
+	e.settle(b, doubt)
+	fact := doubt
+	fact.Late, fact.Parts = true, []mobileid.PartOutcome{other}
+	fact.Parts[0].OperatorID, fact.Parts[0].AnsweredAt = "late", e.clk.now()
+	version := query[int64](e, `select state_version from messages where id = $1`, id[:])
+	e.settle(0, fact)
+	if now := query[int64](e, `select state_version from messages where id = $1`, id[:]); now != version {
+		t.Error("a fact is told as a change of state")
+	}
+	a := e.admit(b, id)[0]
+	if !a.Resend || a.Taken.Has(1) || !a.Taken.Has(2) {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestANoticeInDoubtIsNotSentAgain(t *testing.T) {
 	e := newEnv(t)
 	p, n, b := e.admittedNotice()

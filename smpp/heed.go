@@ -23,13 +23,27 @@ var (
 	errWrong   = errors.New("the operator refuses our settings again and again")
 )
 
+// tellPace tells the pace of an answer and returns how long the destination must
+// be left alone.
+func (b *Bridge) tellPace(to pace.Destination, written pace.Stamp, a answer, class profile.Class) time.Duration {
+	about := pace.Taken
+	if class == profile.ClassPace {
+		b.metrics.throttled.Inc()
+		about = pace.Throttled
+		if statusOf(a.frame) == wire.StatusQueueFull {
+			about = pace.QueueFull
+		}
+	}
+	return b.pacer.Answer(a.answeredAt, written, to, about)
+}
+
 // heed counts a submit_sm_resp, tells it to the pace, and does what it asks for
 // of the link. It returns how long the destination must be left alone.
 func (b *Bridge) heed(at place, to pace.Destination, written pace.Stamp, a answer) time.Duration {
 	l, status := at.link, statusOf(a.frame)
 	l.metrics.submits.WithLabelValues(statusLabel(status)).Inc()
 	l.metrics.submitSeconds.Observe(a.answeredAt.Sub(a.writtenAt).Seconds())
-	class, about := profile.Class(""), pace.Taken
+	class := profile.Class("")
 	if status != wire.StatusOK {
 		found, mapped := b.cfg.Profile.Statuses.Rule(uint32(status))
 		if !mapped {
@@ -37,14 +51,7 @@ func (b *Bridge) heed(at place, to pace.Destination, written pace.Stamp, a answe
 		}
 		class = found.Class
 	}
-	if class == profile.ClassPace {
-		b.metrics.throttled.Inc()
-		about = pace.Throttled
-		if status == wire.StatusQueueFull {
-			about = pace.QueueFull
-		}
-	}
-	hold := b.pacer.Answer(a.answeredAt, written, to, about)
+	hold := b.tellPace(to, written, a, class)
 
 	b.mu.Lock()
 	b.rate.add(a.answeredAt)

@@ -112,6 +112,7 @@ func TestEveryMessageEndsOnceWhateverTheOperatorSays(t *testing.T) {
 func judgeLife(m life, x *row, written []submitted) (wrong []string) {
 	fault := false
 	maybe, has := map[int]int{}, map[int]bool{} // by part: after a fault, for sure
+	refused := map[int]time.Time{}              // by part: when he said, too late, that he has not taken it
 	for _, s := range written {
 		if has[s.part] {
 			wrong = append(wrong, fmt.Sprintf("part %d was written again after it was taken", s.part))
@@ -122,9 +123,14 @@ func judgeLife(m life, x *row, written []submitted) (wrong []string) {
 		if extra := maybe[s.part]; extra > 0 && (!m.Code || extra > 1) {
 			wrong = append(wrong, fmt.Sprintf("part %d was written again after %d faults", s.part, extra))
 		}
+		if !m.Code && s.at.Before(refused[s.part]) {
+			wrong = append(wrong, fmt.Sprintf("part %d was written again before the late answer", s.part))
+		}
 		const maybe401 = 0x401 // "the operator may have taken it", says the table
 		fault = fault || s.unheard() || s.maybeHeard() || s.reply.status == maybe401
 		switch took := s.reply.status == wire.StatusOK; {
+		case s.unheard() && !took && !s.answered.IsZero() && s.reply.status != maybe401:
+			refused[s.part] = s.answered
 		case s.unheard(), s.maybeHeard() && took, s.reply.status == maybe401:
 			maybe[s.part]++
 		case took:

@@ -224,16 +224,22 @@ func (m *memoryStore) Settle(_ context.Context, bridge int64, account string, ou
 		m.keep(&o, brought)
 		r := m.rows[o.ID]
 		answered := o.State == mobileid.MessageSent || o.State == mobileid.MessageRejected
+		later := o.State == mobileid.MessageRetry || o.State == mobileid.MessageExpired
 		switch {
-		case r.owner != bridge, moved[o.ID]:
+		case r.owner != bridge, moved[o.ID], o.Late && r.admission.Resend && !(r.state == mobileid.MessageInDoubt && answered):
+			r.admission.Taken |= o.Taken()
 		case r.state == mobileid.MessageAdmitted:
 			r.state, r.reason, r.retryAt = o.State, o.Reason, o.RetryAt
 			r.admission.Taken |= o.Taken()
 			if o.Tried {
 				r.admission.Tries++
 			}
-		case r.state == mobileid.MessageInDoubt && answered:
-			r.state, r.reason = o.State, o.Reason
+		case r.state == mobileid.MessageInDoubt && (answered || o.Late && later):
+			r.state, r.reason, r.retryAt = o.State, o.Reason, o.RetryAt
+			r.admission.Taken |= o.Taken()
+			if o.Tried {
+				r.admission.Tries++
+			}
 		}
 		moved[o.ID] = true
 	}

@@ -10,6 +10,7 @@ import (
 
 	"mobileid/internal/mobileid"
 	"mobileid/smpp/pace"
+	"mobileid/smpp/profile"
 	"mobileid/smpp/wire"
 )
 
@@ -249,7 +250,13 @@ func (b *Bridge) write(at place, j *job) {
 					b.conclude(j, longest)
 				}
 			},
-			late: func(a answer) { b.lateAnswer(at, j, t, i, a) },
+			late: func(a answer) {
+				var hold time.Duration
+				if found, _ := b.cfg.Profile.Statuses.Rule(uint32(statusOf(a.frame))); found.Class == profile.ClassPace {
+					hold = b.tellPace(dest, written, a, found.Class)
+				}
+				b.lateAnswer(at, j, t, i, a, hold)
+			},
 		}
 	}
 	s.submit(requests...)
@@ -338,10 +345,13 @@ func (b *Bridge) conclude(j *job, hold time.Duration) {
 
 // lateAnswer hears of a part that went in doubt. What the operator says of it is
 // kept in any case: its receipt names the id. When nothing of the Message is in
-// doubt any more, it is settled: taken, or refused for good. One that asks for
-// later leaves it in doubt: a code comes again, and a notice is not written
-// twice. When the Message is held again its resend decides.
-func (b *Bridge) lateAnswer(at place, j *job, t *tally, part int, a answer) {
+// doubt any more, it is settled: taken, refused for good, or not taken for now.
+// The last is as good as an answer in time: it comes back, notices too, and what
+// is missing is written again until its deadline. When the Message is held again
+// its resend decides, and of one that was sent twice the registry lets no late
+// refusal for now speak for both. hold is how long the destination must be left
+// alone.
+func (b *Bridge) lateAnswer(at place, j *job, t *tally, part int, a answer, hold time.Duration) {
 	parts, judged := t.putLate(j.parts, part, b.fateOf(at, j, a))
 	if !judged {
 		return
@@ -351,15 +361,21 @@ func (b *Bridge) lateAnswer(at place, j *job, t *tally, part int, a answer) {
 	b.mu.Lock()
 	holder, held := b.held[j.admission.ID]
 	b.mu.Unlock()
-	if (!held || holder == j) && told.judge(b.cfg.Profile.Statuses, 0, b.now()) == storeIt {
+	if !held || holder == j {
+		if told.judge(b.cfg.Profile.Statuses, hold, b.now()) != storeIt {
+			told.later(mobileid.ReasonLateAnswer, 0, b.now()) // at once
+		}
 		switch told.outcome.State {
 		case mobileid.MessageSent:
 			s.bridge, s.outcome = j.lease.id, told.report(mobileid.MessageSent, mobileid.ReasonLateAnswer)
 		case mobileid.MessageRejected, mobileid.MessageNoFunds:
 			s.bridge, s.outcome = j.lease.id, told.report(mobileid.MessageRejected, told.outcome.Reason)
+		case mobileid.MessageRetry, mobileid.MessageExpired:
+			s.bridge, s.outcome = j.lease.id, told.outcome
 		default:
 		}
 	}
+	s.outcome.Late = true
 	b.settling.put(s)
 }
 

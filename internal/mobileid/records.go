@@ -174,6 +174,7 @@ type Outcome struct {
 	Link        string
 	RetryAt     time.Time
 	Tried       bool // the operator asked for later, and that counts
+	Late        bool // the answers came when the Message had been put in doubt
 	SubmittedAt time.Time
 	Parts       []PartOutcome
 }

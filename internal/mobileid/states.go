@@ -39,6 +39,7 @@ var messageNext = map[MessageState][]MessageState{
 	MessageInDoubt: {
 		MessageAdmitted, MessageSent, MessageUnconfirmed, MessageRejected,
 		MessageExpired, MessageDelivered, MessageUndeliverable, MessageFailed,
+		MessageRetry, // a late answer asked for later: it was surely not taken
 	},
 	MessageSent: {
 		MessageDelivered, MessageUndeliverable, MessageExpired, MessageRejected, MessageFailed, MessageUnconfirmed,

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -136,6 +137,29 @@ func TestACodeWithoutAnAnswerIsSentOnceMoreANoticeIsNot(t *testing.T) {
 	}
 	if n := s.SMSC.Count(); n != 5 {
 		t.Errorf("%d submit_sm, want 5", n)
+	}
+	s.balanced()
+}
+
+// TestANoticeThatWasRefusedForNowTooLateIsSentAndChargedOnce: it was in doubt
+// until the operator said that he had not taken it.
+func TestANoticeThatWasRefusedForNowTooLateIsSentAndChargedOnce(t *testing.T) {
+	s := look(t, apptest.Options{Change: func(c *config.Config) { c.Operators[0].Timers.Response = 400 * time.Millisecond }})
+	p := s.Bind(1, 1000_00)
+	s.fault(smsc.Fault{Kind: smsc.FaultStatus, Status: 0x58, Count: 1})
+	s.fault(smsc.Fault{Kind: smsc.FaultDelay, Delay: time.Second, Count: 1})
+	id := s.notify(p)
+	s.Until("it is in doubt", func() bool { return s.messageState(id) == "in_doubt" })
+	s.Until("it is delivered", func() bool { return s.messageState(id) == "delivered" })
+	if got := s.charge(id); got != "posted" {
+		t.Errorf("charges: %q", got)
+	}
+	var statuses []uint32
+	for _, m := range s.SMSC.Received() {
+		statuses = append(statuses, m.Status)
+	}
+	if !slices.Equal(statuses, []uint32{0x58, 0}) {
+		t.Errorf("submit_sm were answered with %x", statuses)
 	}
 	s.balanced()
 }
