@@ -207,6 +207,7 @@ func TestEveryDrawnArrowIsTaken(t *testing.T) {
 	answered(mobileid.MessageInDoubt, func(l *life) { l.answer(mobileid.MessageRejected) })
 	answered(mobileid.MessageInDoubt, func(l *life) { l.late(mobileid.MessageRetry) })
 	answered(mobileid.MessageInDoubt, func(l *life) { l.expire(s) })
+	taken(func(l *life) { l.kill(l.bridge); l.sweep(s); l.answer(mobileid.MessageRetry) })
 
 	seen := e.moves(t)
 	for m := range seen {

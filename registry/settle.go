@@ -13,10 +13,11 @@ import (
 // locked.
 var settleSQL = `
 with told as (
-	select o.*, m.challenge_id, m.operator, m.resends, o.next in ('rejected', 'failed', 'expired', 'no_funds') as ends,
+	select o.*, m.challenge_id, m.operator, m.resends, m.state as was, o.next in ('rejected', 'failed', 'expired', 'no_funds') as ends,
 	       m.owner is not distinct from $2 and case m.state
 		when 'admitted' then not (o.late and m.resends > 0)
 		when 'in_doubt' then o.next in ('sent', 'rejected') or (o.late and m.resends = 0 and o.next in ('retry', 'expired'))
+		     or (not o.late and o.next = 'retry' and m.reason = 'owner_lost')
 		else false end as ours
 	from unnest($3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::bigint[], $11::boolean[])
 	     with ordinality as o(id, next, why, link, retry_at, submitted_at, tried, taken, late, ord)
@@ -59,7 +60,7 @@ with told as (
 ), done as (
 	delete from retries where message_id = any(array(select id from moves where ends or next = 'sent'))
 ), sure as (
-	delete from doubts where message_id = any(array(select id from moves where late and resends = 0))
+	delete from doubts where message_id = any(array(select id from moves where resends = 0 and (late or was = 'in_doubt' and next = 'retry')))
 ), ` + doubtedSQL("next") + `, ` + tailSQL + `
 select count(*) from changed`
 
@@ -98,10 +99,11 @@ var outcomeStates = map[mobileid.MessageState]bool{
 // Only a Message that this bridge has is moved: admitted by it, or in doubt
 // since and now answered late (sent or rejected). When a late answer says that the
 // operator did not take it, and it was sent once, it is in doubt no more and comes
-// back (retry) or ends (expired); of one that was sent again nobody knows. The
-// parts of any other are kept as facts, and not written again. A receipt that came
-// first is matched at once. A state that is not in the list is KindInvalid, and
-// nothing is stored.
+// back (retry) or ends (expired); of one that was sent again nobody knows. One
+// that is in doubt only because the bridge was thought dead comes back (retry) when
+// the bridge knows that it was not written. The parts of any other are kept as
+// facts, and not written again. A receipt that came first is matched at once. A
+// state that is not in the list is KindInvalid, and nothing is stored.
 func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error {
 	var plain, rest []mobileid.Outcome
 	for i := range outcomes {

@@ -114,6 +114,52 @@ func TestOnlyTheOwnerSettles(t *testing.T) {
 	e.wantCharge(c.Message.ID, "posted")
 }
 
+// A bridge that was only thought dead, because the registry was away for longer
+// than its lease, knows what it has not written: that comes again. What it does not
+// know stays in doubt, and what another bridge has by then is that one's.
+func TestWhatALostOwnerDidNotWriteComesAgain(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil)
+	p := e.bind(10 * cost)
+	lost, other := e.bridge(), e.bridge()
+	back, unknown := e.notice(p, "back"), e.notice(p, "unknown")
+	taken := e.challenge(p, "taken")
+	e.queue(back, unknown)
+	e.issue(taken)
+	e.admit(lost, back.Message.ID, unknown.Message.ID, taken.Message.ID)
+	e.settle(lost, e.outcome(unknown.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+	e.kill(lost)
+	e.sweep(s)
+	e.wantMessage(back.Message.ID, mobileid.MessageInDoubt, "owner_lost")
+	if a := e.admit(other, taken.Message.ID)[0]; !a.Resend {
+		t.Fatalf("%+v", a)
+	}
+
+	notWritten := func(id mobileid.ID) mobileid.Outcome {
+		return mobileid.Outcome{ID: id, State: mobileid.MessageRetry, Reason: mobileid.ReasonNotWritten, RetryAt: e.clk.now()}
+	}
+	for range 2 { // stored again, nothing changes
+		e.settle(lost, notWritten(back.Message.ID), notWritten(unknown.Message.ID), notWritten(taken.Message.ID))
+	}
+	e.wantMessage(back.Message.ID, mobileid.MessageRetry, mobileid.ReasonNotWritten)
+	e.wantMessage(unknown.Message.ID, mobileid.MessageInDoubt, "")
+	e.wantMessage(taken.Message.ID, mobileid.MessageAdmitted, "")
+	if n := query[int](e, `select count(*) from doubts where message_id = $1`, back.Message.ID[:]); n != 0 {
+		t.Error("a receipt of another Message could be taken for one of what was never written")
+	}
+	due, err := e.DueRetries(e.ctx(), operator, 10)
+	must(t, err)
+	if len(due) != 1 || due[0].ID != back.Message.ID {
+		t.Fatalf("due: %+v", due)
+	}
+	if a := e.admit(other, back.Message.ID)[0]; a.Verdict != mobileid.VerdictMine || a.Resend {
+		t.Fatalf("%+v", a)
+	}
+	e.settle(other, e.outcome(back.Message.ID, mobileid.MessageSent, p.binding.Number, "1"))
+	e.wantCharge(back.Message.ID, "posted")
+}
+
 func TestALateAnswerSettlesWhatWasInDoubt(t *testing.T) {
 	e := newEnv(t)
 	p, c, b := e.admittedCode()

@@ -71,7 +71,8 @@ type Store interface {
 	DueRetries(ctx context.Context, operator string, limit int) ([]mobileid.AdmitItem, error)
 	// Settle stores outcomes. account is the operator account that operator ids
 	// belong to, "operator/system_id". An outcome moves a Message that the bridge has: admitted by it, or
-	// in doubt since, if it is sent or rejected. Of any other the answers of its
+	// in doubt since, if it is sent or rejected, or if it is to be tried again and
+	// only the end of the lease had put it in doubt. Of any other the answers of its
 	// parts are kept; one that comes late fills what was stored without it.
 	Settle(ctx context.Context, bridge int64, account string, outcomes []mobileid.Outcome) error
 	// StoreReceipts stores receipts; storing one again changes nothing.

@@ -39,7 +39,9 @@ var messageNext = map[MessageState][]MessageState{
 	MessageInDoubt: {
 		MessageAdmitted, MessageSent, MessageUnconfirmed, MessageRejected,
 		MessageExpired, MessageDelivered, MessageUndeliverable, MessageFailed,
-		MessageRetry, // a late answer asked for later: it was surely not taken
+		// Surely not taken: a late answer asked for later, or its bridge was only
+		// thought dead and has not written it.
+		MessageRetry,
 	},
 	MessageSent: {
 		MessageDelivered, MessageUndeliverable, MessageExpired, MessageRejected, MessageFailed, MessageUnconfirmed,
