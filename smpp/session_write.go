@@ -110,8 +110,10 @@ func (s *session) gather(out *parcel) bool {
 		r.raw = nil // it holds the text
 	}
 	s.submits = slices.Delete(s.submits, 0, taken)
-	// The connection counts on the system's clock, whatever clock we were given.
-	_ = s.conn.SetWriteDeadline(time.Now().Add(deadline.Sub(now)))
+	// The connection counts on the system's clock, whatever clock we were given. Ours
+	// is read again: whatever held us up since the permissions were looked at has
+	// used them up.
+	_ = s.conn.SetWriteDeadline(time.Now().Add(deadline.Sub(s.cfg.now())))
 	return true
 }
 
