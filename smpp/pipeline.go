@@ -2,6 +2,7 @@ package smpp
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -248,7 +249,12 @@ func (b *Bridge) notAdmitted(l *lease, asks []mobileid.AdmitItem, err error) {
 func (b *Bridge) readmit(j *job) {
 	b.metrics.readmitted.Inc()
 	j.again, j.pdus = true, nil
+	now := b.now()
 	b.mu.Lock()
+	if len(b.coming) >= maxHeld {
+		// Those that other bridges have since, or that ended while they waited.
+		maps.DeleteFunc(b.coming, func(_ mobileid.ID, j *job) bool { return j.admission.Deadline.Before(now) })
+	}
 	b.coming[j.admission.ID] = j
 	b.mu.Unlock()
 	b.returnJob(j, mobileid.ReasonNotWritten)
