@@ -252,6 +252,9 @@ type meter struct {
 
 func (m *meter) move(now time.Time) {
 	step := now.UnixMilli() / 100
+	if m.at-step > int64(len(m.steps)) { // the clock was set back
+		*m = meter{at: step}
+	}
 	for ; m.at < step; m.at++ {
 		if step-m.at > int64(len(m.steps)) {
 			m.at = step - int64(len(m.steps))

@@ -59,3 +59,39 @@ func TestAThrottledMessageKeepsItsPlaceInItsLane(t *testing.T) {
 		}
 	}
 }
+
+// The clock of the host may be set: what was answered in the last second is what
+// was answered in the last second.
+func TestTheMeterDoesNotBelieveTheClockOfTheHost(t *testing.T) {
+	b := bridgeOn(nil)
+	now := time.Now()
+	count := func(n int) int {
+		for range n {
+			b.rate.add(now)
+		}
+		return b.rate.lastSecond(now)
+	}
+	if n := count(3); n != 3 {
+		t.Fatalf("%d answers, want 3", n)
+	}
+	for range 5 {
+		now = now.Add(2*time.Second - time.Hour)
+		if n := count(3); n != 3 {
+			t.Fatalf("%d answers after the clock was set back, want 3", n)
+		}
+	}
+}
+
+// An operator may answer with 128 KiB where an id is expected: it is not kept
+// with what waits to be stored.
+func TestAnAnswerIsNotKeptWithItsOctets(t *testing.T) {
+	b := bridgeOn(nil)
+	l := &lease{id: 1}
+	b.extend(l, b.now())
+	raw := wire.AppendCString(nil, wire.SubmitSM.Response(), wire.StatusOK, 7, "id-1")
+	a := answer{fate: answered, frame: wire.Frame{Command: wire.SubmitSM.Response(), Sequence: 7, Raw: raw}}
+	p := b.fateOf(place{link: b.links[0], session: &session{}}, &job{lease: l}, a)
+	if p.operatorID != "id-1" || p.frame.Raw != nil {
+		t.Errorf("id %q, %d octets kept", p.operatorID, len(p.frame.Raw))
+	}
+}

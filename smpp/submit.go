@@ -318,6 +318,7 @@ func (b *Bridge) fateOf(at place, j *job, a answer) partFate {
 	if a.fate == answered && statusOf(a.frame) == wire.StatusOK {
 		p.operatorID = b.cfg.Profile.IDs.FromAnswer(messageID(a.frame))
 	}
+	p.frame.Raw = nil // it may be long, and waits with the job
 	return p
 }
 
