@@ -83,6 +83,45 @@ func TestAPlanOfAnEmptyTableDoesNotWalkAFullOne(t *testing.T) {
 	}
 }
 
+// An operator whose ids come round soon, or never change, has many parts of one
+// id: a receipt is found by its destination, too, and not by looking at all of them.
+func TestAReceiptOfAnIDThatRepeatsDoesNotWalkItsParts(t *testing.T) {
+	e := newEnv(t)
+	p, n, b := e.admittedNotice()
+	e.settle(b, e.outcome(n.Message.ID, mobileid.MessageSent, p.binding.Number, "0"))
+	const rows, receipts = 20_000, 20
+	e.exec(`insert into message_parts (message_id, part, account, operator_id, dest, link, sequence, status, answered_at)
+		select set_byte($1::bytea, 23, get_byte($1, 23) # 1), 1, $2, '0', decode(md5(i::text), 'hex'), 'link-2', i, 0, $3 from generate_series(1, $4::integer) i`,
+		n.Message.ID[:], account, e.clk.now(), rows)
+	db, err := registry.Open(e.ctx(), registry.Config{DSN: databaseDSN(e.name), MaxConns: 1, Now: e.clk.now})
+	must(t, err)
+	var told []mobileid.Receipt
+	for i := range receipts {
+		r := e.receipt(p.binding.Number, "0", mobileid.MessageUndeliverable)
+		r.Dest[0] ^= byte(i) // all but the first of numbers that nothing was sent to
+		told = append(told, r)
+	}
+	before := query[int64](e, partReadsSQL)
+	matched, err := db.StoreReceipts(e.ctx(), told)
+	db.Close() // and with it the connection, which tells its counts as it ends
+	must(t, err)
+	if matched != 1 {
+		t.Fatalf("%d matched, want 1", matched)
+	}
+	var reads int64
+	await(t, func() bool {
+		last := reads
+		reads = query[int64](e, partReadsSQL) - before
+		return reads > 0 && reads == last
+	})
+	if reads > 10*receipts {
+		t.Fatalf("%d receipts read %d rows of parts, of which %d have their id", receipts, reads, rows)
+	}
+}
+
+const partReadsSQL = `
+select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables where relname like 'message_parts%'`
+
 const readsSQL = `
 select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables
 where relname in ('live_challenges', 'retries', 'outbox', 'ported_numbers')`
