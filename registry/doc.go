@@ -30,9 +30,9 @@
 // that it names, or, when there is none yet, of the binding; charges,
 // message_parts and receipts only under the lock of their Message. Statements
 // that change several tables at once run after statements that did nothing but
-// lock (locks.go), which also gives them a snapshot taken after the locks. Two
+// lock (locks.go), which also gives them a snapshot taken after the locks. Three
 // do not, because they are what nearly every Message goes through (freshSQL,
-// sentSQL): they undo themselves where something came in between.
+// sentSQL, deliveredSQL): they undo themselves where something came in between.
 //
 // # Clocks
 //

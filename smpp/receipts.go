@@ -83,8 +83,9 @@ func (b *Bridge) handset(m wire.Message) (dest mobileid.Pseudonym, ok bool) {
 	return mobileid.Pseudonym{}, false
 }
 
-// unnumbered counts a receipt that names no number, and says so now and then.
-// It is stored all the same, because the operator would send it for ever.
+// unnumbered counts a receipt that names no number, and says so now and then. It
+// is stored all the same: refused, the operator would send it for ever, and its
+// account is shown with receipts that find no Message.
 func (l *link) unnumbered() {
 	b := l.bridge
 	b.metrics.unnumbered.Inc()
