@@ -58,8 +58,12 @@ func TestMoneyIsExactUnderConcurrency(t *testing.T) {
 	for len(ids) > 0 {
 		n := min(1+rand.IntN(90), len(ids))
 		var items []mobileid.AdmitItem
+		source := mobileid.RecordRef{} // due again: another statement than what comes from a lane
+		if rand.IntN(2) == 0 {
+			source.Topic = "lane"
+		}
 		for _, id := range ids[:n] {
-			items = append(items, mobileid.AdmitItem{ID: id})
+			items = append(items, mobileid.AdmitItem{ID: id, Source: source})
 		}
 		work <- items
 		ids = ids[n:]

@@ -197,10 +197,16 @@ func (m *mix) revoke(round int) {
 	}
 }
 
+// admit takes what came from a lane and what is due again, which are different
+// statements.
 func (m *mix) admit(round int) {
 	var items []mobileid.AdmitItem
-	for _, id := range m.some(30) {
-		items = append(items, mobileid.AdmitItem{ID: id})
+	for i, id := range m.some(30) {
+		item := mobileid.AdmitItem{ID: id}
+		if round%3 > 0 {
+			item.Source = mobileid.RecordRef{Topic: "lane", Offset: int64(i)}
+		}
+		items = append(items, item)
 	}
 	_, err := m.Admit(m.ctx(), m.bridges[round%2], items)
 	m.failed(err)
