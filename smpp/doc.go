@@ -16,7 +16,8 @@
 //   - No more is written than the pace of the account allows. Codes go before
 //     notices, which keep a sixteenth. A slow Charger slows nobody else.
 //   - A receipt is acknowledged when it is stored, and not before.
-//   - One bad PDU never ends a bind.
+//   - One bad PDU never ends a bind, unless its length is out of bounds: then
+//     nobody knows where the next one begins.
 //   - When Run ends by its context, what was written has been settled or is in
 //     doubt, and what was not written has been given back (P10).
 //

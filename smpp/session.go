@@ -37,8 +37,8 @@ type request struct {
 	// permit is asked right before the write: until when the bytes may be
 	// handed over, or no. nil means at any time.
 	permit func(now time.Time) (until time.Time, ok bool)
-	// done is called exactly once, from a goroutine of the session. It must not
-	// block.
+	// done is called exactly once, from a goroutine of the session, or by submit when
+	// that has ended. It must not block.
 	done func(answer)
 	// late is told of an answer that came after done had been told timedOut; it
 	// may be nil and must not block.
