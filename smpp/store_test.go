@@ -234,7 +234,7 @@ func (m *memoryStore) Settle(_ context.Context, bridge int64, account string, ou
 			if o.Tried {
 				r.admission.Tries++
 			}
-		case r.state == mobileid.MessageInDoubt && (answered || o.Late && later):
+		case r.state == mobileid.MessageInDoubt && (answered || o.Late && later || !o.Late && r.reason == mobileid.ReasonOwnerLost && o.State == mobileid.MessageRetry):
 			r.state, r.reason, r.retryAt = o.State, o.Reason, o.RetryAt
 			r.admission.Taken |= o.Taken()
 			if o.Tried {
