@@ -38,6 +38,7 @@ type aside struct {
 	session *session
 	frame   wire.Frame
 	inbound *mobileid.InboundMessage
+	counted counted // of inbound
 	unread  *mobileid.UnreadReceipt
 }
 
@@ -51,7 +52,8 @@ type aside struct {
 // means (consumers/asyncapi.yaml).
 func (l *link) inbound(s *session, f wire.Frame, m wire.Message) {
 	b := l.bridge
-	if !b.inboundLimit.allow(m.Source.Addr, b.now()) {
+	count, ok := b.inboundLimit.allow(m.Source.Addr, b.now())
+	if !ok {
 		l.received(s, f, wire.StatusOK, "limited")
 		return
 	}
@@ -73,10 +75,10 @@ func (l *link) inbound(s *session, f wire.Frame, m wire.Message) {
 	}
 	if err != nil {
 		b.log.Error("inbound message not sealed") // the error of json may quote the text
-		l.received(s, f, wire.StatusTemporary, "not_stored")
+		l.comeAgain(aside{session: s, frame: f, counted: count}, "not_stored")
 		return
 	}
-	l.setAside(aside{session: s, frame: f, inbound: in})
+	l.setAside(aside{session: s, frame: f, inbound: in, counted: count})
 }
 
 // unread keeps a sealed copy of a receipt that cannot be read.
@@ -99,8 +101,15 @@ func (l *link) setAside(a aside) {
 	select {
 	case l.bridge.asides <- a:
 	default:
-		l.received(a.session, a.frame, wire.StatusTemporary, "queue_full")
+		l.comeAgain(a, "queue_full")
 	}
+}
+
+// comeAgain asks the operator to send again what could not be stored. It counts
+// for its number when it is: he may send one word as often as he likes meanwhile.
+func (l *link) comeAgain(a aside, why string) {
+	l.bridge.inboundLimit.takeBack(a.counted)
+	l.received(a.session, a.frame, wire.StatusTemporary, why)
 }
 
 // storeAsides stores what was set aside and acknowledges it then; what is not
@@ -144,7 +153,7 @@ func (b *Bridge) storeAside(ctx context.Context, batch []aside) {
 	if len(unread) > 0 {
 		errUnread = b.store.KeepUnread(call, unread)
 	}
-	status, refused := wire.StatusOK, ""
+	refused := ""
 	switch err := errors.Join(errInbound, errUnread); {
 	case err == nil:
 	case mobileid.KindOf(errInbound) == mobileid.KindInvalid || mobileid.KindOf(errUnread) == mobileid.KindInvalid:
@@ -156,8 +165,11 @@ func (b *Bridge) storeAside(ctx context.Context, batch []aside) {
 		refused = "refused"
 		b.log.Error("refused by the registry", "err", err)
 	default:
-		status, refused = wire.StatusTemporary, "not_stored"
 		b.log.Warn("inbound messages and unread receipts not stored", "messages", len(inbound), "receipts", len(unread), "err", err)
+		for _, a := range batch {
+			a.link.comeAgain(a, "not_stored")
+		}
+		return
 	}
 	for _, a := range batch {
 		result := refused
@@ -168,7 +180,7 @@ func (b *Bridge) storeAside(ctx context.Context, batch []aside) {
 		default:
 			result = a.unread.Why
 		}
-		a.link.received(a.session, a.frame, status, result)
+		a.link.received(a.session, a.frame, wire.StatusOK, result)
 	}
 }
 
@@ -184,19 +196,36 @@ type numberLimit struct {
 
 func newNumberLimit() *numberLimit { return &numberLimit{seed: maphash.MakeSeed()} }
 
-func (n *numberLimit) allow(number string, now time.Time) bool {
+// counted is a place of the table that something was counted at, in the window
+// that ends then; the zero value: nothing was.
+type counted struct {
+	at    uint64
+	until time.Time
+}
+
+// allow counts one more of a number, unless it has sent enough.
+func (n *numberLimit) allow(number string, now time.Time) (c counted, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !now.Before(n.until) {
 		clear(n.counts[:])
 		n.until = now.Add(inboundWindow)
 	}
-	count := &n.counts[maphash.String(n.seed, number)%uint64(len(n.counts))]
-	if *count >= inboundPerNumber {
-		return false
+	c = counted{maphash.String(n.seed, number) % uint64(len(n.counts)), n.until}
+	if n.counts[c.at] >= inboundPerNumber {
+		return counted{}, false
 	}
-	*count++
-	return true
+	n.counts[c.at]++
+	return c, true
+}
+
+// takeBack makes something uncounted.
+func (n *numberLimit) takeBack(c counted) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !c.until.IsZero() && c.until.Equal(n.until) {
+		n.counts[c.at]--
+	}
 }
 
 // The information elements that make one text of several (3GPP TS 23.040,

@@ -289,13 +289,53 @@ func TestInboundMessagesOfOneNumberAreLimited(t *testing.T) {
 		t.Error("another number is limited, too")
 	}
 	n, at := newNumberLimit(), time.Now()
+	allowed := func(at time.Time) bool { _, ok := n.allow("1", at); return ok }
 	for range inboundPerNumber {
-		if !n.allow("1", at) {
+		if !allowed(at) {
 			t.Fatal("limited too early")
 		}
 	}
-	if n.allow("1", at.Add(inboundWindow-1)) || !n.allow("1", at.Add(inboundWindow)) {
+	if allowed(at.Add(inboundWindow-1)) || !allowed(at.Add(inboundWindow)) {
 		t.Error("a window is not as long as it should be")
+	}
+}
+
+// While the registry is away the operator sends one message again and again, and
+// it must not be the limit that takes it from him unstored.
+func TestAnInboundMessageThatIsNotStoredDoesNotCountForItsNumber(t *testing.T) {
+	away := true
+	o := newOperatorEnd(t, func(r *rig, _ *profile.Profile) {
+		r.store.onAside = func() error {
+			if away {
+				return mobileid.Unavailable("database_away", time.Second, nil)
+			}
+			return nil
+		}
+	})
+	stop := wire.Message{Source: subscriber, ShortMessage: []byte("stop")}
+	for range inboundPerNumber + 5 {
+		if status := o.deliver(stop); status != wire.StatusTemporary {
+			t.Fatalf("answered with %s and not stored", status)
+		}
+	}
+	away = false
+	for range inboundPerNumber + 5 {
+		if status := o.deliver(stop); status != wire.StatusOK {
+			t.Fatalf("answered with %s", status)
+		}
+	}
+	if n := len(o.store.inbound); n != inboundPerNumber {
+		t.Errorf("%d stored, want the %d that are the limit", n, inboundPerNumber)
+	}
+	// What was counted in a window that is over is not taken from the next.
+	n, at := newNumberLimit(), time.Now()
+	old, _ := n.allow("1", at)
+	for range inboundPerNumber {
+		n.allow("1", at.Add(inboundWindow))
+	}
+	n.takeBack(old)
+	if _, ok := n.allow("1", at.Add(inboundWindow)); ok {
+		t.Error("one too many in the next window")
 	}
 }
 
