@@ -269,7 +269,17 @@ func (m *memoryStore) StoreReceipts(_ context.Context, receipts []mobileid.Recei
 	defer m.mu.Unlock()
 	m.receipts = append(m.receipts, receipts...)
 	m.touch()
-	return len(receipts), nil
+	known := map[string]bool{}
+	for _, p := range m.parts {
+		known[p.OperatorID] = true
+	}
+	matched := 0
+	for i := range receipts {
+		if known[receipts[i].OperatorID] {
+			matched++
+		}
+	}
+	return matched, nil
 }
 
 func (m *memoryStore) StoreInbound(_ context.Context, messages []mobileid.InboundMessage) error {
