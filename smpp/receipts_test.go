@@ -1,6 +1,7 @@
 package smpp
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -158,5 +159,57 @@ func TestReceiptsThatComeOneAfterTheOtherAreStoredTogetherAfterALoneOne(t *testi
 				t.Errorf("one each %s: %d statements for %d receipts, want at most %d", gap, n, receipts, most)
 			}
 		})
+	}
+}
+
+// What there is no room for is not acknowledged: the operator sends it again.
+func TestWhatFindsNoRoomIsToBeSentAgain(t *testing.T) {
+	l := assemble(t, Config{Profile: testProfile("operator:2775", 10)}).bridge.links[0]
+	s := newSession(nil, nil, 1, sessionConfig{now: time.Now})
+	n := 0
+	deliver := func(esm byte, text string) (answered []byte) {
+		t.Helper()
+		n++ // each from another number: nobody is limited
+		m := wire.Message{Command: wire.DeliverSM, ESMClass: esm, Source: wire.Address{Addr: fmt.Sprintf("9989%08d", n)}, ShortMessage: []byte(text)}
+		raw, err := m.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.control = nil
+		l.deliver(s, wire.Frame{Command: wire.DeliverSM, Raw: raw})
+		return s.control
+	}
+	fill := func(room int, esm byte, text string) {
+		t.Helper()
+		for range room { // the bridge does not run: nothing is stored
+			if answered := deliver(esm, text); answered != nil {
+				t.Fatalf("answered with %x before it is stored", answered)
+			}
+		}
+	}
+	refused := func(what string, answered []byte) {
+		t.Helper()
+		if want := wire.AppendCString(nil, wire.DeliverSM.Response(), wire.StatusTemporary, 0, ""); !bytes.Equal(answered, want) {
+			t.Errorf("%s is answered with %x, want %x", what, answered, want)
+		}
+	}
+	const receipt = "id:1 stat:DELIVRD err:000"
+	fill(receiptQueue, esmReceipt, receipt)
+	refused("a receipt", deliver(esmReceipt, receipt))
+	fill(asideQueue, 0, "stop")
+	refused("an inbound message", deliver(0, "stop"))
+	refused("a receipt that cannot be read", deliver(esmReceipt, "?"))
+}
+
+// An intermediate notification says nothing final: it is acknowledged and is
+// neither a receipt nor what a subscriber wrote.
+func TestAnIntermediateNotificationIsOnlyAcknowledged(t *testing.T) {
+	o := newOperatorEnd(t, nil)
+	m := wire.Message{ESMClass: esmIntermediate, Source: subscriber, ShortMessage: []byte("id:1 stat:ENROUTE err:000")}
+	if status := o.deliver(m); status != wire.StatusOK {
+		t.Errorf("answered with %s", status)
+	}
+	if n := len(o.store.receipts) + len(o.store.inbound) + len(o.store.unread); n != 0 {
+		t.Errorf("%d stored", n)
 	}
 }
