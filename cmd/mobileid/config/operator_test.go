@@ -155,3 +155,35 @@ func TestStatusesThatTellOfOurOwnMistakesAreOfTheConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// The whole of the common table, status by status: SMPP 3.4, 5.1.3, and what
+// operators mean by it in practice.
+func TestTheClassOfEveryCommonStatus(t *testing.T) {
+	rows := map[profile.Class][]uint32{
+		profile.ClassPace:      {0x14, 0x58},
+		profile.ClassRetry:     {0x08, 0x45, 0x64, 0xFE, 0xFF},
+		profile.ClassPermanent: {0x0B, 0x0C, 0x11, 0x13, 0x33, 0x34, 0x40, 0x42, 0x44, 0x65, 0x66, 0x67},
+		profile.ClassSession:   {0x04, 0x05},
+		profile.ClassConfig: {
+			0x01, 0x02, 0x03, 0x06, 0x07, 0x0A, 0x0D, 0x0E, 0x0F, 0x15, 0x43, 0x48, 0x49, 0x50, 0x51, 0x53, 0x54, 0x55,
+			0x61, 0x62, 0x63, 0xC0, 0xC1, 0xC2, 0xC3, 0xC4,
+		},
+	}
+	once := []uint32{0x45, 0xFE, 0xFF} // too vague to be tried until the deadline
+	table, known := defaultOperator().statuses(), 0
+	for class, codes := range rows {
+		known += len(codes)
+		for _, code := range codes {
+			got, mapped := table.Rule(code)
+			if !mapped || got.Class != class || got.Name == "" {
+				t.Errorf("0x%02x: %+v, want class %s", code, got, class)
+			}
+			if class == profile.ClassRetry && (got.Tries == 1) != slices.Contains(once, code) {
+				t.Errorf("0x%02x is tried %d more times", code, got.Tries)
+			}
+		}
+	}
+	if len(table) != known {
+		t.Errorf("%d statuses in the table, want %d", len(table), known)
+	}
+}
