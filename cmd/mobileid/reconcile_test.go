@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -156,6 +157,29 @@ func TestReconcileListsThenSettlesAndTheSameFileChangesNothing(t *testing.T) {
 		}
 	}
 	reconciles(exitFailed, "--file", filepath.Join(t.TempDir(), "none.csv"))
+}
+
+// An operator who is told no validity_period tries as long as he likes: what is
+// absent from the day's file may still be under way.
+func TestAbsenceSettlesNothingWhileTheOperatorMayTryOn(t *testing.T) {
+	s := apptest.Start(t, apptest.Options{Roles: []string{}})
+	operator, err := os.OpenFile(filepath.Join(filepath.Dir(s.ConfigFile), "operator.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = operator.WriteString("\nvalidity: {format: none}\n")
+	if err := errors.Join(err, operator.Close()); err != nil {
+		t.Fatal(err)
+	}
+	ids := doubts(t, s, s.Bind(483001, 1000_00))
+	code, out, errOut := output(t, "reconcile", "--config", s.ConfigFile, "--operator", sandbox.Operator, "--file", operatorFile(t), "--settle")
+	if code != 0 || !strings.Contains(out, "settled 0 Messages") {
+		t.Errorf("exit %d: %s%s", code, out, errOut)
+	}
+	v, err := s.Registry.Message(t.Context(), sandbox.Client, ids[0])
+	if err != nil || v.State != mobileid.MessageInDoubt {
+		t.Errorf("%s, %v", v.State, err)
+	}
 }
 
 // A long file is compared with few Messages in doubt, and says how far it is.

@@ -24,3 +24,12 @@ const (
 // operator may try that much longer than the Message's deadline, when the code
 // in it is refused anyway.
 func (v Validity) Bound(left time.Duration) time.Duration { return min(max(left, v.Min), v.Max) }
+
+// Overrun is how much longer than a Message's deadline the operator may try. One
+// who is told no period tries as long as he likes: Max, as the file says.
+func (v Validity) Overrun() time.Duration {
+	if v.Format == NoPeriod {
+		return v.Max
+	}
+	return v.Min
+}

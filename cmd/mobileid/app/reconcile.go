@@ -75,7 +75,7 @@ func Reconcile(ctx context.Context, cfg *config.Config, o Reconciliation, log *s
 		},
 	}
 	c := comparison{o: o, read: read, of: registry.FileOf{
-		Operator: p.ID, Account: p.ID + "/" + p.Account.SystemID, Life: longestLife(cfg, p), Slack: p.Validity.Min,
+		Operator: p.ID, Account: p.ID + "/" + p.Account.SystemID, Life: longestLife(cfg, p), Slack: p.Validity.Overrun(),
 	}}
 	// Once to be sure that all of it is right, and once to compare.
 	if c.out.File, err = reconcile.Read(in, read, nil); err != nil {
