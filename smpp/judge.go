@@ -24,6 +24,15 @@ const (
 	unknown // the operator may have taken it
 )
 
+// longestPause bounds the pauses between the tries of a Message.
+const longestPause = 30 * time.Second
+
+// pauseAfter doubles the first pause with every try: an operator whose trouble
+// lasts is not asked about each of his Messages every few seconds.
+func pauseAfter(first time.Duration, tries int) time.Duration {
+	return max(first, min(first<<min(tries, 16), longestPause))
+}
+
 // ruling is what one answer says.
 type ruling struct {
 	weight weight
@@ -130,7 +139,7 @@ func rulingOf(a answer, statuses profile.Statuses, tries int) ruling {
 		r.weight = tooFast
 	case profile.ClassRetry:
 		if found.Tries == 0 || tries < found.Tries {
-			r.weight, r.after = notNow, found.After
+			r.weight, r.after = notNow, pauseAfter(found.After, tries)
 		}
 	case profile.ClassSession:
 		r.weight = notTaken

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/smpp/profile"
 	"mobileid/smpp/wire"
 )
 
@@ -104,5 +105,25 @@ func TestJudgePassesOverPartsTakenBefore(t *testing.T) {
 	}
 	if o := j.outcome; len(o.Parts) != 1 || o.Parts[0].Part != 2 || o.Taken() != mobileid.PartSet(0).With(2) {
 		t.Errorf("%+v", o)
+	}
+}
+
+// The pause between tries doubles up to half a minute, and is never shorter than
+// the table says.
+func TestThePauseBetweenTriesOfAMessageGrows(t *testing.T) {
+	for first, want := range map[time.Duration][]time.Duration{
+		2 * time.Second: {2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 30 * time.Second, 30 * time.Second},
+		time.Hour:       {time.Hour, time.Hour},
+	} {
+		for tries, pause := range want {
+			table := profile.Statuses{0x08: {Class: profile.ClassRetry, After: first}}
+			a := answer{fate: answered, frame: wire.Frame{Command: wire.SubmitSM.Response(), Status: 0x08}}
+			if r := rulingOf(a, table, tries); r.after != pause {
+				t.Errorf("%v after %d tries: %v, want %v", first, tries, r.after, pause)
+			}
+		}
+		if got := pauseAfter(first, 1_000_000); got != want[len(want)-1] {
+			t.Errorf("%v after a million tries: %v", first, got)
+		}
 	}
 }

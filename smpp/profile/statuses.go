@@ -25,7 +25,7 @@ func Classes() []Class {
 type StatusRule struct {
 	Name  string // for people, for example RSYSERR
 	Class Class
-	After time.Duration // of ClassRetry: how much later
+	After time.Duration // of ClassRetry: how much later, doubling with each try
 	Tries int           // of ClassRetry: how many more at most, then permanent; 0: until the Message's deadline
 }
 
