@@ -224,6 +224,13 @@ func TestALinkThatCarriesNothingIsRenewed(t *testing.T) {
 // Wrong credentials are tried again after minutes, on no other host, because
 // quick retries lock accounts.
 func TestWrongCredentialsAreNotTriedOnTheNextHost(t *testing.T) {
+	for _, status := range []wire.Status{wire.StatusBindFailed, wire.StatusBadPassword, wire.StatusBadSystemID} {
+		t.Run(status.String(), func(t *testing.T) { wrongCredentials(t, status) })
+	}
+}
+
+func wrongCredentials(t *testing.T, status wire.Status) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		dials := make(chan string, 10)
 		b := bridgeOn(nil)
@@ -234,7 +241,7 @@ func TestWrongCredentialsAreNotTriedOnTheNextHost(t *testing.T) {
 			go func() {
 				f, err := wire.Read(theirs)
 				if err == nil {
-					_, _ = theirs.Write(wire.AppendHeader(nil, f.Command.Response(), wire.StatusBadPassword, f.Sequence))
+					_, _ = theirs.Write(wire.AppendHeader(nil, f.Command.Response(), status, f.Sequence))
 				}
 			}()
 			return ours, nil
