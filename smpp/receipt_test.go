@@ -72,6 +72,14 @@ func TestReceiptSpellings(t *testing.T) {
 			text: "id:161 stat:ENROUTE err:0", tlv: with("a1", 2),
 			want: receipt{operatorID: "a1", state: mobileid.MessageDelivered, stat: "DELIVRD", err: "0"},
 		},
+		"another end in the parameters than in the text": {
+			text: "id:a1 stat:UNDELIV err:0", tlv: with("a1", 2),
+			want: receipt{operatorID: "a1", state: mobileid.MessageDelivered, stat: "DELIVRD", err: "0"},
+		},
+		"nothing final in the parameters": {
+			text: "id:a1 stat:UNDELIV err:0", tlv: with("a1", 1),
+			want: receipt{operatorID: "a1", stat: "ENROUTE", err: "0"},
+		},
 		"only parameters": {
 			tlv:  with("a1", 8, network),
 			want: receipt{operatorID: "a1", state: mobileid.MessageRejected, stat: "REJECTD", err: "88"},
