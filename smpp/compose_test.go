@@ -2,6 +2,7 @@ package smpp
 
 import (
 	"encoding/binary"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,5 +109,39 @@ func TestTheReferenceGoesToWhoeverTakesIt(t *testing.T) {
 				t.Error("destination_addr is not in the operator's form")
 			}
 		})
+	}
+}
+
+// sar parameters and a user data header exclude each other, and so do the text's
+// two places (SMPP 3.4, 5.2.12, 5.3.2.32).
+func TestTheStylesOfPartsAreNotMixed(t *testing.T) {
+	p, now := testProfile("", 10), time.Now()
+	text := mobileid.SealedText{To: secretTo, Text: strings.Repeat("Uzun matn. ", 20)}
+	for style, want := range map[sms.Style]struct {
+		parts        int
+		esm          byte
+		sar, payload bool
+	}{
+		sms.StyleUDH8:    {parts: 2, esm: wire.ESMClassUDHI},
+		sms.StyleUDH16:   {parts: 2, esm: wire.ESMClassUDHI},
+		sms.StyleSAR:     {parts: 2, sar: true},
+		sms.StylePayload: {parts: 1, payload: true},
+	} {
+		p.Text.Parts = style
+		pdus, err := submits(p, "", text, 1, now.Add(time.Minute), now)
+		if err != nil || len(pdus) != want.parts {
+			t.Fatalf("%s: %d parts, %v", style, len(pdus), err)
+		}
+		for _, raw := range pdus {
+			var m wire.Message
+			if err := wire.DecodeMessage(wire.Frame{Command: wire.SubmitSM, Raw: raw}, &m); err != nil {
+				t.Fatal(err)
+			}
+			_, sar := m.Optional(wire.TagSARMsgRefNum)
+			_, payload := m.Optional(wire.TagMessagePayload)
+			if m.ESMClass != want.esm || sar != want.sar || payload != want.payload || payload && len(m.ShortMessage) > 0 {
+				t.Errorf("%s: esm_class 0x%02x, sar %t, payload %t", style, m.ESMClass, sar, payload)
+			}
+		}
 	}
 }
