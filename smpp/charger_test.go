@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,6 +122,7 @@ func TestASlowChargerSlowsNobodyElse(t *testing.T) {
 
 func TestTheChargerSaysYesNoOrUnknown(t *testing.T) {
 	poor, mute, busy := mobileid.Pseudonym{1}, mobileid.Pseudonym{2}, mobileid.Pseudonym{3}
+	var asking atomic.Int32 // about busy
 	answer := func(ctx context.Context, n int, m Charge) ChargeAnswer {
 		switch {
 		case m.Dest == poor:
@@ -129,7 +131,11 @@ func TestTheChargerSaysYesNoOrUnknown(t *testing.T) {
 			<-ctx.Done()
 			return ChargeUnknown
 		case m.Dest == busy:
+			if asking.Add(1) > 1 {
+				t.Error("asked about two Messages of one subscriber at once")
+			}
 			time.Sleep(time.Second / 4)
+			asking.Add(-1)
 		}
 		return ChargeYes
 	}
