@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -288,6 +289,51 @@ func TestTheSweeperMatchesAReceiptThatRacedWithItsAnswer(t *testing.T) {
 	e.wantCharge(n.Message.ID, "reversed")
 	if have := query[int](e, `select count(*) from receipts_unmatched`); have != 0 {
 		t.Fatalf("%d unmatched", have)
+	}
+}
+
+// TestReceiptsOfOldPartsDoNotHoldUpOnesThatRaced: an operator that sends old
+// receipts again fills no batch with them.
+func TestReceiptsOfOldPartsDoNotHoldUpOnesThatRaced(t *testing.T) {
+	const batch = 5
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(20 * cost)
+	b := e.bridge()
+	send := func(operatorID string) mobileid.ID {
+		n := e.notice(p, operatorID)
+		e.queue(n)
+		e.sent(b, p, n.Message.ID, operatorID)
+		return n.Message.ID
+	}
+	for i := range batch {
+		send(fmt.Sprint("old", i))
+	}
+	e.clk.advance(80 * time.Hour)
+	id := send("42")
+	unmatched := func(operatorID string) {
+		e.exec(`insert into receipts_unmatched (account, operator_id, dest, state, stat, err, received_at)
+			values ($1, $4, $2, 'undeliverable', 'UNDELIV', '', $3)`, account, p.binding.Number[:], e.clk.now(), operatorID)
+	}
+	for i := range batch {
+		unmatched(fmt.Sprint("old", i))
+	}
+	unmatched("42")
+	e.sweep(registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second, Batch: batch, ReceiptWait: 1000 * time.Hour}, nil, nil))
+	e.wantMessage(id, mobileid.MessageUndeliverable, "receipt")
+}
+
+// TestOldReceiptsAreForgottenFasterThanABatchAPass: what a broken operator sends
+// does not pile up.
+func TestOldReceiptsAreForgottenFasterThanABatchAPass(t *testing.T) {
+	const batch = 5
+	e := newEnv(t)
+	e.exec(`insert into receipts_unmatched (account, operator_id, dest, state, stat, err, received_at)
+		select $1, g::text, '\x00', '', '', '', $2 from generate_series(1, $3) g`, account, e.clk.now(), 3*batch+1)
+	e.clk.advance(73 * time.Hour)
+	e.sweep(registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second, Batch: batch}, nil, nil))
+	if have := query[int](e, `select count(*) from receipts_unmatched`); have != 0 {
+		t.Fatalf("%d of %d are left", have, 3*batch+1)
 	}
 }
 

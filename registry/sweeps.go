@@ -297,15 +297,13 @@ func (s *Sweeper) publishAgain(ctx context.Context, items []mobileid.LaneItem, n
 const rematchWindow = 10 * time.Minute
 
 // receipts closes the race of a receipt with the settling of its answer, when
-// neither transaction could see the other's row.
+// neither transaction could see the other's row. It takes those that have a part
+// by the rule of receipts: others with its id would fill a batch for ever.
 func (s *Sweeper) receipts(ctx context.Context) (int, error) {
-	b := &pgx.Batch{}
-	b.Queue(`
-select r.id from receipts_unmatched r
-join message_parts p on p.operator_id = r.operator_id and p.account = r.account and p.dest = r.dest
-where r.received_at > $1 and r.operator_id <> '' group by r.id order by r.id limit $2`, s.db.clock().Add(-rematchWindow), s.cfg.Batch)
 	var ids []int64
-	err := s.db.send(ctx, "waiting receipts", b, func(r pgx.Rows) error {
+	err := s.db.query(ctx, "waiting receipts", `
+select r.id from (select * from receipts_unmatched where received_at > $1) r`+partOfReceiptSQL+`
+order by r.id limit $2`, []any{s.db.clock().Add(-rematchWindow), s.cfg.Batch}, func(r pgx.Rows) error {
 		var id int64
 		err := r.Scan(&id)
 		ids = append(ids, id)
@@ -357,17 +355,25 @@ group by account`, []any{now.Add(-waitsLong), countMost}, func(r pgx.Rows) error
 	return 0, nil
 }
 
-// forget deletes a batch of the rows of a table whose time, which an index
-// finds, is older than that; the oldest first. Sweepers do not wait for each
-// other.
-func (s *Sweeper) forget(ctx context.Context, op, table, key, at string, age time.Duration) (n int, err error) {
-	err = s.db.one(ctx, op, []any{&n}, fmt.Sprintf(`
+// forget deletes the rows of a table whose time, which an index finds, is older
+// than that; the oldest first, in batches, so that what comes faster than a batch
+// a pass does not pile up. Sweepers do not wait for each other.
+func (s *Sweeper) forget(ctx context.Context, op, table, key, at string, age time.Duration) (total int, err error) {
+	statement := fmt.Sprintf(`
 with old as (
 	delete from %[1]s where %[2]s = any(array(
 		select %[2]s from %[1]s where %[3]s < $1 order by %[3]s limit $2 for update skip locked))
 	returning 1)
-select count(*) from old`, table, key, at), s.db.clock().Add(-age), s.cfg.Batch)
-	return n, err
+select count(*) from old`, table, key, at)
+	for range s.cfg.Batches {
+		var n int
+		err = s.db.one(ctx, op, []any{&n}, statement, s.db.clock().Add(-age), s.cfg.Batch)
+		total += n
+		if err != nil || n < s.cfg.Batch {
+			break
+		}
+	}
+	return total, err
 }
 
 // oldReceipts forgets receipts that no answer can belong to any more.
