@@ -18,15 +18,15 @@ import (
 // from their start. Records that are no events are stepped over. It returns
 // nil when ctx ends, after the last fn. Its loops are told to watch.
 //
-// What was written before Tail reached the end of a partition is not seen:
-// readers look at the stored state once, then wait for events.
-func Tail(ctx context.Context, kc KafkaConfig, topic string, watch mobileid.Watch, fn func(mobileid.Event)) error {
-	return tail(ctx, kc, topic, slog.New(slog.DiscardHandler), nil, watch, fn)
+// What was written before Tail knows the end of a partition is not seen. Once it
+// knows that of every partition there is, it calls begun: whoever waits for
+// events looks at the stored state then.
+func Tail(ctx context.Context, kc KafkaConfig, topic string, watch mobileid.Watch, begun func(), fn func(mobileid.Event)) error {
+	return tail(ctx, kc, topic, slog.New(slog.DiscardHandler), watch, begun, fn)
 }
 
-// tail is Tail that logs and closes ready once every partition that there was
-// at first stands at its end.
-func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, ready chan<- struct{}, watch mobileid.Watch, fn func(mobileid.Event)) error {
+// tail is Tail that logs.
+func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, watch mobileid.Watch, begun func(), fn func(mobileid.Event)) error {
 	f := newKafkaFetcher(kc)
 	defer f.close()
 	t := tailer{fetcher: f, topic: topic, log: log, watch: watch, fn: fn, reading: map[int]bool{}}
@@ -43,8 +43,8 @@ func tail(ctx context.Context, kc KafkaConfig, topic string, log *slog.Logger, r
 			log.Warn("tail: partitions unknown, again soon", "topic", topic, "err", explain(err))
 		}
 		if len(partitions) > 0 && t.start(ctx, partitions, from, loop) {
-			if from == kafka.LastOffset && ready != nil {
-				close(ready)
+			if from == kafka.LastOffset {
+				begun()
 			}
 			from = kafka.FirstOffset // whatever appears from now on is new
 		}

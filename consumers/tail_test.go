@@ -20,7 +20,7 @@ func TestTailSeesWhatIsNew(t *testing.T) {
 	s, ready, done := newSeen(), make(chan struct{}), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		done <- tail(ctx, kc, topic, testLog(t), ready, nil, func(e mobileid.Event) { s.add(&Record{Event: e}) })
+		done <- tail(ctx, kc, topic, testLog(t), nil, func() { close(ready) }, func(e mobileid.Event) { s.add(&Record{Event: e}) })
 	}()
 	select {
 	case <-ready:

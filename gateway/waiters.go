@@ -54,6 +54,15 @@ func (w *Waiters) Notify(e mobileid.Event) {
 	}
 }
 
+// NotifyAll wakes everybody who waits: changes may have been missed.
+func (w *Waiters) NotifyAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.byID {
+		w.wake(id)
+	}
+}
+
 // wake tells who waits for an id. The caller holds mu.
 func (w *Waiters) wake(id string) {
 	for c := range w.byID[id] {

@@ -43,6 +43,21 @@ func TestAnEventWakesWhoWaitsForItsSubjectOrItsRequest(t *testing.T) {
 	}
 }
 
+// Whose events began after their changes looks again.
+func TestAllWhoWaitAreWokenWhenChangesMayHaveBeenMissed(t *testing.T) {
+	w := NewWaiters()
+	for id := range byte(3) {
+		changed, cancel := w.Wait(mobileid.ID{id})
+		defer cancel()
+		defer func() {
+			if n := len(changed); n != 1 {
+				t.Errorf("waiter of %d: woken %d times, want 1", id, n)
+			}
+		}()
+	}
+	w.NotifyAll()
+}
+
 // BenchmarkNotifyNobody is what a status event costs a process in which nobody
 // waits for it, after its envelope has been read.
 func BenchmarkNotifyNobody(b *testing.B) {

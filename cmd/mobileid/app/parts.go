@@ -197,7 +197,7 @@ func (a *App) watchLag(ctx context.Context) error {
 
 // tailStatuses wakes long polls: every gateway reads every partition.
 func (a *App) tailStatuses(ctx context.Context) error {
-	return consumers.Tail(ctx, a.kafka, mobileid.TopicMessageStatus, a.progress.loop, a.waiters.Notify)
+	return consumers.Tail(ctx, a.kafka, mobileid.TopicMessageStatus, a.progress.loop, a.waiters.NotifyAll, a.waiters.Notify)
 }
 
 func (a *App) serveHTTP(ctx context.Context) error {

@@ -57,8 +57,11 @@ type Child struct {
 // configuration file (without Options.Change). It is killed with the test.
 func (s *System) Child(roles ...string) *Child {
 	s.T.Helper()
-	c := StartChild(s.T, []string{"MOBILEID_HTTP__ADMIN=" + testenv.FreeAddr(s.T)},
-		"serve", "--config", s.ConfigFile, "--roles", strings.Join(roles, ","))
+	env := []string{"MOBILEID_HTTP__ADMIN=" + testenv.FreeAddr(s.T)}
+	if s.RedisProxy != nil {
+		env = append(env, "MOBILEID_REDIS__CLUSTER=false") // the cluster's own address would lead past the proxy
+	}
+	c := StartChild(s.T, env, "serve", "--config", s.ConfigFile, "--roles", strings.Join(roles, ","))
 	c.AwaitOutput(`"msg":"running"`)
 	return c
 }
