@@ -112,7 +112,7 @@ bench-lanes: bench-programs ## codes behind a backlog of notices, beside codes a
 	@$(BENCH_RUN) '^BenchmarkLanes$$'
 
 .PHONY: bench-bridge
-bench-bridge: bench-programs ## messages a second through a bridge, freely and as operators hold it back, beside Kannel if installed (18 minutes, 11 without)
+bench-bridge: bench-programs ## messages a second through a bridge, freely and as operators hold it back, beside Kannel if installed (14 minutes, 8 without)
 	@$(BENCH_RUN) '^BenchmarkBridge$$'
 
 .PHONY: bench-smpp

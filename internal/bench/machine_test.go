@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -22,6 +23,7 @@ func (s *system) describe(b *testing.B) string {
 	fmt.Fprintf(&w, "machine    %s, %d cores, %.1f GB, %s; %s; load average before the start %s\n",
 		cpuModel(), runtime.NumCPU(), float64(fieldKB("/proc/meminfo", "MemTotal:"))/1e6,
 		strings.ReplaceAll(command("stat", "-f", "-c", "%T", "."), "ext2/ext3", "ext4"), runtime.Version(), s.loadBefore)
+	fmt.Fprintf(&w, "memory     %s of what is free is in blocks of 2 MB or more\n", largeFree("/proc/buddyinfo"))
 	show := func(name string) (v string) {
 		must(b, s.sql.QueryRow(b.Context(), "select current_setting($1)", name).Scan(&v))
 		return v
@@ -40,6 +42,34 @@ func (s *system) describe(b *testing.B) string {
 		fmt.Fprintf(&w, "NOT THE STANDARD BENCH, not for BENCH.md: %s\n", strings.Join(s.unusual, "; "))
 	}
 	return w.String()
+}
+
+// largeFree is the share of the free memory that is in large blocks. On a machine
+// whose memory is in pieces everything that touches much of it costs up to twice
+// the processor.
+func largeFree(buddyinfo string) string {
+	const large = 9 // 4 KB << 9
+	raw, err := os.ReadFile(buddyinfo)
+	if err != nil {
+		return "unknown"
+	}
+	var all, big float64
+	for line := range strings.Lines(string(raw)) {
+		// Node 0, zone Normal, then the number of free blocks of each order.
+		fields := strings.Fields(line)
+		for order, count := range fields[min(4, len(fields)):] {
+			n, _ := strconv.Atoi(count)
+			size := float64(n) * float64(int(1)<<order)
+			all += size
+			if order >= large {
+				big += size
+			}
+		}
+	}
+	if all == 0 {
+		return "unknown"
+	}
+	return fmt.Sprintf("%.0f %%", 100*big/all)
 }
 
 func command(name string, args ...string) string {
