@@ -82,43 +82,24 @@ type lines struct {
 // are not known, so nothing can have been written.
 func (p *Publisher) topicLines(ctx context.Context, topic string) (*lines, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if l := p.lines[topic]; l != nil {
-		return l, nil
-	}
+	known := p.lines[topic]
 	p.mu.Unlock()
-	n, err := p.partitions(ctx, topic)
-	p.mu.Lock()
+	if known != nil {
+		return known, nil
+	}
+	partitions, err := partitionsOf(ctx, &kafka.Client{Addr: p.writer.Addr, Transport: p.transport}, topic)
+	if err == nil && len(partitions) == 0 {
+		err = kafka.UnknownTopicOrPartition
+	}
 	if err != nil {
 		return nil, err
 	}
-	if p.lines[topic] == nil {
-		l := &lines{make([]int, n), make([]line, n)}
-		for i := range n {
-			l.partitions[i] = i
-		}
-		p.lines[topic] = l
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lines[topic] == nil { // else another has asked at the same time
+		p.lines[topic] = &lines{partitions, make([]line, len(partitions))}
 	}
 	return p.lines[topic], nil
-}
-
-// partitions counts a topic's, as the Writer does: from the transport's memory
-// when it knows the topic.
-func (p *Publisher) partitions(ctx context.Context, topic string) (int, error) {
-	client := kafka.Client{Addr: p.writer.Addr, Transport: p.transport}
-	res, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
-	if err != nil {
-		return 0, err
-	}
-	for _, t := range res.Topics {
-		switch {
-		case t.Name == topic && t.Error != nil:
-			return 0, t.Error
-		case t.Name == topic && len(t.Partitions) > 0:
-			return len(t.Partitions), nil
-		}
-	}
-	return 0, kafka.UnknownTopicOrPartition
 }
 
 // send gives records to the lines of their partitions and waits for what
@@ -167,7 +148,12 @@ func (p *Publisher) await(ctx context.Context, l *line, x *parcel) []outcome {
 	if left {
 		p.pending.Add(-int64(len(x.messages)))
 	}
-	return slices.Repeat([]outcome{{ctx.Err(), !left}}, len(x.messages))
+	select {
+	case <-x.done: // at the same moment
+		return x.outcomes
+	default:
+		return slices.Repeat([]outcome{{ctx.Err(), !left}}, len(x.messages))
+	}
 }
 
 // drive has one call out for a line until nothing waits.

@@ -286,6 +286,19 @@ func TestWhatWaitsForASlowBrokerGoesTogether(t *testing.T) {
 	}
 }
 
+// An answer that comes at the moment when the caller's time is over is believed.
+func TestAnAnswerAtTheLastMomentIsNotUnknown(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	written := &parcel{messages: make([]kafka.Message, 1), done: make(chan struct{}), outcomes: make([]outcome, 1)}
+	close(written.done)
+	for range 100 { // both are ready, and select takes either
+		if o := new(Publisher).await(ctx, &line{}, written)[0]; o.err != nil {
+			t.Fatalf("a written record is told as %v, unsure %v", o.err, o.unsure)
+		}
+	}
+}
+
 // One record over the limit fails the batch it is in; those that waited with it
 // are written all the same.
 func TestARecordOverTheLimitFailsAlone(t *testing.T) {

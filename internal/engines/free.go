@@ -2,7 +2,6 @@ package engines
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -28,7 +27,7 @@ func FreeAddr(ctx context.Context) (netip.AddrPort, error) {
 		if err == nil {
 			return addr, listener.Close()
 		}
-		failed = errors.Join(failed, err)
+		failed = err
 	}
-	return netip.AddrPort{}, fmt.Errorf("no free port from %d to %d found in %d tries: %w", firstPort, firstPort+ports-1, tries, failed)
+	return netip.AddrPort{}, fmt.Errorf("no free port from %d to %d found in %d tries, at last: %w", firstPort, firstPort+ports-1, tries, failed)
 }

@@ -1,6 +1,7 @@
 package smsc
 
 import (
+	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -22,44 +23,25 @@ type task struct {
 	run func()
 }
 
-func (t task) before(o task) bool { return t.at.Before(o.at) || (t.at.Equal(o.at) && t.seq < o.seq) }
+// tasks is a heap by time, of pointers: container/heap would put each task into an
+// interface twice.
+type tasks []*task //nolint:recvcheck // container/heap wants both kinds of receiver
 
-// tasks is a binary heap, the first task at its top; container/heap would
-// allocate for each task twice.
-type tasks []task
-
-func (h *tasks) push(t task) {
-	*h = append(*h, t)
-	all := *h
-	for i := len(all) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if !all[i].before(all[parent]) {
-			return
-		}
-		all[i], all[parent] = all[parent], all[i]
-		i = parent
-	}
+func (t tasks) Len() int { return len(t) }
+func (t tasks) Less(i, j int) bool {
+	return t[i].at.Before(t[j].at) || (t[i].at.Equal(t[j].at) && t[i].seq < t[j].seq)
 }
+func (t tasks) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
 
-func (h *tasks) pop() task {
-	all := *h
-	first, last := all[0], len(all)-1
-	all[0], all[last] = all[last], task{}
-	all = all[:last]
-	*h = all
-	for i := 0; ; {
-		least := i
-		for _, child := range [2]int{2*i + 1, 2*i + 2} {
-			if child < last && all[child].before(all[least]) {
-				least = child
-			}
-		}
-		if least == i {
-			return first
-		}
-		all[i], all[least] = all[least], all[i]
-		i = least
-	}
+// Push is heap's.
+func (t *tasks) Push(x any) { *t = append(*t, x.(*task)) } //nolint:errcheck,forcetypeassert // heap gives back what it was given
+
+// Pop is heap's.
+func (t *tasks) Pop() any {
+	last := (*t)[len(*t)-1]
+	(*t)[len(*t)-1] = nil
+	*t = (*t)[:len(*t)-1]
+	return last
 }
 
 func newSchedule() *schedule { return &schedule{wake: make(chan struct{}, 1)} }
@@ -67,7 +49,7 @@ func newSchedule() *schedule { return &schedule{wake: make(chan struct{}, 1)} }
 func (s *schedule) at(when time.Time, run func()) {
 	s.mu.Lock()
 	s.seq++
-	s.tasks.push(task{when, s.seq, run})
+	heap.Push(&s.tasks, &task{when, s.seq, run})
 	first := s.tasks[0].seq == s.seq
 	s.mu.Unlock()
 	if first {
@@ -99,7 +81,7 @@ func (s *schedule) run(ctx context.Context) {
 				s.mu.Unlock()
 				break
 			}
-			next := s.tasks.pop()
+			next := heap.Pop(&s.tasks).(*task) //nolint:errcheck,forcetypeassert // only tasks are in it
 			s.mu.Unlock()
 			next.run()
 			wait = time.Hour

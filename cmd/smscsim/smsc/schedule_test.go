@@ -1,6 +1,7 @@
 package smsc
 
 import (
+	"container/heap"
 	"testing"
 	"time"
 
@@ -12,9 +13,9 @@ func TestTasksRunByTimeAndThenInTheirOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var waiting tasks
 		seq := 0
-		var last task
+		last := &task{}
 		take := func() {
-			next := waiting.pop()
+			next := heap.Pop(&waiting).(*task)
 			if next.at.Before(last.at) || next.at.Equal(last.at) && next.seq < last.seq {
 				t.Fatalf("task %d at %s behind task %d at %s", next.seq, next.at.Sub(start), last.seq, last.at.Sub(start))
 			}
@@ -28,10 +29,10 @@ func TestTasksRunByTimeAndThenInTheirOrder(t *testing.T) {
 				continue
 			}
 			seq++
-			added := task{at: start.Add(time.Duration(after)), seq: seq}
-			waiting.push(added)
+			added := &task{at: start.Add(time.Duration(after)), seq: seq}
+			heap.Push(&waiting, added)
 			if added.at.Before(last.at) {
-				last = task{} // it comes next, behind later ones
+				last = &task{} // it comes next, behind later ones
 			}
 		}
 		for len(waiting) > 0 {
