@@ -106,6 +106,16 @@ func (c *Catalogue) CheckPurpose(p mobileid.Purpose) error {
 	return nil
 }
 
+// Kinds returns the kinds of its texts (mobileid.TextKind), sorted: what a
+// tariff may be for.
+func (c *Catalogue) Kinds() []string {
+	kinds := map[string]bool{}
+	for id := range c.entries {
+		kinds[mobileid.TextKind(id)] = true
+	}
+	return slices.Sorted(maps.Keys(kinds))
+}
+
 func (c *Catalogue) render(e entry, locale mobileid.Locale, slots map[string]string) (mobileid.Text, error) {
 	if locale == "" {
 		locale = fallback

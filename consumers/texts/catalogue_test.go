@@ -19,6 +19,9 @@ func TestDefaultHasTheTextsInEveryLocale(t *testing.T) {
 	if got, want := strings.Join(slices.Sorted(maps.Keys(entries)), " "), "notice.data_access "+strings.Join(otpTexts, " "); got != want {
 		t.Errorf("texts %s, want %s", got, want)
 	}
+	if got := Default().Kinds(); !slices.Equal(got, []string{"notice", "otp"}) {
+		t.Errorf("kinds %v", got)
+	}
 	for id, e := range entries {
 		for _, locale := range locales {
 			if e.bodies[locale] == "" {

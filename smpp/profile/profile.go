@@ -3,6 +3,7 @@ package profile
 import (
 	"time"
 
+	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
 )
 
@@ -109,7 +110,7 @@ func (t Text) Options() sms.Options { return sms.Options{Charset: t.Charset, Sty
 
 // Sender returns the source address for a text id.
 func (p Profile) Sender(textID string) Sender {
-	kind := KindOf(textID)
+	kind := mobileid.TextKind(textID)
 	var other Sender
 	for _, s := range p.Senders {
 		switch s.Kind {
