@@ -300,8 +300,8 @@ func TestABatchThatDoesNotFitIsDecidedMessageByMessage(t *testing.T) {
 	var ids []mobileid.ID
 	// The price is that of the time of queueing: 60, 50, 40, and again 10.
 	for i, amount := range []mobileid.Money{60, 50, 40, 10} {
+		e.price(operator, amount, e.clk.now().Add(time.Second))
 		e.clk.advance(time.Second)
-		must(t, e.SetTariff(e.ctx(), operator, amount, e.clk.now()))
 		n := e.notice(p, string(rune('a'+i)))
 		e.queue(n)
 		ids = append(ids, n.Message.ID)

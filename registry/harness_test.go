@@ -20,6 +20,7 @@ import (
 	"mobileid/internal/engines"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
+	"mobileid/registry/ledger"
 )
 
 // clusterDSN is the cluster of this test binary.
@@ -223,7 +224,21 @@ func pinfl(n int) string {
 	return body + string(mobileid.PINFLCheckDigit(body))
 }
 
-func (e *env) tariff() { must(e.t, e.SetTariff(e.ctx(), operator, cost, now0.AddDate(-1, 0, 0))) }
+func (e *env) tariff() { e.price(operator, cost, now0.AddDate(-1, 0, 0)) }
+
+// price loads a version of an operator's common price.
+func (e *env) price(operator string, amount mobileid.Money, from time.Time) {
+	e.t.Helper()
+	_, err := e.LoadTariffs(e.ctx(), []ledger.Tariff{tariffOf(operator, "", amount, from)})
+	must(e.t, err)
+}
+
+func tariffOf(operator, kind string, amount mobileid.Money, from time.Time) ledger.Tariff {
+	return ledger.Tariff{
+		Operator: operator, Kind: kind, Price: amount, Unit: ledger.UnitMessage, RefundUndelivered: true, From: from,
+		Author: "tests", Act: "Decision 1 of 2025-11-01",
+	}
+}
 
 const codeLife = 3 * time.Minute
 

@@ -223,7 +223,7 @@ func (is *issuing) judge(c *mobileid.NewChallenge) (mobileid.ChallengeState, str
 
 // insertIssuedSQL stores a pending challenge, its place as the live one of its
 // person, purpose and client, and its Message.
-const insertIssuedSQL = `
+var insertIssuedSQL = `
 with ` + changedByQueueingSQL + `, issued as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state,
 		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, source_topic, source_partition, source_offset)

@@ -187,15 +187,8 @@ func TestManyIssuersOfOnePersonLeaveOneLiveChallenge(t *testing.T) {
 
 func TestThePriceIsTheOneInForceWhenQueued(t *testing.T) {
 	e := newEnv(t)
-	must(t, e.SetTariff(e.ctx(), operator, 100, now0.Add(-time.Hour)))
-	must(t, e.SetTariff(e.ctx(), operator, 200, now0.Add(time.Minute)))
-	must(t, e.SetTariff(e.ctx(), operator, 200, now0.Add(2*time.Minute))) // in force already
-	if n := query[int64](e, `select count(*) from tariffs`); n != 2 {
-		t.Errorf("%d tariffs, want 2", n)
-	}
-	if err := e.SetTariff(e.ctx(), operator, 300, now0.Add(time.Minute)); mobileid.CodeOf(err) != "tariff_differs" {
-		t.Fatalf("err = %v", err)
-	}
+	e.price(operator, 100, now0.Add(-time.Hour))
+	e.price(operator, 200, now0.Add(time.Minute))
 	p := e.bind(1000)
 	before := e.notice(p, "before")
 	e.queue(before)

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -30,31 +29,6 @@ on conflict (source, seq) do nothing`, source, seq, account, int64(amount), db.c
 select account_id = $3 and amount = $4 from credits where source = $1 and seq = $2`, source, seq, account, int64(amount)).Scan(&same)
 		if err == nil && !same {
 			return conflict("credit_differs", "this credit was told before with another account or amount")
-		}
-		return err
-	})
-}
-
-// SetTariff sets the price of one Message to an operator from a date on, in
-// tiyin. The price of a Message is the one in force when it is queued; an
-// operator without a tariff costs nothing. The amount that is in force at that
-// date already is not written again. The same date with another amount is
-// KindConflict, code "tariff_differs": a price that was in force is
-// not rewritten.
-func (db *DB) SetTariff(ctx context.Context, operator string, amount mobileid.Money, from time.Time) error {
-	return db.inTx(ctx, "set tariff", func(tx pgx.Tx) error {
-		var same bool
-		err := tx.QueryRow(ctx, `
-with current as (
-	select amount from tariffs where operator = $1 and valid_from <= $3 order by valid_from desc limit 1
-), new as (
-	insert into tariffs (operator, amount, valid_from)
-	select $1, $2, $3 where not exists (select from current where amount = $2)
-	on conflict (operator, valid_from) do nothing returning amount
-)
-select coalesce((select amount from new), (select amount from current)) = $2`, operator, int64(amount), from).Scan(&same)
-		if err == nil && !same {
-			return conflict("tariff_differs", "another amount is in force from that date")
 		}
 		return err
 	})

@@ -94,7 +94,7 @@ func TestAMoveLeavesWhatIsQueuedAndRoutesWhatFollows(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
 	const otherCost = cost + 3_000
-	must(t, e.SetTariff(e.ctx(), other, otherCost, now0.AddDate(-1, 0, 0)))
+	e.price(other, otherCost, now0.AddDate(-1, 0, 0))
 	p, ours := e.bind(10*cost), e.bridge()
 	theirs, err := e.OpenBridge(e.ctx(), other, "test", time.Hour)
 	must(t, err)

@@ -22,10 +22,13 @@ func laneItem(m *mobileid.NewMessage) mobileid.LaneItem {
 
 // changedByQueueingSQL is the CTE changed that inserts a Message to be sent,
 // with the price in force now: a later tariff does not change it. An operator
-// without a tariff costs nothing. $1 is the time, $2 to $22 are messageArgs.
-const changedByQueueingSQL = `
+// without a tariff costs nothing. $1 is the time, $2 to $22 are messageArgs. The
+// kind is mobileid.TextKind of the text's id; no amount is too large for a bigint
+// (ledger.MaxPrice).
+var changedByQueueingSQL = `
 price as (
-	select id, amount from tariffs where operator = $6 and valid_from <= $1 order by valid_from desc limit 1
+	select id, case unit when 'part' then amount * $15::smallint else amount end as amount
+	from (` + tariffInForceSQL("$6", "split_part($7, '.', 1)", "$1") + `) tariff
 ), changed as (
 	insert into messages (id, client, person, lane, operator, text_id, challenge_id, fence_kind, fence_id, fence_version,
 		account_id, tariff_id, amount, deadline, dest, parts, sealed, seal_key, state, client_ref, body_hash, queued_at,
@@ -36,7 +39,7 @@ price as (
 	returning id, challenge_id, client, state, reason, state_version
 )`
 
-const insertMessageSQL = `
+var insertMessageSQL = `
 with ` + changedByQueueingSQL + `
 insert into outbox (subject, challenge, client, state, reason, version, at)
 select id, challenge_id, client, state, reason, state_version, $1 from changed`

@@ -10,6 +10,7 @@ import (
 	"mobileid/consumers"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
+	"mobileid/registry/ledger"
 )
 
 // Migrate brings the schema up to this program and makes sure that each
@@ -29,7 +30,10 @@ func Migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		if err != nil {
 			return fmt.Errorf("tariff of %s: %w", o.ID, err)
 		}
-		err = db.SetTariff(ctx, o.ID, amount, time.Now())
+		_, err = db.LoadTariffs(ctx, []ledger.Tariff{{
+			Operator: o.ID, Price: amount, Unit: ledger.UnitMessage, RefundUndelivered: true, From: time.Now(),
+			Author: "configuration", Act: "not named",
+		}})
 		if err != nil {
 			return fmt.Errorf("tariff of %s: %w", o.ID, err)
 		}
