@@ -24,7 +24,7 @@ func actions(steps []ledger.Step) string {
 	for i, s := range steps {
 		out[i] = string(s.Action)
 	}
-	return strings.Join(out, ", ")
+	return strings.Join(out, ",")
 }
 
 // costOf queues a notice in so many parts and returns its price.
@@ -49,7 +49,7 @@ func TestAMessageIsPricedByItsKindElseByTheCommonPriceAndByTheUnit(t *testing.T)
 		tariffOf(operator, "", 100, now0.AddDate(-1, 0, 0)), tariffOf(operator, "", 110, now0.Add(2*time.Minute)),
 		perPart, tariffOf(operator, "otp", 90, now0.Add(2*time.Minute)),
 		tariffOf("ucell", "", 500, now0.AddDate(-1, 0, 0)), tariffOf("ucell", "notice", 600, now0.AddDate(-1, 0, 0)),
-	); got != "load, load, load, load, load, load" {
+	); got != "load,load,load,load,load,load" {
 		t.Fatal(got)
 	}
 	for minute, want := range []map[string]int64{
@@ -105,7 +105,7 @@ func TestTariffsAreLoadedWholeOrNotAtAllAndOnce(t *testing.T) {
 		t.Errorf("tried: %v %v", steps, err)
 	}
 	past := tariffOf(operator, "", 300, now0.Add(-time.Second))
-	for _, want := range []string{"load, load", "skip, skip"} {
+	for _, want := range []string{"load,load", "skip,skip"} {
 		if got := e.load(first, next); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
@@ -123,7 +123,7 @@ func TestTariffsAreLoadedWholeOrNotAtAllAndOnce(t *testing.T) {
 		}
 	}
 	next.Price = 250
-	if got := e.load(first, next); got != "skip, supersede" {
+	if got := e.load(first, next); got != "skip,supersede" {
 		t.Error(got)
 	}
 	e.clk.advance(36 * time.Hour)
@@ -185,7 +185,7 @@ delete from schema_migrations where name = '0011_tariffs.sql'`)
 	if !ok || v.Price != 120 || v.Unit != ledger.UnitMessage || !v.RefundUndelivered || v.Author != "before versions" || v.Act != "before versions" {
 		t.Errorf("%+v", v)
 	}
-	if got := e.load(tariffOf(operator, "", 120, now0.AddDate(0, 0, -1)), tariffOf(operator, "", 130, now0.AddDate(0, 0, 1))); got != "agree, load" {
+	if got := e.load(tariffOf(operator, "", 120, now0.AddDate(0, 0, -1)), tariffOf(operator, "", 130, now0.AddDate(0, 0, 1))); got != "agree,load" {
 		t.Error(got)
 	}
 }

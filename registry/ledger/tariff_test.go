@@ -149,22 +149,22 @@ func TestLoadingTariffsReplacesNoPriceThatWasInForce(t *testing.T) {
 	}{
 		"the first ahead":               {nil, []Tariff{v(120, "2026-12-01")}, "load"},
 		"the first in the past":         {nil, []Tariff{v(120, "2026-06-01")}, "load"},
-		"a whole past":                  {nil, []Tariff{v(100, "2026-01-01"), v(120, "2026-06-01"), otp(90, "2026-06-01")}, "load, load, load"},
+		"a whole past":                  {nil, []Tariff{v(100, "2026-01-01"), v(120, "2026-06-01"), otp(90, "2026-06-01")}, "load,load,load"},
 		"again":                         {stored(v(120, "2026-06-01")), []Tariff{v(120, "2026-06-01")}, "skip 1"},
 		"again by another":              {stored(v(120, "2026-06-01")), []Tariff{byAnother}, "skip 1"},
-		"one ahead":                     {stored(v(120, "2026-06-01")), []Tariff{v(120, "2026-06-01"), v(130, "2026-12-01")}, "skip 1, load"},
+		"one ahead":                     {stored(v(120, "2026-06-01")), []Tariff{v(120, "2026-06-01"), v(130, "2026-12-01")}, "skip 1,load"},
 		"one now":                       {stored(v(120, "2026-06-01")), []Tariff{at(v(130, "2026-12-01"), now)}, "0 from tariff_in_the_past"},
 		"one in the past":               {stored(v(120, "2026-06-01")), []Tariff{v(130, "2026-11-30")}, "0 from tariff_in_the_past"},
 		"another price for a past date": {stored(v(120, "2026-06-01")), []Tariff{v(130, "2026-06-01")}, "0 from tariff_in_the_past"},
 		"before the first":              {stored(v(120, "2026-06-01")), []Tariff{v(130, "2026-01-01")}, "0 from tariff_in_the_past"},
 		"the same told otherwise":       {stored(v(120, "2026-06-01")), []Tariff{otherAct}, "agree 1"},
 		"the same from another date":    {stored(v(120, "2026-06-01")), []Tariff{v(120, "2026-07-01")}, "agree 1"},
-		"a past from before the first":  {stored(v(120, "2026-06-01")), []Tariff{v(100, "2026-01-01"), v(120, "2026-05-01")}, "agree 1, agree 1"},
+		"a past from before the first":  {stored(v(120, "2026-06-01")), []Tariff{v(100, "2026-01-01"), v(120, "2026-05-01")}, "agree 1,agree 1"},
 		"a past that was another": {
 			stored(v(120, "2026-06-01"), v(130, "2026-08-01")), []Tariff{v(120, "2026-07-01")}, "0 from tariff_in_the_past",
 		},
 		"a past that ended in time": {
-			stored(v(120, "2026-06-01"), v(130, "2026-08-01")), []Tariff{v(120, "2026-07-01"), v(130, "2026-08-01")}, "agree 2, skip 2",
+			stored(v(120, "2026-06-01"), v(130, "2026-08-01")), []Tariff{v(120, "2026-07-01"), v(130, "2026-08-01")}, "agree 2,skip 2",
 		},
 		"ahead, of a chain that is":       {stored(v(120, "2026-06-01"), v(130, "2027-01-01")), []Tariff{v(140, "2027-01-01")}, "supersede 0 2"},
 		"superseded, and loaded again":    {stored(v(120, "2026-06-01"), v(130, "2027-01-01"), v(140, "2027-01-01")), []Tariff{v(130, "2027-01-01")}, "skip 2 3"},
@@ -177,9 +177,9 @@ func TestLoadingTariffsReplacesNoPriceThatWasInForce(t *testing.T) {
 		"a chain's kind that has not begun, its common one neither": {
 			stored(v(120, "2027-01-01"), otp(90, "2027-01-01")), []Tariff{otp(80, "2026-06-01")}, "load",
 		},
-		"until a stored one":         {stored(v(120, "2026-06-01"), v(130, "2027-03-01")), []Tariff{until(v(125, "2027-01-01"), "2027-03-01"), v(130, "2027-03-01")}, "load, skip 2"},
+		"until a stored one":         {stored(v(120, "2026-06-01"), v(130, "2027-03-01")), []Tariff{until(v(125, "2027-01-01"), "2027-03-01"), v(130, "2027-03-01")}, "load,skip 2"},
 		"until after a stored one":   {stored(v(120, "2026-06-01"), v(130, "2027-02-01")), []Tariff{until(v(125, "2027-01-01"), "2027-03-01"), v(130, "2027-03-01")}, "0 until tariff_overlap"},
-		"a stored one, until later":  {stored(v(120, "2026-06-01"), v(130, "2026-11-01")), []Tariff{until(v(120, "2026-06-01"), "2027-03-01"), v(140, "2027-03-01")}, "skip 1, load"},
+		"a stored one, until later":  {stored(v(120, "2026-06-01"), v(130, "2026-11-01")), []Tariff{until(v(120, "2026-06-01"), "2027-03-01"), v(140, "2027-03-01")}, "skip 1,load"},
 		"what is wrong by itself":    {nil, []Tariff{v(-1, "2026-12-01")}, "0 price tariff_price"},
 		"wrong by itself and beside": {stored(v(120, "2026-06-01")), []Tariff{v(1, "2026-12-01"), v(-1, "2026-06-01")}, "1 price tariff_price, 1 from tariff_in_the_past"},
 	} {
@@ -197,7 +197,7 @@ func TestLoadingTariffsReplacesNoPriceThatWasInForce(t *testing.T) {
 				}
 				told = append(told, one)
 			}
-			got = strings.Join(told, ", ")
+			got = strings.Join(told, ",")
 		}
 		if got != c.want {
 			t.Errorf("%s: %q, want %q (%v)", name, got, c.want, wrong)
