@@ -247,7 +247,7 @@ const askLimit = 10 * time.Second
 func (a *App) start(ctx context.Context, started chan<- struct{}) error {
 	loop := a.progress.loop("start")
 	defer loop.Rest()
-	if err := a.awaitSchema(ctx, loop); err != nil {
+	if err := a.awaitRegistry(ctx, loop); err != nil {
 		return err
 	}
 	loop.Step()
@@ -268,13 +268,17 @@ func (a *App) start(ctx context.Context, started chan<- struct{}) error {
 	return nil
 }
 
-// awaitSchema waits for Postgres, which may be started after us. An old schema
-// does not get better by waiting: that ends the program.
-func (a *App) awaitSchema(ctx context.Context, loop *mobileid.Loop) error {
+// awaitRegistry waits for Postgres, which may be started after us, and loads the
+// tariffs. An old schema does not get better by waiting, nor does a price that
+// contradicts one in force: that ends the program.
+func (a *App) awaitRegistry(ctx context.Context, loop *mobileid.Loop) error {
 	for said := false; ; {
 		loop.Step()
 		try, cancel := context.WithTimeout(ctx, askLimit)
 		err := a.db.CheckSchema(try)
+		if err == nil {
+			err = loadConfigured(try, a.db, a.cfg, a.log)
+		}
 		cancel()
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()

@@ -42,7 +42,10 @@ func lookTwo(t *testing.T, roles ...string) (s *looker, second *smsc.Server) {
 				t.Error(err)
 			}
 		})
-		o.ID, o.Tariff = secondOperator, "150.00"
+		o.ID = secondOperator
+		tariff := c.Tariffs[0]
+		tariff.Operator, tariff.Price = secondOperator, 150_00
+		c.Tariffs = append(slices.Clone(c.Tariffs), tariff)
 		o.Binds = slices.Clone(o.Binds)
 		o.Binds[0].Hosts = []string{second.Addr()}
 		c.Operators = append(slices.Clone(c.Operators), o)

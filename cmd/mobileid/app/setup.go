@@ -2,43 +2,25 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"time"
 
 	"mobileid/cmd/mobileid/config"
 	"mobileid/consumers"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
-	"mobileid/registry/ledger"
 )
 
-// Migrate brings the schema up to this program and makes sure that each
-// operator's tariff of the file is in force.
+// Migrate brings the schema up to this program and loads the file of tariffs.
 func Migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	db, err := openRegistry(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	err = db.Migrate(ctx)
-	if err != nil {
+	if err := db.Migrate(ctx); err != nil {
 		return err
 	}
-	for _, o := range cfg.Operators {
-		amount, err := mobileid.ParseMoney(o.Tariff)
-		if err != nil {
-			return fmt.Errorf("tariff of %s: %w", o.ID, err)
-		}
-		_, err = db.LoadTariffs(ctx, []ledger.Tariff{{
-			Operator: o.ID, Price: amount, Unit: ledger.UnitMessage, RefundUndelivered: true, From: time.Now(),
-			Author: "configuration", Act: "not named",
-		}})
-		if err != nil {
-			return fmt.Errorf("tariff of %s: %w", o.ID, err)
-		}
-	}
-	return nil
+	return loadConfigured(ctx, db, cfg, log)
 }
 
 func openRegistry(ctx context.Context, cfg *config.Config, log *slog.Logger) (*registry.DB, error) {

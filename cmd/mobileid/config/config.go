@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/registry/ledger"
 )
 
 // Config is the file. config.sample.yaml beside the README is its manual: each
@@ -33,6 +34,9 @@ type Config struct {
 	// OperatorFiles are the files of the operators, relative to this one.
 	OperatorFiles []string   `yaml:"operators"`
 	Operators     []Operator `yaml:"-"` // as read from them
+	// TariffFile is the file of tariffs, relative to this one.
+	TariffFile string          `yaml:"tariffs"`
+	Tariffs    []ledger.Tariff `yaml:"-"` // as read from it
 }
 
 // HTTP says where the program listens.

@@ -59,6 +59,7 @@ func parse(raw []byte, environ []string, read func(name string) ([]byte, error))
 	overlay(tree, environ, &wrong)
 	decode("", tree, reflect.ValueOf(&cfg).Elem(), &wrong)
 	cfg.readOperators(read, &wrong)
+	cfg.readTariffs(read, time.Now(), &wrong)
 	// A half-read file makes the checks of meaning speak of things that are
 	// there but unread; both lists still come at once.
 	cfg.check(&wrong)
@@ -180,7 +181,7 @@ func decodeScalar(v any, out reflect.Value) error {
 			out.SetString(text)
 			return nil
 		}
-		return errors.New("want text")
+		return errors.New("want text, in quotes")
 	case reflect.Bool:
 		b, ok := v.(bool)
 		if env {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
 	"mobileid/smpp/profile"
 )
@@ -31,7 +30,6 @@ type Operator struct {
 	IDs      profile.IDs      `yaml:"ids"`
 	Statuses []Status         `yaml:"statuses"` // laid over the common ones
 	Receipts profile.Receipts `yaml:"receipts"`
-	Tariff   string           `yaml:"tariff"` // soum a message, for example 120.50
 
 	Common []Status `yaml:"-"` // the configuration's own rows, for all operators
 }
@@ -161,6 +159,10 @@ func parseOperator(raw []byte, common []Status) (Operator, Mistakes) {
 		return o, Mistakes{"not YAML: " + strings.TrimSpace(yaml.FormatError(err, false, false))}
 	}
 	var wrong Mistakes
+	if _, old := tree["tariff"]; old {
+		wrong.addf("tariff", "was moved to the file of tariffs: remove it here, and see tariffs of the configuration and tariffs.sample.yaml")
+		delete(tree, "tariff")
+	}
 	decode("", tree, reflect.ValueOf(&o).Elem(), &wrong)
 	o.check(&wrong)
 	return o, wrong
@@ -203,8 +205,5 @@ func (o Operator) check(wrong *Mistakes) {
 				wrong.addf(fmt.Sprintf("binds[%d].tls.%s", i, key), "%v", err)
 			}
 		}
-	}
-	if _, err := mobileid.ParseMoney(o.Tariff); err != nil {
-		wrong.addf("tariff", "want soum with at most two decimals, for example 120.50")
 	}
 }

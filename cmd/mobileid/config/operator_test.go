@@ -23,7 +23,7 @@ func TestTheOperatorsSampleIsAValidManualOfTheDefaults(t *testing.T) {
 		t.Fatal(wrong)
 	}
 	want := defaultOperator()
-	want.ID, want.Account, want.Binds, want.Senders, want.Tariff = o.ID, o.Account, o.Binds, o.Senders, o.Tariff
+	want.ID, want.Account, want.Binds, want.Senders = o.ID, o.Account, o.Binds, o.Senders
 	want.Validity.Offset = o.Validity.Offset
 	want.Statuses, want.Receipts.Rules = []Status{}, []profile.ReceiptRule{}
 	if !reflect.DeepEqual(o, want) {
@@ -74,8 +74,8 @@ func TestEveryMistakeOfAnOperatorComesAtOnceWithItsPath(t *testing.T) {
 		"answer: as_is":                       "answer: octal",
 		"statuses: []":                        "statuses: [{status: 0x400, class: fatal}, {status: 0x08, class: retry}, {status: 0, class: pace}]",
 		"rules: []":                           "rules: [{stat: X, state: gone}]",
-		`tariff: "120.00"`:                    `tariff: "120.001"`,
 		"final_unknown: false":                "final_unknown: false\n  mercy: 1",
+		"enabled: true":                       "enabled: true\ntariff: \"120.00\"",
 		`pattern: ""`:                         `pattern: '(?P<id>\d+'`,
 		"untyped: false":                      "untyped: perhaps",
 	} {
@@ -89,7 +89,7 @@ func TestEveryMistakeOfAnOperatorComesAtOnceWithItsPath(t *testing.T) {
 		"account.system_id:", "account.password:", "binds[0].type:", "binds[0].hosts[0]:", "binds:", "timers.response:",
 		"pace.rate:", "pace.burst:", "senders[0].addr:", "senders:", "text.charset:", "validity.format:", "validity.offset:",
 		"ids.answer:", "statuses[0x400].class:", "statuses[0x08].after:", "statuses[0x00]:", "receipts.rules[0].state:",
-		"tariff:", "receipts.mercy:", "receipts.pattern:", "receipts.untyped:",
+		"tariff: was moved to the file of tariffs", "receipts.mercy:", "receipts.pattern:", "receipts.untyped:",
 	} {
 		if !slices.ContainsFunc(wrong, func(m string) bool { return strings.HasPrefix(m, path) }) {
 			t.Errorf("no mistake at %s in:\n%v", path, wrong)

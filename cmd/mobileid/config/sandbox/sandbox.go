@@ -66,6 +66,7 @@ const (
 
 	configName   = "mobileid.yaml"
 	operatorName = "operator.yaml"
+	tariffsName  = "tariffs.yaml"
 	secretDir    = "secrets"
 	dirMode      = 0o700
 	fileMode     = 0o600
@@ -138,7 +139,7 @@ func KeepPassword(dir, password string) error {
 	return os.WriteFile(filepath.Join(dir, secretDir, "smpp"), []byte(password), fileMode)
 }
 
-// WriteConfig writes the configuration and its operator's file into dir, beside
+// WriteConfig writes the configuration and the files that it names into dir, beside
 // the secrets, and returns the configuration's path.
 func WriteConfig(dir string, a Addresses) (string, error) {
 	secrets := filepath.Join(dir, secretDir)
@@ -163,7 +164,7 @@ func WriteConfig(dir string, a Addresses) (string, error) {
 			return "", err
 		}
 	}
-	for _, name := range []string{operatorName, configName} {
+	for _, name := range []string{operatorName, tariffsName, configName} {
 		if err := f.write(filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
