@@ -33,18 +33,16 @@ with recursive alive as (
 	where alive.ok and ` + isKnown("i.ord") + `
 ), seen as (
 	select i.ord, i.part, i.pos, m.id, m.client, m.lane, m.operator, m.text_id, m.challenge_id, m.deadline, m.dest, m.sealed,
-	       m.state, m.reason, m.retry_at, m.account_id, m.tariff_id, m.amount, m.resends, m.tries, m.parts, m.parts_taken,
+	       m.state, m.reason, m.retry_at, m.account_id, m.amount, m.charging, m.charge, m.charge_step, m.charged, m.resends, m.tries, m.parts, m.parts_taken,
 	       c.state as challenge_state,
 	       coalesce(b.state = 'active' and b.version = m.fence_version, false) as fence_holds,
-	       coalesce(b.sms_suspended, false) as suspended,
-	       h.state as charge_state,
+	       coalesce(b.sms_suspended, false) as suspended, b.sms_suspended and b.probe_at <= $1 as probes, coalesce(b.suspended_why = 'barred', false) as barred,
 	       coalesce(o.lease_until > clock_timestamp() and o.swept_at is null, false) as owner_lives,
 	       m.operator <> i.operator as misplaced
 	from item i
 	join messages m on m.id = i.id
 	left join challenges c on c.id = m.challenge_id
 	left join bindings b on b.id = m.fence_id and m.fence_kind = 'binding'
-	left join charges h on h.message_id = m.id
 	left join bridges o on o.id = m.owner
 ), judged as (
 	select s.*, case
@@ -56,24 +54,27 @@ with recursive alive as (
 		when deadline <= $1 then 'expired'
 		when challenge_id is not null and challenge_state is distinct from 'pending' then 'cancelled'
 		when not fence_holds then 'fenced'
-		when suspended then 'no_funds'
+		when suspended and charging <> 'payer' and (barred or charge is null and not coalesce(probes, false)) then 'no_funds'
 		else 'admitted' end as next
 	from seen s where not misplaced
 ), wanting as (
 	select ord, account_id, amount,
 	       row_number() over (partition by account_id order by ord) as n,
-	       sum(amount) over (partition by account_id) as total
-	from judged where next = 'admitted' and state <> 'admitted' and charge_state is null and account_id is not null
+	       sum(amount) over (partition by account_id) as total, bool_and(charging = 'ledger') over (partition by account_id) as ledger
+	from judged where next = 'admitted' and state <> 'admitted' and charge is null and account_id is not null and charging <> 'payer'
 ), short as (
-	select distinct a.id, a.granted - a.posted - a.pending as free
-	from wanting w join accounts a on a.id = w.account_id where w.total > a.granted - a.posted - a.pending
-), walk(account_id, n, free, ord, fits) as (
-	select id, 0::bigint, free, 0::bigint, true from short
+	select id, least(money, day) as free, case when money <= day or day is null then 'balance' else 'daily_limit' end as why from (
+		select distinct a.id, w.total, case when w.ledger and a.told_at is not null then a.granted - a.posted - a.pending end as money,
+		       a.daily_limit - case when a.day = ` + todaySQL + ` then a.day_spent else 0 end as day
+		from wanting w join accounts a on a.id = w.account_id) a
+	where total > least(money, day)
+), walk(account_id, n, free, ord, fits, why) as (
+	select id, 0::bigint, free, 0::bigint, true, why from short
 	union all
-	select k.account_id, w.n, k.free - case when w.amount <= k.free then w.amount else 0 end, w.ord, w.amount <= k.free
+	select k.account_id, w.n, k.free - case when w.amount <= k.free then w.amount else 0 end, w.ord, w.amount <= k.free, k.why
 	from walk k join wanting w on w.account_id = k.account_id and w.n = k.n + 1
 ), verdict as (
-	select j.*, case when k.fits then j.next when k.ord is null then j.next else 'no_funds' end as final
+	select j.*, case when k.fits then j.next when k.ord is null then j.next else 'no_funds' end as final, k.why as short
 	from judged j left join walk k on k.ord = j.ord and k.n > 0
 ), moves as (
 	select v.*, final in ('expired', 'cancelled', 'fenced', 'no_funds') as ends, case
@@ -81,9 +82,10 @@ with recursive alive as (
 		when final = 'expired' then 'deadline'
 		when final = 'cancelled' then 'challenge_' || coalesce(challenge_state, 'gone')
 		when final = 'fenced' then 'binding_changed'
-		when final = 'no_funds' and suspended then 'suspended'
-		when final = 'no_funds' then 'balance'
-		else '' end as why
+		when final = 'no_funds' then coalesce(short, 'suspended')
+		else '' end as why, case
+		when charge is null and final = 'admitted' and account_id is not null then 'pending'
+		when charge = 'pending' and final in ('expired', 'cancelled', 'fenced', 'no_funds') then 'voided' end as charge_to, 0::bigint as due
 	from verdict v where final <> state
 ), changed as (
 	update messages m set
@@ -91,7 +93,7 @@ with recursive alive as (
 		owner = case when v.final = 'admitted' then $2 when v.final = 'in_doubt' then m.owner end,
 		admitted_at = case when v.final = 'admitted' then $1 else m.admitted_at end,
 		resends = m.resends + case when v.state = 'in_doubt' then 1 else 0 end,
-		retry_at = null,
+		retry_at = null, ` + chargeSQL + `,
 		lane_partition = case when v.part >= 0 then v.part else m.lane_partition end,
 		lane_offset = case when v.part >= 0 then v.pos else m.lane_offset end,
 		sealed = case when v.ends then null else m.sealed end,
@@ -99,19 +101,7 @@ with recursive alive as (
 		ended_at = case when v.ends then $1::timestamptz end
 	from moves v where m.id = v.id
 	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
-), reserved as (
-	insert into charges (message_id, account_id, tariff_id, amount, state, reserved_at)
-	select id, account_id, tariff_id, amount, 'pending', $1 from moves
-	where final = 'admitted' and charge_state is null and account_id is not null
-	returning account_id, amount
-), voided as (
-	update charges h set state = 'voided', settled_at = $1
-	from moves v where h.message_id = v.id and v.ends and h.state = 'pending'
-	returning h.account_id, h.amount
-), postings as (
-	select account_id, amount as pending, 0 as posted from reserved
-	union all
-	select account_id, -amount, 0 from voided
+), postings as (` + postingsSQL("moves", "case when charge is null then 'admitted' else 'stopped' end") + `
 ), ended as (
 	update challenges c set state = v.final, reason = v.why, state_version = c.state_version + 1, ended_at = $1
 	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.final in ('expired', 'fenced', 'no_funds')
@@ -125,10 +115,10 @@ with recursive alive as (
 		select id from verdict where state <> 'queued' and final <> 'retry' and (final <> 'in_doubt' or state = 'in_doubt')))
 ), ` + doubtedSQL("final") + `, ` + tailSQL + `
 select alive.ok, v.id, v.state, v.final, v.lane, v.text_id, v.deadline, v.dest, v.state = 'in_doubt',
-       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts, v.parts_taken, false
+       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts, v.parts_taken, v.charging, v.amount, coalesce(v.probes, false), v.short is not distinct from 'balance', false
 from alive left join verdict v on true
 union all
-select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, tries, parts, parts_taken, true from seen where misplaced`
+select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, tries, parts, parts_taken, charging, amount, false as probes, false as broke, true from seen where misplaced`
 
 // Admit decides about Messages taken from a lane, or due again. When it has
 // returned, an item's Kafka offset may be committed: the row is the job now. The
@@ -140,7 +130,7 @@ select true, id, state as was, state as final, lane, text_id, deadline, dest, fa
 //   - refused: the Message has ended by this call, unsent and uncharged, and
 //     with it the challenge it carried the code of: expired (deadline),
 //     cancelled (challenge_<state>: superseded or otherwise ended), fenced
-//     (binding_changed), no_funds (balance, or suspended).
+//     (binding_changed), no_funds (balance, daily_limit, or suspended).
 //   - drop: nothing to write. It has ended, is sent, another live bridge or
 //     this one has it, its retry is not due, it is in doubt and waits; or its
 //     owner has died, and it is in doubt from now on (a code comes back by
@@ -245,15 +235,20 @@ func (db *DB) admitRest(ctx context.Context, bridge int64, a *admitting) error {
 	lockFromMessages(b, c.ids)
 	b.Queue(admitSQL, db.clock(), bridge, c.ids, c.parts, c.offsets)
 	alive, misplaced := false, 0
+	var broke unpaid
+	var paid, probing [][]byte
 	err := db.send(ctx, "admit", b, func(r pgx.Rows) error {
 		var id, dest, sealed []byte
 		var was, state, lane, text *string
+		var charging *mobileid.Charging
+		var amount *mobileid.Money
 		var deadline *time.Time
-		var resend *bool
+		var resend, probe, broken *bool
 		var tries, size *int
 		var taken *int64
 		var stray bool
-		if err := r.Scan(&alive, &id, &was, &state, &lane, &text, &deadline, &dest, &resend, &sealed, &tries, &size, &taken, &stray); err != nil || id == nil {
+		if err := r.Scan(&alive, &id, &was, &state, &lane, &text, &deadline, &dest, &resend, &sealed, &tries, &size, &taken,
+			&charging, &amount, &probe, &broken, &stray); err != nil || id == nil {
 			return err
 		}
 		if stray {
@@ -266,8 +261,23 @@ func (db *DB) admitRest(ctx context.Context, bridge int64, a *admitting) error {
 		o.Tries, o.Parts, o.Taken = *tries, *size, mobileid.PartSet(*taken)
 		o.Verdict = verdictOf(mobileid.MessageState(*was), o.State)
 		o.Resend = *resend && o.Verdict == mobileid.VerdictMine
+		o.Charging, o.Amount = *charging, *amount
+		switch {
+		case o.Verdict == mobileid.VerdictRefused && *broken:
+			broke.add(o.ID, *probe)
+		case o.Verdict != mobileid.VerdictMine || !*probe:
+		case o.Charging == mobileid.ChargingLedger:
+			paid = append(paid, raw(o.ID))
+		default:
+			o.Probe, probing = true, append(probing, raw(o.ID))
+		}
 		return nil
 	})
+	if err == nil {
+		db.suspend(ctx, broke)
+		db.resumed(ctx, paid)
+		db.probing(ctx, probing)
+	}
 	if err == nil && !alive {
 		err = errBridgeEnded()
 	}

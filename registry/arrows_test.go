@@ -117,7 +117,7 @@ func (l *life) end(state mobileid.ChallengeState, reason string) {
 }
 
 func (l *life) suspend() {
-	l.exec(`update bindings set sms_suspended = true where id = $1`, l.p.binding.ID)
+	l.exec(`update bindings set sms_suspended = true, suspended_why = 'barred' where id = $1`, l.p.binding.ID)
 }
 
 // newer asks for a code for the same person and purpose.

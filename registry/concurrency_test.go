@@ -73,7 +73,7 @@ func TestMoneyIsExactUnderConcurrency(t *testing.T) {
 	if mine.Load() != 777 || refused.Load() != 1200-777 {
 		t.Fatalf("%d admitted, %d refused; want 777 and 423", mine.Load(), refused.Load())
 	}
-	if have := query[int](e, `select count(*) from charges where state = 'pending'`); have != 777 {
+	if have := query[int](e, `select count(*) from transfers where kind = 'pending'`); have != 777 {
 		t.Fatalf("%d charges", have)
 	}
 	e.wantBalanced()

@@ -7,8 +7,9 @@
 //   - one id has one effect, however often its request is delivered;
 //   - states move only along the arrows of the vocabulary (CanBecome), and
 //     every move writes an outbox row in the same transaction;
-//   - a Message is charged at most once, and the sums of the charges equal the
-//     balances of the accounts (package ledger checks it);
+//   - a Message is charged at most once, each step of its Charge is a transfer that
+//     is never changed, and the sums of the transfers are the balances of the
+//     accounts (postings.go; package ledger checks it);
 //   - a sealed text is erased in the transaction that makes it useless: when
 //     the operator has accepted the Message, or when the Message ends;
 //   - no error and no log line carries a value of a row: an error of Postgres
@@ -24,10 +25,10 @@
 // goes back:
 //
 //	idempotency or receipts_unmatched,
-//	bindings, challenges, accounts, messages, charges and the rest
+//	bindings, challenges, accounts, messages and the rest
 //
 // A live_challenges row is touched only by who holds the lock of the challenge
-// that it names, or, when there is none yet, of the binding; charges,
+// that it names, or, when there is none yet, of the binding; transfers,
 // message_parts and receipts only under the lock of their Message. Statements
 // that change several tables at once run after statements that did nothing but
 // lock (locks.go), which also gives them a snapshot taken after the locks. Three

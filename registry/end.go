@@ -17,17 +17,16 @@ with ended as (
 	update challenges set state = $3, reason = $4, state_version = state_version + 1, ended_at = $1
 	where id in ` + knownSQL + ` and state = 'pending'
 	returning id, client, person, purpose, message_id, state, reason, state_version
+), moves as (
+	select m.id, m.account_id, m.operator, m.amount, m.charging, m.charge, m.charge_step, m.charged,
+	       case when m.charge = 'pending' then 'voided' end as charge_to, 0::bigint as due
+	from ended e join messages m on m.id = e.message_id where m.state in ('queued', 'retry')
 ), changed as (
-	update messages m set state = $5, reason = $6, state_version = m.state_version + 1,
+	update messages m set state = $5, reason = $6, state_version = m.state_version + 1, ` + chargeSQL + `,
 	       sealed = null, seal_key = null, retry_at = null, owner = null, ended_at = $1
-	from ended e where m.id = e.message_id and m.state in ('queued', 'retry')
+	from moves v where m.id = v.id
 	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
-), voided as (
-	update charges h set state = 'voided', settled_at = $1
-	from changed m where h.message_id = m.id and h.state = 'pending'
-	returning h.account_id, h.amount
-), postings as (
-	select account_id, -amount as pending, 0 as posted from voided
+), postings as (` + postingsSQL("moves", "'stopped'") + `
 ), ` + tailSQL + `
 select count(*) from ended`
 

@@ -220,25 +220,22 @@ select part, state, stat, err, received_at from receipts where message_id = $1 o
 	return err
 }
 
+// charge adds each transfer of the Charge.
 func (e *explaining) charge(ctx context.Context, tx pgx.Tx, id mobileid.ID) error {
 	rows, err := tx.Query(ctx, `
-select state, amount, account_id, reserved_at, settled_at, reversed_at from charges where message_id = $1`, raw(id))
+select t.step, t.kind, t.why, t.account_id, t.operator, t.held, t.taken, t.at, m.charging
+from transfers t join messages m on m.id = t.message_id where t.message_id = $1 order by t.step`, raw(id))
 	if err != nil {
 		return err
 	}
-	var state string
-	var amount mobileid.Money
+	var step int
+	var kind, why, operator, charging string
 	var account int64
-	var reserved time.Time
-	var settled, reversed *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&state, &amount, &account, &reserved, &settled, &reversed}, func() error {
-		e.add(&reserved, "charge", "reserved", nil, "amount", amount.String(), "account", strconv.FormatInt(account, 10))
-		outcome := state
-		if reversed != nil {
-			outcome = "posted"
-		}
-		e.add(settled, "charge", outcome, nil, "amount", amount.String())
-		e.add(reversed, "charge", "reversed", nil, "amount", amount.String())
+	var held, taken mobileid.Money
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&step, &kind, &why, &account, &operator, &held, &taken, &at, &charging}, func() error {
+		e.add(&at, "charge", kind+": "+why, nil, "step", strconv.Itoa(step), "account", strconv.FormatInt(account, 10), "operator", operator,
+			"held", held.String(), "taken", taken.String(), "charging", charging)
 		return nil
 	})
 	return err

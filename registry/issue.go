@@ -141,6 +141,11 @@ order by id for no key update`, ids, clients, persons, purposes)
 	is.live = map[liveKey]mobileid.ID{}
 	is.existing = map[mobileid.ID]*mobileid.LaneItem{}
 	b.Queue(lookSQL, ids, clients, persons, purposes).Query(is.seen)
+	messages := make([]*mobileid.NewMessage, len(is.batch))
+	for i, c := range is.batch {
+		messages[i] = c.Message
+	}
+	queueAccounts(b, messages)
 	return b
 }
 
@@ -227,7 +232,7 @@ var insertIssuedSQL = `
 with ` + changedByQueueingSQL + `, issued as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state,
 		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, source_topic, source_partition, source_offset)
-	values ($8, $3, $4, $23, $24, $25, $18, $19, 'pending', $26, $27, $28, $2, $29, $1, $30, $20, $21, $22)
+	values ($8, $3, $4, $25, $26, $27, $18, $19, 'pending', $28, $29, $30, $2, $31, $1, $32, $20, $21, $22)
 	returning id, client, person, purpose, expires_at, state, reason, state_version
 ), live as (
 	insert into live_challenges (client, person, purpose, challenge_id, expires_at)

@@ -197,7 +197,7 @@ func TestThePriceIsTheOneInForceWhenQueued(t *testing.T) {
 	e.queue(after)
 	e.admit(e.bridge(), before.Message.ID, after.Message.ID)
 	for id, want := range map[mobileid.ID]int64{before.Message.ID: 100, after.Message.ID: 200} {
-		if have := query[int64](e, `select amount from charges where message_id = $1`, id[:]); have != want {
+		if have := query[int64](e, `select held from transfers where message_id = $1`, id[:]); have != want {
 			t.Errorf("charged %d, want %d", have, want)
 		}
 	}

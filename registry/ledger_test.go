@@ -14,16 +14,18 @@ import (
 func TestCheckFindsEveryTiyin(t *testing.T) {
 	e := newEnv(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		e.exec(`truncate accounts, credits, charges, bindings restart identity`)
+		e.exec(`truncate accounts, credits, transfers, bindings restart identity`)
 		n := rapid.IntRange(1, 4).Draw(rt, "accounts")
 		for a := 1; a <= n; a++ {
 			var pending, posted int64
 			e.exec(`insert into accounts (owner) values ('a' || $1::bigint)`, a)
 			for i := range rapid.IntRange(0, 5).Draw(rt, "charges") {
 				amount := rapid.Int64Range(0, 1000).Draw(rt, "amount")
-				state := rapid.SampledFrom([]string{"pending", "posted", "voided", "reversed"}).Draw(rt, "state")
+				state := rapid.SampledFrom([]string{"pending", "posted", "voided", "unknown", "reversed"}).Draw(rt, "state")
 				id := e.key.Make(mobileid.KindMessage, client, string(rune('a'+a))+string(rune('a'+i)), now0)
-				e.exec(`insert into charges (message_id, account_id, amount, state, reserved_at) values ($1, $2, $3, $4, now())`, id[:], a, amount, state)
+				for step, tr := range transfersTo(state, amount) {
+					e.exec(`insert into transfers values ($1, $2, $3, 'answer', $4, $5, $6, $7, now())`, id[:], step+1, tr.kind, a, operator, tr.held, tr.taken)
+				}
 				switch state {
 				case "pending":
 					pending += amount
@@ -32,7 +34,7 @@ func TestCheckFindsEveryTiyin(t *testing.T) {
 				}
 			}
 			granted := pending + posted + rapid.Int64Range(1, 100).Draw(rt, "left")
-			e.exec(`insert into credits values ('s', $1::bigint::text, $1, $2, now())`, a, granted)
+			e.exec(`insert into credits values ('s', $1::bigint::text, $1, $2, now(), 'top_up', $2, now())`, a, granted)
 			e.exec(`update accounts set granted = $2, pending = $3, posted = $4 where id = $1`, a, granted, pending, posted)
 		}
 		e.wantBalanced()
@@ -42,7 +44,7 @@ func TestCheckFindsEveryTiyin(t *testing.T) {
 		column := rapid.SampledFrom([]string{"granted", "pending", "posted"}).Draw(rt, "column")
 		e.exec(`update accounts set granted = granted + $2, pending = pending + $3, posted = posted + $4 where id = $1`, victim,
 			pickOff(column, "granted", off)+1000, pickOff(column, "pending", off), pickOff(column, "posted", off))
-		e.exec(`insert into credits values ('t', '1', $1, 1000, now())`, victim) // room for what is falsified
+		e.exec(`insert into credits values ('t', '1', $1, 1000, now(), 'top_up', 1000, now())`, victim) // room for what is falsified
 		r, err := e.CheckLedger(e.ctx())
 		must(t, err)
 		want := ledger.Report{Accounts: 1}
@@ -60,6 +62,26 @@ func TestCheckFindsEveryTiyin(t *testing.T) {
 	})
 }
 
+type transfer struct {
+	kind        string
+	held, taken int64
+}
+
+// transfersTo are the transfers of a Charge that has come to a state.
+func transfersTo(state string, amount int64) []transfer {
+	all := []transfer{{"pending", amount, 0}}
+	switch state {
+	case "posted", "reversed":
+		all = append(all, transfer{"posted", -amount, amount})
+	case "voided", "unknown":
+		all = append(all, transfer{state, -amount, 0})
+	}
+	if state == "reversed" {
+		all = append(all, transfer{state, 0, -amount})
+	}
+	return all
+}
+
 func pickOff(column, name string, off int64) int64 {
 	if column == name {
 		return off
@@ -70,7 +92,7 @@ func pickOff(column, name string, off int64) int64 {
 func TestCheckFindsAChargeOfNoAccount(t *testing.T) {
 	e := newEnv(t)
 	id := e.key.Make(mobileid.KindMessage, client, "x", now0)
-	e.exec(`insert into charges (message_id, account_id, amount, state, reserved_at) values ($1, 77, 5, 'posted', now())`, id[:])
+	e.exec(`insert into transfers values ($1, 1, 'posted', 'answer', 77, $2, 0, 5, now())`, id[:], operator)
 	r, err := e.CheckLedger(e.ctx())
 	must(t, err)
 	if r.Balanced() || r.Orphans != 1 || r.Posted != 5 {

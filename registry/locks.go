@@ -69,25 +69,6 @@ func lockFromChallenges(b *pgx.Batch, ids [][]byte) { b.Queue(lockFromChallenges
 // them and the Messages.
 func lockFromMessages(b *pgx.Batch, ids [][]byte) { b.Queue(lockFromMessagesSQL, ids) }
 
-// tailSQL ends every statement that changes states. The statement gives it
-// three CTEs: changed (Messages), ended (challenges) and postings (what the
-// change of a charge adds to its account); $1 is the time.
-const tailSQL = `
-gone as (
-	delete from live_challenges
-	where person = any(array(select person from ended)) and challenge_id = any(array(select id from ended))
-), moved as (
-	update accounts a set pending = a.pending + p.pending, posted = a.posted + p.posted
-	from (select account_id, sum(pending)::bigint as pending, sum(posted)::bigint as posted
-	      from postings group by account_id) p
-	where a.id = p.account_id and (p.pending <> 0 or p.posted <> 0)
-), announced as (
-	insert into outbox (subject, challenge, client, state, reason, version, at)
-	select id, challenge_id, client, state, reason, state_version, $1 from changed
-	union all
-	select id, null, client, state, reason, state_version, $1 from ended
-)`
-
 // rawIDs gives ids as the driver wants them. An ID itself must never be an
 // argument: it prints as text.
 func rawIDs(ids []mobileid.ID) [][]byte {

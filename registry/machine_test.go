@@ -21,7 +21,7 @@ func TestRandomLivesFollowTheDrawnArrows(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
 	rapid.Check(t, func(rt *rapid.T) {
-		e.exec(`truncate challenges, messages, message_parts, receipts, receipts_unmatched, charges, confirmations,
+		e.exec(`truncate challenges, messages, message_parts, receipts, receipts_unmatched, transfers, charge_calls, confirmations,
 			live_challenges, retries, outbox, idempotency, bridges, wrong_tries`)
 		e.exec(`update accounts set pending = 0, posted = 0`)
 		m := &machine{env: e, rt: rt, codes: &codes{epoch: fmt.Sprint("epoch", e.n.Add(1)), lost: map[mobileid.ID]bool{}}, lanes: &lanes{}}
@@ -252,10 +252,10 @@ where l.challenge_id is null or c.id is null`); n != 0 {
 		m.rt.Fatalf("%d live rows and pending challenges disagree", n)
 	}
 	if n := query[int](m.env, `
-select count(*) from messages m left join charges h on h.message_id = m.id where
-	(m.state in ('queued', 'no_funds', 'fenced', 'cancelled', 'expired', 'failed', 'rejected') and h.state = 'pending')
-	or (m.state in ('sent', 'delivered') and h.state is distinct from 'posted' and h.state is distinct from 'voided')
-	or (m.ended_at is not null and h.state = 'pending')`); n != 0 {
+select count(*) from messages m where
+	(m.state in ('queued', 'no_funds', 'fenced', 'cancelled', 'expired', 'failed', 'rejected') and m.charge = 'pending')
+	or (m.state in ('sent', 'delivered') and m.charge is distinct from 'posted' and m.charge is distinct from 'voided')
+	or (m.ended_at is not null and m.charge = 'pending')`); n != 0 {
 		m.rt.Fatalf("%d charges contradict their messages", n)
 	}
 	m.history()
@@ -288,7 +288,7 @@ func (m *machine) finish() {
 	if n := query[int](m.env, `select count(*) from challenges where ended_at is null`); n != 0 {
 		m.rt.Fatalf("%d challenges are still open", n)
 	}
-	if n := query[int](m.env, `select count(*) from charges where state = 'pending'`); n != 0 {
+	if n := query[int](m.env, `select count(*) from messages where charge = 'pending'`); n != 0 {
 		m.rt.Fatalf("%d charges are still pending", n)
 	}
 	m.invariants()

@@ -17,6 +17,7 @@ type metrics struct {
 	held      *prometheus.GaugeVec
 	unmatched prometheus.Counter
 	waiting   *prometheus.GaugeVec
+	suspended *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -54,9 +55,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "mobileid_registry_receipts_waiting",
 			Help: "Receipts that have been without their Message part for a minute, by operator account; at most 10000 are counted.",
 		}, []string{"account"}),
+		suspended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mobileid_registry_sms_suspended_total",
+			Help: "Bindings whose SMS were suspended for want of money or by the operator, and those whose SMS came back.",
+		}, []string{"change"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.held, m.unmatched, m.waiting)
+		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.held, m.unmatched, m.waiting, m.suspended)
 	}
 	return m
 }

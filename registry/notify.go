@@ -79,6 +79,11 @@ select m.id, m.state, m.operator, m.lane, m.person from unnest($1::bytea[]) k(id
 			})
 			return err
 		})
+	messages := make([]*mobileid.NewMessage, len(batch))
+	for i := range batch {
+		messages[i] = batch[i].Message
+	}
+	queueAccounts(b, messages)
 	return q
 }
 

@@ -13,7 +13,7 @@ import (
 
 // partitioned are the tables split by the month in the id, with the share of a
 // page that inserts may fill. What is left is for updates that stay on their
-// page (HOT): a Message and its charge change three to five times.
+// page (HOT): a Message changes three to five times.
 var partitioned = []struct {
 	table      string
 	fillfactor int
@@ -23,7 +23,7 @@ var partitioned = []struct {
 	{"messages", 50},
 	{"message_parts", 70},
 	{"receipts", 100},
-	{"charges", 50},
+	{"transfers", 100},
 }
 
 // youngMonth keeps a month from being vacuumed and analyzed every minute while

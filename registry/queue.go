@@ -2,7 +2,11 @@ package registry
 
 import (
 	"encoding/hex"
+	"maps"
+	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"mobileid/internal/mobileid"
 )
@@ -22,7 +26,7 @@ func laneItem(m *mobileid.NewMessage) mobileid.LaneItem {
 
 // changedByQueueingSQL is the CTE changed that inserts a Message to be sent,
 // with the price in force now: a later tariff does not change it. An operator
-// without a tariff costs nothing. $1 is the time, $2 to $22 are messageArgs. The
+// without a tariff costs nothing. $1 is the time, $2 to $24 are messageArgs. The
 // kind is mobileid.TextKind of the text's id; no amount is too large for a bigint
 // (ledger.MaxPrice).
 var changedByQueueingSQL = `
@@ -32,10 +36,10 @@ price as (
 ), changed as (
 	insert into messages (id, client, person, lane, operator, text_id, challenge_id, fence_kind, fence_id, fence_version,
 		account_id, tariff_id, amount, deadline, dest, parts, sealed, seal_key, state, client_ref, body_hash, queued_at,
-		source_topic, source_partition, source_offset)
+		source_topic, source_partition, source_offset, charging)
 	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-		$12, (select id from price), coalesce((select amount from price), 0), $13, $14, $15, $16, $17, 'queued', $18, $19, $1,
-		$20, $21, $22)
+		coalesce($12, (select id from accounts where owner = $23)), (select id from price), coalesce((select amount from price), 0), $13, $14, $15, $16, $17, 'queued', $18, $19, $1,
+		$20, $21, $22, $24)
 	returning id, challenge_id, client, state, reason, state_version
 )`
 
@@ -47,13 +51,45 @@ select id, challenge_id, client, state, reason, state_version, $1 from changed`
 // messageArgs are the parameters of changedByQueueingSQL.
 func messageArgs(now time.Time, m *mobileid.NewMessage, o messageOrigin) []any {
 	var account *int64
-	if m.Account != 0 {
+	if m.Payer == "" && m.Account != 0 {
 		account = &m.Account
+	}
+	charging := m.Charging
+	switch {
+	case m.Payer != "":
+		charging = mobileid.ChargingPayer
+	case charging == "":
+		charging = mobileid.ChargingLedger
 	}
 	return []any{
 		now, raw(m.ID), m.Client, m.Person[:], m.Lane, m.Operator, m.TextID, raw(o.challenge),
 		m.Fence.Kind, m.Fence.ID, m.Fence.Version, account, m.Deadline, m.Dest[:], m.Parts,
 		m.Sealed, hex.EncodeToString(m.SealKey[:]), o.clientRef, o.bodyHash,
-		o.source.Topic, o.source.Partition, o.source.Offset,
+		o.source.Topic, o.source.Partition, o.source.Offset, payingAccount(m), charging,
+	}
+}
+
+// payingAccount is the owner of the account that pays for a Message which does not
+// name it: one of the system's, or that of the number at the operator.
+func payingAccount(m *mobileid.NewMessage) string {
+	if m.Payer != "" {
+		return "payer:" + m.Payer
+	}
+	return subscriberAccount(m.Dest, m.Operator)
+}
+
+// queueAccounts makes the accounts that Messages do not name, where they are
+// missing.
+func queueAccounts(b *pgx.Batch, messages []*mobileid.NewMessage) {
+	owners := map[string]bool{}
+	for _, m := range messages {
+		if m != nil && (m.Payer != "" || m.Account == 0) {
+			owners[payingAccount(m)] = m.Payer == ""
+		}
+	}
+	for _, owner := range slices.Sorted(maps.Keys(owners)) {
+		b.Queue(`
+insert into accounts (owner, kept) select $1, $2 where not exists (select from accounts where owner = $1)
+on conflict (owner) do nothing`, owner, owners[owner])
 	}
 }

@@ -74,46 +74,53 @@ where p.message_id = f.id and p.part = f.part and p.link = f.link and p.sequence
 // in doubt may have parts that nobody knows of, and is not delivered by the
 // others.
 //
-// The charge follows the receipt even after the Message has ended otherwise,
-// in one direction: what the operator did not deliver is given back.
+// The charge follows the receipt even after the Message has ended otherwise, in one
+// direction: what is not to be paid is given back. What the operator has refused is
+// never paid for; what he finally did not deliver, as the tariff says. A tariff by
+// the Message wants all parts of it, one by the part pays for those that came. Of
+// a Message that was rejected the parts that he did not take have no receipt.
 var foldSQL = `
 with part as (
-	select message_id, part, bool_or(receipt = 'delivered') as delivered,
+	select message_id, part, bool_or(receipt = 'delivered') as delivered, bool_or(receipt = 'rejected') as refused,
+	       bool_or(operator_id <> '') as taken,
 	       coalesce(bool_and(receipt <> '') filter (where operator_id <> ''), false) as final,
 	       min(receipt) filter (where receipt not in ('', 'delivered')) as failure, max(receipt_reason) as reason
 	from message_parts where message_id in ` + knownSQL + ` group by message_id, part
 ), whole as (
-	select message_id, count(*) as known, bool_and(delivered) as delivered, min(failure) filter (where not delivered) as failure,
-	       max(reason) filter (where not delivered) as reason
-	from part group by message_id having bool_and(delivered or final)
+	select message_id, count(*) as known, bool_and(delivered) as delivered, bool_and(taken) as taken, min(failure) filter (where not delivered) as failure,
+	       max(reason) filter (where not delivered) as reason, count(*) filter (where not delivered and (refused or not taken)) as refused,
+	       count(*) filter (where not delivered and taken and not refused) as undelivered
+	from part group by message_id having bool_and(delivered or final or not taken) and bool_or(taken)
 ), final as (
-	select m.id, m.challenge_id, m.state, m.ended_at, case when w.delivered then 'delivered' else w.failure end as next, w.reason
-	from whole w join messages m on m.id = w.message_id
-	where not w.delivered or w.known >= m.parts or m.state not in ('in_doubt', 'admitted')
+	select m.id, m.challenge_id, m.state, m.ended_at, m.parts, case when w.delivered then 'delivered' else w.failure end as next, w.reason,
+	       m.account_id, m.operator, m.amount, m.charging, m.charge, m.charge_step, m.charged, case
+		when t.unit = 'part' then m.amount / m.parts * (least(w.known, m.parts) - w.refused - case when t.refund_undelivered then w.undelivered else 0 end)
+		when w.refused > 0 or coalesce(t.refund_undelivered, true) and w.undelivered > 0 then 0
+		else m.amount end as due
+	from whole w join messages m on m.id = w.message_id left join tariffs t on t.id = m.tariff_id
+	where (w.taken or m.state = 'rejected') and (not w.delivered or w.known >= m.parts or m.state not in ('in_doubt', 'admitted'))
+), dues as (
+	select f.*, state in ('sent', 'in_doubt') or (state = 'admitted' and next = 'delivered') as moves, case
+		-- While a bridge has it, a failure may be of the earlier try.
+		when state = 'admitted' and next <> 'delivered' or state = 'delivered' then null
+		-- Whether the operator's charging system has it is not in a receipt.
+		when charging = 'diameter' and charge = 'unknown' and due > 0 then null
+		when charge in ('pending', 'unknown') and due > 0 then 'posted'
+		when charge in ('pending', 'unknown') then 'voided'
+		when charge = 'posted' and due > 0 and due < charged then 'posted'
+		when charge = 'posted' and due = 0 and charged > 0 then 'reversed' end as charge_to
+	from final f
 ), moves as (
-	select * from final where state in ('sent', 'in_doubt') or (state = 'admitted' and next = 'delivered')
+	select * from dues where moves
 ), changed as (
 	update messages m set state = v.next, reason = coalesce(nullif(v.reason, ''), 'receipt'), state_version = m.state_version + 1,
-	       sealed = null, seal_key = null, owner = null, ended_at = $1
+	       ` + chargeSQL + `, sealed = null, seal_key = null, owner = null, ended_at = $1
 	from moves v where m.id = v.id
 	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
-), posted as (
-	update charges h set state = 'posted', settled_at = $1
-	from moves v where h.message_id = v.id and h.state = 'pending' and v.next = 'delivered'
-	returning h.account_id, h.amount
-), voided as (
-	update charges h set state = 'voided', settled_at = $1
-	from moves v where h.message_id = v.id and h.state = 'pending' and v.next <> 'delivered'
-	returning h.account_id, h.amount
-), reversed as (
-	update charges h set state = 'reversed', reversed_at = $1
-	from final f where h.message_id = f.id and h.state = 'posted' and f.next <> 'delivered' and f.state <> 'delivered'
-	     and f.state <> 'admitted'
-	returning h.account_id, h.amount
-), postings as (
-	select account_id, -amount as pending, amount as posted from posted
-	union all select account_id, -amount, 0 from voided
-	union all select account_id, 0, -amount from reversed
+), corrected as (
+	update messages m set ` + chargeSQL + `
+	from dues v where m.id = v.id and not v.moves and v.charge_to is not null
+), postings as (` + postingsSQL("dues", "'receipt'") + `
 ), ended as (
 	update challenges c set state = case v.next when 'failed' then 'failed' else 'undeliverable' end,
 	       reason = coalesce(nullif(v.reason, ''), 'receipt_' || v.next), state_version = c.state_version + 1, ended_at = $1

@@ -21,9 +21,8 @@ import (
 // for a line without one ("file ...") is no answer.
 const doubtsSQL = `
 select m.id, m.dest, m.state, m.state_version, m.parts, m.resends, m.queued_at, m.admitted_at, m.submitted_at, m.deadline,
-       coalesce(h.state not in ('posted', 'reversed'), true), r.message_id is not null, p.ids, p.answered
+       coalesce(m.charge not in ('posted', 'reversed'), true), coalesce(m.charge = 'unknown', false), r.message_id is not null, p.ids, p.answered
 from messages m
-left join charges h on h.message_id = m.id
 left join reconciled r on r.message_id = m.id
 left join lateral (
 	select array_agg(operator_id) as ids, array_agg(part::integer) as answered
@@ -36,12 +35,11 @@ where m.id >= $2 and m.id < $3 and m.operator = $1 and m.admitted_at is not null
 // number, whatever became of them.
 const foundSQL = `
 select distinct on (k.ord, m.id) k.ord, m.id, m.dest, m.state, m.state_version, m.parts, m.resends, m.queued_at, m.admitted_at, m.submitted_at, m.deadline,
-       coalesce(h.state not in ('posted', 'reversed'), true), r.message_id is not null, q.ids, q.answered, p.receipt <> ''
+       coalesce(m.charge not in ('posted', 'reversed'), true), coalesce(m.charge = 'unknown', false), r.message_id is not null, q.ids, q.answered, p.receipt <> ''
 from unnest($2::text[], $3::bytea[], $4::timestamptz[]) with ordinality as k(operator_id, dest, at, ord)
 join message_parts p on p.operator_id = k.operator_id and p.account = $1 and p.dest = k.dest
      and p.answered_at between k.at - interval '72 hours' and k.at + interval '72 hours'
 join messages m on m.id = p.message_id
-left join charges h on h.message_id = m.id
 left join reconciled r on r.message_id = m.id
 left join lateral (
 	select array_agg(operator_id) as ids, array_agg(part::integer) as answered
@@ -57,6 +55,7 @@ type reconcilable struct {
 	queued, deadline    time.Time
 	admitted, submitted *time.Time
 	uncharged, settled  bool
+	undecided           bool
 	ids                 []string
 	answered            []int32
 }
@@ -64,14 +63,14 @@ type reconcilable struct {
 func (m *reconcilable) fields() []any {
 	return []any{
 		&m.id, &m.dest, &m.state, &m.version, &m.parts, &m.resends, &m.queued, &m.admitted, &m.submitted, &m.deadline,
-		&m.uncharged, &m.settled, &m.ids, &m.answered,
+		&m.uncharged, &m.undecided, &m.settled, &m.ids, &m.answered,
 	}
 }
 
 func (m *reconcilable) message(slack time.Duration) *reconcile.Message {
 	out := &reconcile.Message{
 		ID: toID(m.id), Dest: toPseudonym(m.dest), State: m.state, Version: m.version, IDs: m.ids, Tries: 1 + m.resends,
-		From: m.queued, Until: m.deadline, ValidUntil: m.deadline.Add(slack), Uncharged: m.uncharged,
+		From: m.queued, Until: m.deadline, ValidUntil: m.deadline.Add(slack), Uncharged: m.uncharged, Undecided: m.undecided,
 	}
 	switch {
 	case m.resends > 0 || m.admitted == nil:
@@ -193,7 +192,7 @@ update reconciled_files set done_at = $2, doubts = $3 where id = $1 and done_at 
 // Message, challenge and charge as a receipt does: a Message that has ended
 // keeps its state, and only its charge may be corrected. A Message that a
 // complete file does not have was never taken: one in doubt ends failed, and its
-// charge is voided.
+// charge is voided, as is that of one that ended unconfirmed.
 //
 // A group with a Message that has moved since it was read is left alone, as is
 // one that a file has settled before: the next run looks again.
@@ -367,19 +366,21 @@ join message_parts p on p.message_id = k.id and p.operator_id = k.operator_id`, 
 
 // absentSQL ends Messages in doubt that the operator never took.
 var absentSQL = `
-with moves as (
-	select id, challenge_id from messages where id in ` + knownSQL + ` and state = 'in_doubt'
+with told as (
+	select id, state, challenge_id, account_id, operator, amount, charging, charge, charge_step, charged,
+	       case when charge in ('pending', 'unknown') then 'voided' end as charge_to, 0::bigint as due
+	from messages where id in ` + knownSQL + ` and state in ('in_doubt', 'unconfirmed')
+), moves as (
+	select * from told where state = 'in_doubt'
 ), changed as (
-	update messages m set state = 'failed', reason = 'no_answer', state_version = m.state_version + 1,
+	update messages m set state = 'failed', reason = 'no_answer', state_version = m.state_version + 1, ` + chargeSQL + `,
 	       sealed = null, seal_key = null, owner = null, ended_at = $1
 	from moves v where m.id = v.id
 	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
-), voided as (
-	update charges h set state = 'voided', settled_at = $1
-	from moves v where h.message_id = v.id and h.state = 'pending'
-	returning h.account_id, h.amount
-), postings as (
-	select account_id, -amount as pending, 0 as posted from voided
+), corrected as (
+	update messages m set ` + chargeSQL + `
+	from told v where m.id = v.id and v.state = 'unconfirmed' and v.charge_to is not null
+), postings as (` + postingsSQL("told", "'absent'") + `
 ), ended as (
 	update challenges c set state = 'failed', reason = 'no_answer', state_version = c.state_version + 1, ended_at = $1
 	from moves v where c.id = v.challenge_id and c.state = 'pending'

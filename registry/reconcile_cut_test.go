@@ -150,9 +150,9 @@ func (e *env) compared(f reconcile.File, lines []*reconcile.Line) reconcile.Resu
 func (e *env) told() []string {
 	e.t.Helper()
 	rows, err := e.pool.Query(e.ctx(), `
-select 'message ' || encode(m.id, 'hex') || ' ' || m.state || ' ' || m.reason || ' v' || m.state_version || ' charge ' || coalesce(h.state, 'none')
+select 'message ' || encode(m.id, 'hex') || ' ' || m.state || ' ' || m.reason || ' v' || m.state_version || ' charge ' || coalesce(m.charge, 'none')
        || coalesce(' settled by ' || r.rule, '') || case when m.sealed is null then ' erased' else '' end
-from messages m left join charges h on h.message_id = m.id left join reconciled r on r.message_id = m.id
+from messages m left join reconciled r on r.message_id = m.id
 union all select 'challenge ' || encode(id, 'hex') || ' ' || state || ' ' || reason || ' v' || state_version from challenges
 union all select 'part ' || encode(message_id, 'hex') || ' ' || part || ' ' || operator_id || ' ' || receipt from message_parts
 union all select 'receipt ' || encode(message_id, 'hex') || ' ' || part || ' ' || state from receipts
@@ -247,8 +247,8 @@ func TestARunCutAnywhereAndRepeatedEndsAsAWholeOne(t *testing.T) {
 }
 
 // A day late the sweeper has ended everything: the file moves no state, and
-// charges nobody for what was not charged.
-func TestAFileADayLateMovesNoStateAndChargesNobody(t *testing.T) {
+// settles the charges that nobody knew of.
+func TestAFileADayLateMovesNoStateAndSettlesTheCharges(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
 	b := e.bridge()
@@ -258,19 +258,19 @@ func TestAFileADayLateMovesNoStateAndChargesNobody(t *testing.T) {
 	e.sweep(registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, &lanes{}, nil))
 	for _, id := range []mobileid.ID{told, absent} {
 		e.wantMessage(id, mobileid.MessageUnconfirmed, mobileid.ReasonNoAnswer)
-		e.wantCharge(id, "voided")
+		e.wantCharge(id, "unknown")
 	}
 	announced := `select count(*) from outbox`
 	before := query[int](e, announced)
-	if _, n := e.apply(fileOf(1), lineTo(p, 3, mobileid.MessageDelivered)); n != 1 {
-		t.Errorf("%d settled, want the one that has a line", n)
+	if _, n := e.apply(fileOf(1), lineTo(p, 3, mobileid.MessageDelivered)); n != 2 {
+		t.Errorf("%d settled, want the one that has a line and the one that has none", n)
 	}
 	if _, n := e.apply(fileOf(2), lineTo(p, 3, mobileid.MessageDelivered)); n != 0 {
 		t.Errorf("the next file settled %d again", n)
 	}
-	for _, id := range []mobileid.ID{told, absent} {
+	for id, want := range map[mobileid.ID]string{told: "posted", absent: "voided"} {
 		e.wantMessage(id, mobileid.MessageUnconfirmed, mobileid.ReasonNoAnswer)
-		e.wantCharge(id, "voided")
+		e.wantCharge(id, want)
 	}
 	if after := query[int](e, announced); after != before {
 		t.Errorf("%d states were announced", after-before)

@@ -11,8 +11,8 @@ import (
 // row with the columns' own names; nil when there is none. Sealed text stays
 // sealed, and no row of bindings, where numbers stand in clear, is among them.
 type Rows struct {
-	Challenge, Message, Charge, Account, Confirmation json.RawMessage
-	Parts, Receipts                                   json.RawMessage // JSON arrays
+	Challenge, Message, Account, Confirmation json.RawMessage
+	Transfers, Parts, Receipts                json.RawMessage // JSON arrays
 }
 
 // Rows reads them for whoever wants to see the bytes: the demo's page and
@@ -21,16 +21,15 @@ func (db *DB) Rows(ctx context.Context, id mobileid.ID) (Rows, error) {
 	var r Rows
 	err := db.pool.QueryRow(ctx, `
 with c as (select * from challenges where id = $1),
-m as (select * from messages where id = coalesce((select message_id from c), $1)),
-ch as (select * from charges where message_id = (select id from m))
+m as (select * from messages where id = coalesce((select message_id from c), $1))
 select (select row_to_json(c) from c),
        (select row_to_json(m) from m),
-       (select row_to_json(ch) from ch),
-       (select row_to_json(a) from accounts a where a.id = (select account_id from ch)),
+       (select row_to_json(a) from accounts a where a.id = (select account_id from m)),
        (select row_to_json(f) from confirmations f where f.challenge_id = (select id from c)),
+       (select json_agg(t order by t.step) from transfers t where t.message_id = (select id from m)),
        (select json_agg(p order by p.part, p.sequence) from message_parts p where p.message_id = (select id from m)),
        (select json_agg(r order by r.part, r.seen) from receipts r where r.message_id = (select id from m))`,
-		id[:]).Scan(&r.Challenge, &r.Message, &r.Charge, &r.Account, &r.Confirmation, &r.Parts, &r.Receipts)
+		id[:]).Scan(&r.Challenge, &r.Message, &r.Account, &r.Confirmation, &r.Transfers, &r.Parts, &r.Receipts)
 	return r, clean("rows", err)
 }
 

@@ -13,18 +13,31 @@ import (
 // locked.
 var settleSQL = `
 with told as (
-	select o.*, m.challenge_id, m.operator, m.resends, m.state as was, o.next in ('rejected', 'failed', 'expired', 'no_funds') as ends,
+	select o.*, m.challenge_id, m.operator, m.resends, m.state as was, m.parts, m.parts_taken,
+	       m.account_id, m.tariff_id, m.amount, m.charging, m.charge, m.charge_step, m.charged, o.next in ('rejected', 'failed', 'expired', 'no_funds') as ends,
 	       m.owner is not distinct from $2 and case m.state
 		when 'admitted' then not (o.late and m.resends > 0)
 		when 'in_doubt' then o.next in ('sent', 'rejected') or (o.late and m.resends = 0 and o.next in ('retry', 'expired'))
 		     or (not o.late and o.next = 'retry' and m.reason = 'owner_lost')
 		else false end as ours
-	from unnest($3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::bigint[], $11::boolean[])
-	     with ordinality as o(id, next, why, link, retry_at, submitted_at, tried, taken, late, ord)
+	from unnest($3::bytea[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::bigint[], $11::boolean[], $12::text[])
+	     with ordinality as o(id, next, why, link, retry_at, submitted_at, tried, taken, late, answer, ord)
 	join messages m on m.id = o.id
 	where ` + isKnown("o.ord") + `
+), dues as (
+	select o.*, case
+		when next = 'sent' then o.amount
+		when t.unit = 'part' then o.amount / o.parts * least(o.parts, bit_count((o.taken | o.parts_taken)::bit(64)))
+		else 0 end as whole
+	from told o left join tariffs t on t.id = o.tariff_id where ours
 ), moves as (
-	select * from told where ours
+	select d.*, case
+		when charge not in ('pending', 'unknown') or not (ends or next = 'sent') then null
+		when answer = 'unknown' and next = 'sent' then 'unknown'
+		when answer <> 'free' and whole > 0 then 'posted'
+		else 'voided' end as charge_to,
+	       case when answer = '' then whole else 0 end as due
+	from dues d
 ), facts as (
 	update messages m set parts_taken = m.parts_taken | o.taken
 	from told o where m.id = o.id and not o.ours and o.taken & ~m.parts_taken <> 0 and m.ended_at is null
@@ -33,19 +46,14 @@ with told as (
 		state = v.next, reason = v.why, state_version = m.state_version + 1,
 		link = v.link, retry_at = case when v.next = 'retry' then v.retry_at end,
 		submitted_at = coalesce(v.submitted_at, m.submitted_at),
-		tries = least(m.tries + v.tried::integer, 32767), parts_taken = m.parts_taken | v.taken,
+		tries = least(m.tries + v.tried::integer, 32767), parts_taken = m.parts_taken | v.taken, ` + chargeSQL + `,
 		owner = case when v.next = 'in_doubt' then m.owner end,
 		sealed = case when v.ends or v.next = 'sent' then null else m.sealed end,
 		seal_key = case when v.ends or v.next = 'sent' then null else m.seal_key end,
 		ended_at = case when v.ends then $1::timestamptz end
 	from moves v where m.id = v.id
 	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
-), settled as (
-	update charges h set state = case when v.next = 'sent' then 'posted' else 'voided' end, settled_at = $1
-	from moves v where h.message_id = v.id and h.state = 'pending' and (v.ends or v.next = 'sent')
-	returning h.account_id, h.amount, h.state
-), postings as (
-	select account_id, -amount as pending, case when state = 'posted' then amount else 0 end as posted from settled
+), postings as (` + postingsSQL("moves", "case when answer = '' then 'answer' else 'charger' end") + `
 ), ended as (
 	update challenges c set
 		state = case v.next when 'rejected' then 'undeliverable' else v.next end,
@@ -127,7 +135,25 @@ func (db *DB) Settle(ctx context.Context, bridge int64, account string, outcomes
 		return err
 	}
 	db.matchWaiting(ctx, []string{account}, operatorIDs(outcomes))
+	db.heedFunds(ctx, outcomes)
 	return nil
+}
+
+// heedFunds suspends the SMS of those who could not pay, says the operator, and
+// brings back those of a probe that he took.
+func (db *DB) heedFunds(ctx context.Context, outcomes []mobileid.Outcome) {
+	var broke unpaid
+	var paid [][]byte
+	for i := range outcomes {
+		switch o := &outcomes[i]; {
+		case o.State == mobileid.MessageNoFunds:
+			broke.add(o.ID, o.Probe)
+		case o.State == mobileid.MessageSent && o.Probe && o.Charge == mobileid.ChargeAsReserved:
+			paid = append(paid, raw(o.ID))
+		}
+	}
+	db.suspend(ctx, broke)
+	db.resumed(ctx, paid)
 }
 
 // settleRest stores any outcomes.
@@ -138,7 +164,7 @@ func (db *DB) settleRest(ctx context.Context, bridge int64, account string, outc
 	}
 	b := &pgx.Batch{}
 	lockFromMessages(b, s.ids)
-	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt, s.tried, s.taken, s.late)
+	b.Queue(settleSQL, db.clock(), bridge, s.ids, s.states, s.reasons, s.links, s.retryAt, s.submittedAt, s.tried, s.taken, s.late, s.notes)
 	s.parts.queue(b, storePartsSQL, account)
 	return db.send(ctx, "settle", b, nil)
 }
@@ -164,6 +190,7 @@ type settlement struct {
 	retryAt, submittedAt []*time.Time
 	tried, late          []bool
 	taken                []int64
+	notes                []mobileid.ChargeNote
 	parts                partRows
 }
 
@@ -207,7 +234,7 @@ func newSettlement(outcomes []mobileid.Outcome) *settlement {
 			s.reasons, s.links = append(s.reasons, o.Reason), append(s.links, o.Link)
 			s.retryAt, s.submittedAt = append(s.retryAt, orNull(o.RetryAt)), append(s.submittedAt, orNull(o.SubmittedAt))
 			s.tried, s.taken = append(s.tried, o.Tried), append(s.taken, int64(o.Taken()))
-			s.late = append(s.late, o.Late)
+			s.late, s.notes = append(s.late, o.Late), append(s.notes, o.Charge)
 		}
 		for j := range o.Parts {
 			p := &o.Parts[j]

@@ -14,43 +14,47 @@ import (
 // admitSQL: it looks without locks, each change says again what it rests on, and
 // when it was not all as it looked the division by zero undoes it (attempt).
 //
-// Accounts, then Messages, then Charges are locked, ascending.
+// Accounts and then Messages are locked, ascending.
 const sentSQL = `
 with told as materialized (
-	select o.*, m.account_id, m.amount
+	select o.*, m.account_id, m.amount, m.operator, m.charging, m.charge_step
 	from unnest($3::bytea[], $4::text[], $5::timestamptz[], $6::bigint[]) as o(id, link, submitted_at, taken)
 	join {messages} m on m.id = o.id
-	where m.owner = $2 and m.state = 'admitted'
+	where m.owner = $2 and m.state = 'admitted' and m.charge is not distinct from case when m.account_id is not null then 'pending' end
 	order by o.id
 ), paid as (
 	update accounts a set pending = a.pending - w.total, posted = a.posted + w.total
-	from (select account_id, sum(amount)::bigint as total from told where account_id is not null
-	      group by account_id order by account_id) w
+	from (select account_id, sum(amount)::bigint as total from told
+	      where account_id is not null and charging <> 'payer' group by account_id order by account_id) w
 	where a.id = w.account_id
 	returning 1
 ), changed as (
 	update {messages} m set
 		state = 'sent', reason = '', state_version = m.state_version + 1, link = o.link,
 		submitted_at = coalesce(o.submitted_at, m.submitted_at), parts_taken = m.parts_taken | o.taken,
-		owner = null, sealed = null, seal_key = null
-	from told o where m.id = o.id and m.owner = $2 and m.state = 'admitted' and (select count(*) from paid) >= 0
+		owner = null, sealed = null, seal_key = null,
+		charge = case when o.account_id is not null then 'posted' end,
+		charge_step = m.charge_step + (o.account_id is not null)::integer,
+		charged = case when o.account_id is not null then o.amount else 0 end
+	from told o where m.id = o.id and m.owner = $2 and m.state = 'admitted' and m.charge_step = o.charge_step
+	  and (select count(*) from paid) >= 0
 	returning m.id, m.challenge_id, m.client, m.state_version
 ), posted as (
-	update {charges} h set state = 'posted', settled_at = $1
-	from told o where h.message_id = o.id and o.account_id is not null and h.state = 'pending' and (select count(*) from changed) >= 0
-	returning h.amount
+	insert into {transfers} (message_id, step, kind, why, account_id, operator, held, taken, at)
+	select id, charge_step + 1, 'posted', 'answer', account_id, operator, -amount, amount, $1
+	from told where account_id is not null and (select count(*) from changed) >= 0
+), untold as (
+	insert into charge_calls (message_id, step, operator, due_at)
+	select id, charge_step + 1, operator, $1 from told where charging = 'diameter' and account_id is not null
 ), announced as (
 	insert into outbox (subject, challenge, client, state, reason, version, at)
 	select id, challenge_id, client, 'sent', '', state_version, $1 from changed
 )
-select 1 / case when (select count(*) from changed) = cardinality($3)
-                 and (select count(*) from posted) = (select count(account_id) from told)
-                 and (select coalesce(sum(amount), 0) from posted) = (select coalesce(sum(amount), 0) from told where account_id is not null)
-           then 1 else 0 end`
+select 1 / case when (select count(*) from changed) = cardinality($3) then 1 else 0 end`
 
 // isPlain reports whether sentSQL may settle an outcome.
 func isPlain(o *mobileid.Outcome) bool {
-	return o.State == mobileid.MessageSent && o.Reason == "" && !o.Tried && !o.Late
+	return o.State == mobileid.MessageSent && o.Reason == "" && !o.Tried && !o.Late && o.Charge == mobileid.ChargeAsReserved
 }
 
 // attempt sends freshSQL, sentSQL or deliveredSQL; not done without an error says

@@ -118,7 +118,7 @@ func TestTheSweeperEndsWhatHasNoAnswer(t *testing.T) {
 	e.wantMessage(used.Message.ID, mobileid.MessageUnconfirmed, "no_answer")
 	e.wantCharge(used.Message.ID, "posted") // it was typed in, so it had arrived
 	e.wantMessage(open.Message.ID, mobileid.MessageUnconfirmed, "no_answer")
-	e.wantCharge(open.Message.ID, "voided")
+	e.wantCharge(open.Message.ID, "unknown")
 
 	e.clk.advance(time.Hour)
 	e.sweep(s)
@@ -126,7 +126,7 @@ func TestTheSweeperEndsWhatHasNoAnswer(t *testing.T) {
 	e.clk.advance(time.Hour)
 	e.sweep(s)
 	e.wantMessage(notice.Message.ID, mobileid.MessageUnconfirmed, "no_answer")
-	e.wantCharge(notice.Message.ID, "voided")
+	e.wantCharge(notice.Message.ID, "unknown") // it holds nobody's money
 	e.wantMessage(sent.Message.ID, mobileid.MessageUnconfirmed, "no_receipt")
 	e.wantCharge(sent.Message.ID, "posted")
 

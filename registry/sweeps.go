@@ -16,7 +16,8 @@ import (
 // and does not settle; $6 bridges whose lease has ended.
 var sweepSQL = `
 with seen as (
-	select m.id, m.state, m.challenge_id, m.operator, m.resends, c.state as challenge_state, case
+	select m.id, m.state, m.challenge_id, m.operator, m.resends, c.state as challenge_state,
+	       m.account_id, m.amount, m.charging, m.charge, m.charge_step, m.charged, case
 		when m.state in ('queued', 'retry') and m.deadline <= $3 then 'expired'
 		when m.state = 'in_doubt' and m.challenge_id is not null and m.deadline <= $3
 		     and (c.id is null or c.state <> 'pending' or c.expires_at <= $3) then 'unconfirmed'
@@ -30,23 +31,23 @@ with seen as (
 		when next = 'expired' then 'deadline'
 		when next = 'in_doubt' then 'owner_lost'
 		when state = 'sent' then 'no_receipt'
-		else 'no_answer' end as why
+		else 'no_answer' end as why, case
+		when charge is distinct from 'pending' or next = 'in_doubt' then null
+		when next = 'expired' then 'voided'
+		when challenge_state = 'confirmed' then 'posted'
+		else 'unknown' end as charge_to,
+	       case when next = 'unconfirmed' and challenge_state = 'confirmed' then amount else 0 end as due
 	from seen s where next is not null
 ), changed as (
 	update messages m set state = v.next, reason = v.why, state_version = m.state_version + 1,
 	       sealed = case when v.ends then null else m.sealed end,
 	       seal_key = case when v.ends then null else m.seal_key end,
 	       owner = case when v.ends then null else m.owner end,
-	       retry_at = null,
+	       retry_at = null, ` + chargeSQL + `,
 	       ended_at = case when v.ends then $1::timestamptz end
 	from moves v where m.id = v.id
 	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
-), settled as (
-	update charges h set state = case when v.challenge_state = 'confirmed' then 'posted' else 'voided' end, settled_at = $1
-	from moves v where h.message_id = v.id and h.state = 'pending' and v.ends
-	returning h.account_id, h.amount, h.state
-), postings as (
-	select account_id, -amount as pending, case when state = 'posted' then amount else 0 end as posted from settled
+), postings as (` + postingsSQL("moves", "case charge_to when 'voided' then 'stopped' when 'posted' then 'confirmed' else 'doubt' end") + `
 ), ended as (
 	update challenges c set state = 'expired', reason = v.why, state_version = c.state_version + 1, ended_at = $1
 	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.next = 'expired'

@@ -139,8 +139,8 @@ func TestExplainTellsOneMaskedTimeline(t *testing.T) {
 		`kafka  .*\[` + regexp.QuoteMeta(mobileid.TopicOTPRequests) + `/\d+@\d+\]`,
 		`registry  .*number=\+998 90 \*\*\* \*\* 81 `,
 		`kafka  .*\[` + regexp.QuoteMeta(mobileid.TopicSMS(sandbox.Operator, mobileid.LaneOTP)) + `/\d+@\d+\]`,
-		`bridge  +admitted`, `charge  +reserved  .*amount=120\.00`, `bridge  +submit_sm written`,
-		`operator  +submit_sm_resp .*command_status=0x0`, `charge  +posted  .*amount=120\.00`,
+		`bridge  +admitted`, `charge  +pending: admitted  .*held=120\.00`, `bridge  +submit_sm written`,
+		`operator  +submit_sm_resp .*command_status=0x0`, `charge  +posted: answer  .*taken=120\.00`,
 		`receipt  .*DELIVRD`, `confirmation  `,
 	} {
 		found := regexp.MustCompile(want).FindStringIndex(told[at:])

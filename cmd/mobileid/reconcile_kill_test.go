@@ -160,8 +160,8 @@ create trigger wait_for_test before update of done_at on reconciled_files for ea
 	}
 
 	found, err := look.Query(t.Context(), `
-select m.state || ' ' || h.state || ' by ' || coalesce(r.rule, 'nobody') || ' announced ' || (select count(*) from outbox o where o.subject = m.id and o.state = m.state)
-from messages m join charges h on h.message_id = m.id left join reconciled r on r.message_id = m.id`)
+select m.state || ' ' || m.charge || ' by ' || coalesce(r.rule, 'nobody') || ' announced ' || (select count(*) from outbox o where o.subject = m.id and o.state = m.state)
+from messages m left join reconciled r on r.message_id = m.id`)
 	check(t, err)
 	got, err := pgx.CollectRows(found, pgx.RowTo[string])
 	check(t, err)

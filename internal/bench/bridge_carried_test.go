@@ -44,7 +44,7 @@ func (s *system) checkCarried(b *testing.B, row bridgeRow, messages int) {
 	if n := s.count(b, `select count(*) from messages where state = '`+state+`'`); n != messages {
 		b.Errorf("%d of %d Messages are %s", n, messages, state)
 	}
-	if n := s.count(b, `select count(*) from charges where state = 'posted'`); n != posted {
+	if n := s.count(b, `select count(*) from messages where charge = 'posted'`); n != posted {
 		b.Errorf("%d Charges are posted, want %d", n, posted)
 	}
 	report, err := s.db.CheckLedger(b.Context())

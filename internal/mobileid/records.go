@@ -45,7 +45,9 @@ type NewMessage struct {
 	Operator string
 	TextID   string
 	Fence    Fence
-	Account  int64
+	Account  int64     // ledger account that pays; 0: that of Dest at Operator
+	Payer    string    // the system's account that pays instead of the subscriber; "" = he pays
+	Charging Charging  // who is asked for the money; "" = the ledger
 	Deadline time.Time // nothing is written to the operator after it
 	Dest     Pseudonym // of the number
 	Sealed   []byte    // SealedText, aad = the id's bytes
@@ -160,7 +162,10 @@ type Admission struct {
 	Dest     Pseudonym
 	Parts    int // of the text, as it was queued
 	Sealed   []byte
-	Resend   bool    // it was in doubt: this is its one extra try
+	Resend   bool // it was in doubt: this is its one extra try
+	Charging Charging
+	Amount   Money   // reserved for it, or to be asked for outside
+	Probe    bool    // SMS to its binding are suspended, and it finds out whether they must still be
 	Tries    int     // how often the operator has asked for later
 	Taken    PartSet // parts that the operator has: not written again
 	State    MessageState
@@ -173,8 +178,10 @@ type Outcome struct {
 	Reason      string       // closed vocabulary, for example "smpp_0x0b"
 	Link        string
 	RetryAt     time.Time
-	Tried       bool // the operator asked for later, and that counts
-	Late        bool // the answers came when the Message had been put in doubt
+	Tried       bool       // the operator asked for later, and that counts
+	Late        bool       // the answers came when the Message had been put in doubt
+	Charge      ChargeNote // what is known of its Charge when the operator has it
+	Probe       bool       // as in its Admission
 	SubmittedAt time.Time
 	Parts       []PartOutcome
 }

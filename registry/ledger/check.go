@@ -1,9 +1,8 @@
 // Package ledger checks the money of the registry.
 //
 // Its promise: Check finds every account whose balance is not the sum of its
-// postings (README, promise P4). The postings are the charges, one a Message:
-// a pending one is reserved, a posted one is taken, a voided or reversed one
-// weighs nothing. What was granted is the sum of the credits.
+// postings (README, promise P4). The postings are the transfers of the Charges,
+// which say how much each reserves and takes more, and the credits.
 package ledger
 
 import (
@@ -25,9 +24,9 @@ type Querier interface {
 type Report struct {
 	Accounts int            // accounts that disagree
 	Granted  mobileid.Money // against credits
-	Pending  mobileid.Money // against pending charges
-	Posted   mobileid.Money // against posted charges
-	Orphans  int            // charges of accounts that do not exist
+	Pending  mobileid.Money // against transfers
+	Posted   mobileid.Money // against transfers
+	Orphans  int            // accounts that transfers name and that do not exist
 }
 
 // Balanced reports whether nothing disagrees.
@@ -35,10 +34,7 @@ func (r Report) Balanced() bool { return r == Report{} }
 
 const checkSQL = `
 with charged as (
-	select account_id,
-	       coalesce(sum(amount) filter (where state = 'pending'), 0) as pending,
-	       coalesce(sum(amount) filter (where state = 'posted'), 0) as posted
-	from charges group by account_id
+	select account_id, sum(held) as pending, sum(taken) as posted from transfers group by account_id
 ), credited as (
 	select account_id, sum(amount) as granted from credits group by account_id
 ), gap as (
@@ -49,6 +45,7 @@ with charged as (
 	from accounts a
 	full join charged c on c.account_id = a.id
 	left join credited r on r.account_id = a.id
+	where coalesce(a.kept, true)
 )
 select count(*) filter (where not orphan and (granted <> 0 or pending <> 0 or posted <> 0)),
        coalesce(sum(granted), 0)::bigint, coalesce(sum(pending), 0)::bigint, coalesce(sum(posted), 0)::bigint,

@@ -54,6 +54,7 @@ type Message struct {
 	Told        bool     // the file has a line of it that adds nothing
 	Open        bool     // may be settled; others only explain lines
 	Uncharged   bool     // nothing is posted for it
+	Undecided   bool     // nobody knows yet whether it is to be paid
 }
 
 // Reference is the 16-bit number that a Message carries as

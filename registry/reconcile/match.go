@@ -359,7 +359,7 @@ func (m *matcher) byAbsence(f File, messages []*Message) {
 		case !x.Open || m.explained[x] || x.Told || !covered:
 		case len(x.IDs) > 0 || !x.Uncharged:
 			m.doubt("it was answered or confirmed, and the file does not have it", nil, []*Message{x})
-		case x.State == mobileid.MessageUnconfirmed:
+		case x.State == mobileid.MessageUnconfirmed && !x.Undecided:
 			// Ended, uncharged: nothing is left to do.
 		default:
 			m.out.Groups = append(m.out.Groups, []Settlement{{Message: x, Rule: ByAbsence}})

@@ -266,7 +266,7 @@ func (s *looker) page(t *testing.T, typ string) {
 func (s *looker) totals() string {
 	s.t.Helper()
 	return s.words(`
-select format('%s challenges, %s messages, %s keys, %s charges, %s wrong tries',
+select format('%s challenges, %s messages, %s keys, %s transfers, %s wrong tries',
 	(select count(*) from challenges), (select count(*) from messages), (select count(*) from idempotency),
-	(select count(*) from charges), (select coalesce(sum(tries), 0) from wrong_tries))`)
+	(select count(*) from transfers), (select coalesce(sum(tries), 0) from wrong_tries))`)
 }

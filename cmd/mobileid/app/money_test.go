@@ -50,7 +50,7 @@ func TestTheBalanceIsSpentToTheLastTiyinAndNoFurther(t *testing.T) {
 	if n := s.number(`select coalesce(sum(pending), 0)::bigint from accounts`); n != 0 {
 		t.Errorf("%d tiyin still reserved", n)
 	}
-	if n := s.number(`select count(*) from charges where state = 'posted'`); n != total {
+	if n := s.number(`select count(*) from transfers where kind = 'posted'`); n != total {
 		t.Errorf("%d charges for %d SMS", n, total)
 	}
 	s.balanced()

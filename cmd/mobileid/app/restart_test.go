@@ -108,7 +108,7 @@ func TestATerminatedProcessLosesAndDoublesNothing(t *testing.T) {
 	if n := s.SMSC.Count(); n != 2*persons {
 		t.Errorf("%d submit_sm for %d requests", n, 2*persons)
 	}
-	if got := s.words(`select state || ' ' || count(*) from charges group by state`); got != fmt.Sprint("posted ", 2*persons) {
+	if got := s.words(`select charge || ' ' || count(*) from messages group by charge`); got != fmt.Sprint("posted ", 2*persons) {
 		t.Errorf("charges: %s", got)
 	}
 	s.balanced()

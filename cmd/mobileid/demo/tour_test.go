@@ -4,6 +4,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/internal/mobileid"
@@ -81,6 +82,11 @@ func bindPenniless(t *testing.T, data, pinfl string) {
 	_, err = db.Bind(t.Context(), mobileid.NewBinding{
 		PINFL: who, MSISDN: number, Person: keys.Person(who), Number: keys.Number(number), Operator: sandbox.Operator,
 	})
+	if err == nil {
+		err = db.Tell(t.Context(), mobileid.BalanceNews{
+			Source: "test", Seq: "none", Operator: sandbox.Operator, Number: keys.Number(number), Kind: mobileid.BalanceTold, At: time.Now(),
+		})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -410,9 +410,7 @@ func (s *System) Bind(n int, money mobileid.Money) Person {
 	bound, err := s.Registry.ActiveBindings(s.T.Context(), []mobileid.Pseudonym{p.Who})
 	must(s.T, err)
 	p.Account = bound[p.Who].Account
-	if money > 0 {
-		must(s.T, s.Registry.Credit(s.T.Context(), p.Account, "test", fmt.Sprint(n), money))
-	}
+	must(s.T, s.Registry.Credit(s.T.Context(), p.Account, "test", fmt.Sprint("binding ", p.Binding), money))
 	return p
 }
 

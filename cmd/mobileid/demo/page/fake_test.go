@@ -271,16 +271,17 @@ func (f *fakeSystem) rows(r *fakeRun, now time.Time) Rows {
 	}
 	if at, ok := hop(4); ok {
 		m["state"], m["admitted_at"], m["lane_partition"], m["lane_offset"] = "admitted", at, 1, 42
-		ch := map[string]any{"message_id": bytea(r.message), "amount": 12000, "state": "pending", "reserved_at": at}
+		transfers := []any{map[string]any{"message_id": bytea(r.message), "step": 1, "kind": "pending", "why": "admitted", "held": 12000, "taken": 0, "at": at}}
 		acc := map[string]any{"id": 1, "owner": "subscriber:…:beeline", "granted": 5000000, "pending": 12000, "posted": 0}
 		if at, ok := hop(7); ok {
 			m["state"], m["submitted_at"] = "sent", at
-			ch["state"], ch["settled_at"], acc["pending"], acc["posted"] = "posted", at, 0, 12000
+			acc["pending"], acc["posted"] = 0, 12000
+			transfers = append(transfers, map[string]any{"message_id": bytea(r.message), "step": 2, "kind": "posted", "why": "answer", "held": -12000, "taken": 12000, "at": at})
 			out.Parts = row([]any{map[string]any{
 				"message_id": bytea(r.message), "part": 1, "operator_id": r.message.String(), "sequence": 7, "status": 0, "answered_at": at,
 			}})
 		}
-		out.Charge, out.Account = row(ch), row(acc)
+		out.Transfers, out.Account = row(transfers), row(acc)
 	}
 	if at, ok := hop(9); ok {
 		m["state"], m["ended_at"], m["sealed"] = "delivered", at, nil

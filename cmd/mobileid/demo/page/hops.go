@@ -168,9 +168,9 @@ func (b *builder) admitted() {
 	}
 	line := "owned by a bridge"
 	var blocks []block
-	if b.charge != nil {
-		line = b.charge.Amount.String() + " soum reserved in the same statement"
-		blocks = append(blocks, jsonBlock("Charge row", b.raw.Charge))
+	if len(b.transfers) > 0 {
+		line = b.transfers[0].Held.String() + " soum reserved in the same statement"
+		blocks = append(blocks, jsonBlock("Transfers of the Charge", b.raw.Transfers))
 	}
 	if b.account != nil {
 		blocks = append(blocks, jsonBlock("Account", b.raw.Account))
@@ -243,23 +243,22 @@ func allBlocks(name string, events []HandsetEvent) []block {
 	return out
 }
 
+// settled draws each transfer of the Charge that followed the reservation.
 func (b *builder) settled() {
-	if b.charge == nil {
-		return
-	}
-	at := latest(b.charge.SettledAt, b.charge.ReversedAt)
-	if at.IsZero() {
-		return
-	}
-	line := b.charge.Amount.String() + " soum"
-	blocks := []block{jsonBlock("Charge row", b.raw.Charge)}
-	if a := b.account; a != nil {
-		line += " · balance " + (a.Granted - a.Pending - a.Posted).String()
-		blocks = append(blocks, jsonBlock("Account", b.raw.Account))
-	}
-	h := b.add(HopPosted, at, line, blocks...)
-	if b.charge.State != "posted" {
-		h.Title, h.Tone = "Charge "+b.charge.State, toneBad
+	for i, t := range b.transfers {
+		if i == 0 {
+			continue
+		}
+		line := t.Taken.String() + " soum, told by: " + t.Why
+		blocks := []block{jsonBlock("Transfers of the Charge", b.raw.Transfers)}
+		if a := b.account; a != nil {
+			line += " · balance " + (a.Granted - a.Pending - a.Posted).String()
+			blocks = append(blocks, jsonBlock("Account", b.raw.Account))
+		}
+		h := b.add(HopPosted, t.At, line, blocks...)
+		if t.Kind != "posted" {
+			h.Title, h.Tone = "Charge "+t.Kind, toneBad
+		}
 	}
 }
 

@@ -90,14 +90,14 @@ type Field struct {
 
 // Rows are what Postgres holds about one challenge or Message: each one
 // row_to_json of the row, the columns named as in registry/migrations; nil
-// when there is no such row (yet). Parts and Receipts are JSON arrays. No row
+// when there is no such row (yet). Transfers, Parts and Receipts are JSON arrays. No row
 // with a clear PINFL or number (bindings) belongs here.
 type Rows struct {
 	Challenge    json.RawMessage
 	Message      json.RawMessage
-	Charge       json.RawMessage
 	Account      json.RawMessage
 	Confirmation json.RawMessage
+	Transfers    json.RawMessage // of the Message's Charge
 	Parts        json.RawMessage // message_parts of the Message
 	Receipts     json.RawMessage // receipts of the Message
 }

@@ -53,12 +53,12 @@ func (s sourceRow) ref() (mobileid.RecordRef, bool) {
 		s.Topic != "" && s.Partition >= 0 && s.Offset >= 0
 }
 
-type chargeRow struct {
-	State      string         `json:"state"`
-	Amount     mobileid.Money `json:"amount"`
-	ReservedAt time.Time      `json:"reserved_at"`
-	SettledAt  time.Time      `json:"settled_at"`
-	ReversedAt time.Time      `json:"reversed_at"`
+type transferRow struct {
+	Kind  string         `json:"kind"`
+	Why   string         `json:"why"`
+	Held  mobileid.Money `json:"held"`
+	Taken mobileid.Money `json:"taken"`
+	At    time.Time      `json:"at"`
 }
 
 type accountRow struct {
@@ -111,7 +111,7 @@ type facts struct {
 	raw          Rows
 	challenge    *challengeRow
 	message      *messageRow
-	charge       *chargeRow
+	transfers    []transferRow
 	account      *accountRow
 	confirmation *confirmationRow
 	parts        []partRow
@@ -127,7 +127,7 @@ func readRows(raw Rows) (facts, error) {
 	}{
 		{"challenge", raw.Challenge, &f.challenge},
 		{"message", raw.Message, &f.message},
-		{"charge", raw.Charge, &f.charge},
+		{"transfers", raw.Transfers, &f.transfers},
 		{"account", raw.Account, &f.account},
 		{"confirmation", raw.Confirmation, &f.confirmation},
 		{"parts", raw.Parts, &f.parts},

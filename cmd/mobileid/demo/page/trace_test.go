@@ -93,7 +93,7 @@ func TestEachHopHasItsTimeAndItsBytes(t *testing.T) {
 		HopAdmitted:  `"granted": 5000000`,
 		HopSubmit:    "0000  00 00 00 8c 00 00 00 04",
 		HopResp:      "ESME_ROK",
-		HopPosted:    `"state": "posted"`,
+		HopPosted:    `"kind": "posted"`,
 		HopReceipt:   "deliver_sm_resp",
 		HopConfirmed: `"binding_id": 1`,
 	} {
@@ -111,7 +111,7 @@ func TestEachHopHasItsTimeAndItsBytes(t *testing.T) {
 	for key, line := range map[string]string{
 		HopRecord: "otp.requests · partition 3 · offset 17",
 		HopLane:   "sms.beeline.otp · partition 1 · offset 42",
-		HopPosted: "120.00 soum · balance 49880.00",
+		HopPosted: "120.00 soum, told by: answer · balance 49880.00",
 	} {
 		if got := hop(t, tr, key).Line; got != line {
 			t.Errorf("%s says %q, want %q", key, got, line)
