@@ -32,7 +32,7 @@ func checkConfigCommand() *cobra.Command {
 func migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
-		Short: "Bring the Postgres schema up to this program's version, and load the tariffs of the file",
+		Short: "Bring the Postgres schema up to this program's version, and load the file of tariffs",
 		Args:  noArgs,
 	}
 	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {

@@ -129,19 +129,19 @@ func (c *tariffCheck) follows(i, next int) {
 	t := c.ts[i]
 	switch {
 	case next >= 0 && t.From.Equal(c.ts[next].From):
-		c.wrongf(next, "from", "tariff_twice", "%s is the from of tariffs[%d] already", day(t.From), i)
+		c.wrongf(next, "from", "tariff_twice", "%s is the from of tariffs[%d] already", Day(t.From), i)
 	case t.Until.IsZero() || !t.Until.After(t.From):
 	case next < 0:
-		c.wrongf(i, "until", "tariff_gap", "no price from %s on: the last version of a chain has no until", day(t.Until))
+		c.wrongf(i, "until", "tariff_gap", "no price from %s on: the last version of a chain has no until", Day(t.Until))
 	case t.Until.Before(c.ts[next].From):
-		c.wrongf(i, "until", "tariff_gap", "no price from %s to %s, where tariffs[%d] begins", day(t.Until), day(c.ts[next].From), next)
+		c.wrongf(i, "until", "tariff_gap", "no price from %s to %s, where tariffs[%d] begins", Day(t.Until), Day(c.ts[next].From), next)
 	case t.Until.After(c.ts[next].From):
-		c.wrongf(i, "until", "tariff_overlap", "two prices from %s, where tariffs[%d] begins, to %s", day(c.ts[next].From), next, day(t.Until))
+		c.wrongf(i, "until", "tariff_overlap", "two prices from %s, where tariffs[%d] begins, to %s", Day(c.ts[next].From), next, Day(t.Until))
 	}
 }
 
-// day tells a date of a file.
-func day(at time.Time) string {
+// Day tells a time as a legal date, if it is one that begins in Asia/Tashkent.
+func Day(at time.Time) string {
 	at = at.In(mobileid.Tashkent)
 	if at.Equal(time.Date(at.Year(), at.Month(), at.Day(), 0, 0, 0, 0, mobileid.Tashkent)) {
 		return at.Format(time.DateOnly)
@@ -171,7 +171,7 @@ func PlanTariffs(stored, wanted []Tariff, now time.Time) ([]Step, []Mistake) {
 		steps[i] = step(before, asked, t, now)
 		switch {
 		case steps[i].Action == "":
-			c.wrongf(i, "from", "tariff_in_the_past", "%s is not ahead, and a price is in force: let it begin later than now", day(t.From))
+			c.wrongf(i, "from", "tariff_in_the_past", "%s is not ahead, and a price is in force: let it begin later than now", Day(t.From))
 		case steps[i].Action.Stores():
 			after = append(after, t)
 		}
@@ -183,7 +183,7 @@ func PlanTariffs(stored, wanted []Tariff, now time.Time) ([]Step, []Mistake) {
 		}
 		for _, v := range chains {
 			if v.ID != 0 && v.SupersededBy == 0 && v.sameChain(t) && v.From.After(t.From) && v.From.Before(t.Until) {
-				c.wrongf(i, "until", "tariff_overlap", "two prices from %s, where the stored version %d begins, to %s", day(v.From), v.ID, day(t.Until))
+				c.wrongf(i, "until", "tariff_overlap", "two prices from %s, where the stored version %d begins, to %s", Day(v.From), v.ID, Day(t.Until))
 			}
 		}
 	}
