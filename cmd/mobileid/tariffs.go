@@ -47,7 +47,7 @@ printed for each of its rows:
   load       it is new
   supersede  it is new, and takes the place of a version that is not in force yet
   skip       it is loaded already
-  agree      it says of the past what was in force: there is nothing to load
+  agree      it is of the past and contradicts no price that was in force: nothing to load
 
 Refused are, among others, a gap or an overlap, and a row that does not begin
 later than now where a price is in force (tariff_in_the_past). What is queued
@@ -101,7 +101,7 @@ func printLoaded(out io.Writer, steps []ledger.Step, dry bool) error {
 		case s.Other != 0:
 			note = fmt.Sprintf("superseded by %d", s.Other)
 		case s.Action == ledger.ActionAgree:
-			note = "in force as that version"
+			note = "of the past; this version is in force"
 		}
 		if s.Action.Stores() {
 			loaded++

@@ -54,7 +54,7 @@ func TestTariffsAreLoadedListedAndTold(t *testing.T) {
 		t.Errorf("what was superseded:\n%s", got)
 	}
 	typed(t, tariffHead+`  - {operator: beeline, price: "120.00", from: 2026-02-01}`)
-	if got := succeeds(t, "tariffs", "load", "-", "--config", file); !strings.Contains(got, "agree   1 ") || !strings.Contains(got, "in force as that version\n") {
+	if got := succeeds(t, "tariffs", "load", "-", "--config", file); !strings.Contains(got, "agree   1 ") || !strings.Contains(got, "of the past; this version is in force\n") {
 		t.Errorf("agree:\n%s", got)
 	}
 

@@ -31,7 +31,7 @@ const (
 	ActionLoad      Action = "load"      // it is new
 	ActionSupersede Action = "supersede" // it is new, and takes the place of Other, which is not in force yet
 	ActionSkip      Action = "skip"      // it is stored already; as Other, unless that is zero, it was superseded
-	ActionAgree     Action = "agree"     // it says of the past what was in force: nothing to store
+	ActionAgree     Action = "agree"     // it is of the past and contradicts nothing that was in force: not stored; ID is what is in force
 )
 
 // Stores reports whether it makes a row.
