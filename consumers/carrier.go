@@ -2,7 +2,6 @@ package consumers
 
 import (
 	"log/slog"
-	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,16 +9,23 @@ import (
 	"mobileid/internal/mobileid"
 )
 
+// Operator is what a Message needs to know of the operator that it goes to.
+type Operator struct {
+	Parts    func(text string) int // submit_sm that a text takes
+	Charging mobileid.Charging     // of Messages that the subscriber pays for; "" is the ledger
+	OneSend  bool                  // an SMS that is written twice is debited twice: no code in doubt is
+}
+
 // carrier chooses the operator that a Message goes to: who serves the number
 // when the Message is made, which is not always who did when it was bound.
 type carrier struct {
-	operators []string // those that have a file, so lanes and a bridge
+	operators map[string]Operator // those that have a file, so lanes and a bridge
 	log       *slog.Logger
 	away      *prometheus.CounterVec
 	said      *sync.Map // operators without a file that the log has
 }
 
-func newCarrier(operators []string, log *slog.Logger, reg prometheus.Registerer) carrier {
+func newCarrier(operators map[string]Operator, log *slog.Logger, reg prometheus.Registerer) carrier {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -35,10 +41,10 @@ func newCarrier(operators []string, log *slog.Logger, reg prometheus.Registerer)
 // to refuse. He who had the number may still pass it on, and his answer, too,
 // ends the Message.
 func (c carrier) operator(b mobileid.Binding) string {
-	switch {
-	case b.PortedTo == "" || b.PortedTo == b.Operator:
+	if b.PortedTo == "" || b.PortedTo == b.Operator {
 		return b.Operator
-	case slices.Contains(c.operators, b.PortedTo):
+	}
+	if _, carries := c.operators[b.PortedTo]; carries {
 		return b.PortedTo
 	}
 	c.away.WithLabelValues(b.PortedTo).Inc()

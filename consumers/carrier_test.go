@@ -36,17 +36,19 @@ func TestAMessageGoesToTheOperatorThatServesTheNumberNow(t *testing.T) {
 	for _, c := range cases {
 		to = append(to, c.portedTo)
 	}
-	parts := func(operator, _ string) int { return map[string]int{"beeline": 2, "ucell": 3}[operator] }
-	operators := []string{"beeline", "ucell"}
+	parts := func(n int) func(string) int { return func(string) int { return n } }
+	operators := map[string]Operator{
+		"beeline": {Parts: parts(2)}, "ucell": {Parts: parts(3), Charging: mobileid.ChargingOperator, OneSend: true},
+	}
 	sealer, _ := sealPair(t)
 	r := movedRoom(t, to...)
 	codes := NewOTPRequests(OTPDeps{
-		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r, Operators: operators, Parts: parts,
+		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r, Operators: operators,
 		Purposes: map[string]mobileid.Purpose{"sign_in": {ID: "sign_in", TextID: "otp.sign_in", Life: 3 * time.Minute, Digits: 6, Tries: 3}},
 		Now:      func() time.Time { return noon },
 	})
 	notices := NewNotificationRequests(NotificationDeps{
-		Registry: r, Texts: r, Sealer: sealer, Lanes: r, Operators: operators, Parts: parts, Now: func() time.Time { return noon },
+		Registry: r, Texts: r, Sealer: sealer, Lanes: r, Operators: operators, Now: func() time.Time { return noon },
 	})
 	for i, c := range cases {
 		t.Run(c.portedTo, func(t *testing.T) {
@@ -64,9 +66,11 @@ func TestAMessageGoesToTheOperatorThatServesTheNumberNow(t *testing.T) {
 			if err := notices.Handle(t.Context(), tracked(message(t, mobileid.TypeNotificationRequested, notice.ID.String(), notice))); err != nil {
 				t.Fatal(err)
 			}
-			wantParts := parts(c.want, "")
+			want := operators[c.want]
+			wantParts := want.Parts("")
+			account := map[string]int64{"beeline": 7}[c.want] // at the other one that of the number there
 			for _, m := range []*mobileid.NewMessage{r.challenges[code.ID].Message, r.notifications[notice.ID].Message} {
-				if m.Operator != c.want || m.Parts != wantParts || m.Account != 7 || m.Fence.Version != 3 {
+				if m.Operator != c.want || m.Parts != wantParts || m.Account != account || m.Charging != want.Charging || m.OneSend != want.OneSend || m.Fence.Version != 3 {
 					t.Errorf("message %+v, want operator %s and %d parts", m, c.want, wantParts)
 				}
 			}
@@ -83,7 +87,7 @@ func TestANumberThatMovedToAnOperatorWithoutAFileIsToldOf(t *testing.T) {
 	var log bytes.Buffer
 	reg := prometheus.NewRegistry()
 	r := movedRoom(t, "gone", "gone", "lost", "ucell", "")
-	c := newCarrier([]string{"beeline", "ucell"}, slog.New(slog.NewJSONHandler(&log, nil)), reg)
+	c := newCarrier(map[string]Operator{"beeline": {}, "ucell": {}}, slog.New(slog.NewJSONHandler(&log, nil)), reg)
 	for range 2 {
 		for _, b := range r.bindings {
 			c.operator(b)

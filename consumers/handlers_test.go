@@ -25,6 +25,7 @@ type room struct {
 	codes         map[string]string // nonce: code
 	lane          []mobileid.LaneItem
 	calls         []string
+	payers        map[string]string // by text id
 	failAt        string
 	err           error
 }
@@ -118,6 +119,8 @@ func (r *room) Issue(_ context.Context, _ mobileid.ID, digits int, _ time.Durati
 	return mobileid.IssuedCode{Nonce: nonce, Code: mobileid.NewCode(code)}, nil
 }
 
+func (r *room) Payer(textID string) string { return r.payers[textID] }
+
 func (r *room) Render(textID string, locale mobileid.Locale, slots map[string]string) (mobileid.Text, error) {
 	if textID == "notice.none" {
 		return mobileid.Text{}, mobileid.Invalid("text_id", "text_unknown", "no such text")
@@ -190,9 +193,9 @@ func otpHandler(t testing.TB, r *room, opener **mobileid.Opener) Handler {
 	*opener = o
 	return NewOTPRequests(OTPDeps{
 		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r,
-		Purposes: map[string]mobileid.Purpose{"sign_in": {ID: "sign_in", TextID: "otp.sign_in", Life: 3 * time.Minute, Digits: 6, Tries: 3}},
-		Parts:    func(operator, _ string) int { return map[string]int{"beeline": 2}[operator] },
-		Now:      func() time.Time { return noon },
+		Purposes:  map[string]mobileid.Purpose{"sign_in": {ID: "sign_in", TextID: "otp.sign_in", Life: 3 * time.Minute, Digits: 6, Tries: 3}},
+		Operators: map[string]Operator{"beeline": {Parts: func(string) int { return 2 }}},
+		Now:       func() time.Time { return noon },
 	})
 }
 
@@ -372,7 +375,7 @@ func TestANoticeIsStoredSealedAndPutOnTheBulkLane(t *testing.T) {
 	sealer, opener := sealPair(t)
 	h := NewNotificationRequests(NotificationDeps{
 		Registry: r, Texts: r, Sealer: sealer, Lanes: r,
-		Parts: func(_, _ string) int { return 1 }, Now: func() time.Time { return noon },
+		Operators: map[string]Operator{"beeline": {Parts: func(string) int { return 1 }}}, Now: func() time.Time { return noon },
 	})
 	key := testIDKey(t)
 	request := func(n string, person byte, text string, deadline time.Time) mobileid.NotificationRequested {

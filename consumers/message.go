@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/internal/sms"
 )
 
 // parallel bounds the calls that one batch has in flight to Redis or to the
@@ -54,11 +55,11 @@ type workerPanic struct {
 	stack []byte
 }
 
-// composer makes a Message from a rendered text: chooses its operator, seals
-// number and text for the bridge and counts the parts.
+// composer makes a Message from a rendered text: chooses its operator and who
+// pays, seals number and text for the bridge and counts the parts.
 type composer struct {
 	sealer  Sealer
-	parts   func(operator, text string) int
+	texts   Texts
 	carrier carrier
 }
 
@@ -72,8 +73,15 @@ func (c composer) message(m mobileid.NewMessage, b mobileid.Binding, text mobile
 	}
 	m.SealKey = c.sealer.KeyID()
 	m.Operator = c.carrier.operator(b)
-	m.Parts = c.parts(m.Operator, text.Reveal())
-	m.Person, m.Dest, m.Account = b.Person, b.Number, b.Account
+	m.Person, m.Dest, m.Payer = b.Person, b.Number, c.texts.Payer(m.TextID)
+	if m.Operator == b.Operator {
+		m.Account = b.Account
+	}
+	o, ok := c.carrier.operators[m.Operator]
+	if !ok { // he has no bridge, so nothing is written for him
+		o.Parts = sms.Options{}.Count
+	}
+	m.Parts, m.Charging, m.OneSend = o.Parts(text.Reveal()), o.Charging, o.OneSend && m.Payer == ""
 	m.Fence = mobileid.Fence{Kind: "binding", ID: b.ID, Version: b.Version}
 	return &m, nil
 }

@@ -17,8 +17,7 @@ type NotificationDeps struct {
 	Texts     Texts
 	Sealer    Sealer // to the bridge's public key
 	Lanes     Lanes
-	Operators []string                        // that have a file; a Message goes to no other that a number has moved to
-	Parts     func(operator, text string) int // submit_sm that a text takes there
+	Operators map[string]Operator // by id, those that have a file; a Message goes to no other that a number has moved to
 	Now       func() time.Time
 	Log       *slog.Logger
 	Reg       prometheus.Registerer
@@ -37,7 +36,7 @@ type notificationRequests struct {
 // that does not render (the edge checks it) parks the record.
 func NewNotificationRequests(d NotificationDeps) Handler {
 	d.Now = clock(d.Now)
-	return &notificationRequests{d, composer{d.Sealer, d.Parts, newCarrier(d.Operators, d.Log, d.Reg)}, newSkew(d.Now, d.Reg)}
+	return &notificationRequests{d, composer{d.Sealer, d.Texts, newCarrier(d.Operators, d.Log, d.Reg)}, newSkew(d.Now, d.Reg)}
 }
 
 // Handle stores and publishes the good records of the batch, then answers with

@@ -30,8 +30,7 @@ type OTPDeps struct {
 	IDKey     mobileid.IDKey
 	Purposes  map[string]mobileid.Purpose // by id
 	Lanes     Lanes
-	Operators []string                        // that have a file; a Message goes to no other that a number has moved to
-	Parts     func(operator, text string) int // submit_sm that a text takes there
+	Operators map[string]Operator // by id, those that have a file; a Message goes to no other that a number has moved to
 	Now       func() time.Time
 	Log       *slog.Logger
 	Reg       prometheus.Registerer
@@ -61,7 +60,7 @@ func NewOTPRequests(d OTPDeps) Handler {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	return &otpRequests{d, composer{d.Sealer, d.Parts, newCarrier(d.Operators, d.Log, d.Reg)}, newSkew(d.Now, d.Reg)}
+	return &otpRequests{d, composer{d.Sealer, d.Texts, newCarrier(d.Operators, d.Log, d.Reg)}, newSkew(d.Now, d.Reg)}
 }
 
 // Handle stores and publishes the good records of the batch, then answers with

@@ -34,8 +34,10 @@ type Codes interface {
 	Issue(ctx context.Context, id mobileid.ID, digits int, life time.Duration, tries int) (mobileid.IssuedCode, error)
 }
 
-// Texts renders a text of the catalogue.
+// Texts is the catalogue of texts.
 type Texts interface {
+	// Payer returns the system's account that pays for a text; "" is the subscriber.
+	Payer(textID string) string
 	Render(textID string, locale mobileid.Locale, slots map[string]string) (mobileid.Text, error)
 }
 

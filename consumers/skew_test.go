@@ -17,12 +17,12 @@ func TestIdsOfTheFutureAreCounted(t *testing.T) {
 	r := newRoom()
 	sealer, _ := sealPair(t)
 	now := func() time.Time { return noon }
-	parts := func(_, _ string) int { return 1 }
+	operators := map[string]Operator{"beeline": {Parts: func(string) int { return 1 }}}
 	codes := NewOTPRequests(OTPDeps{
-		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r, Parts: parts, Now: now, Reg: reg,
+		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r, Operators: operators, Now: now, Reg: reg,
 		Purposes: map[string]mobileid.Purpose{"sign_in": {ID: "sign_in"}},
 	})
-	notices := NewNotificationRequests(NotificationDeps{Registry: r, Texts: r, Sealer: sealer, Lanes: r, Parts: parts, Now: now, Reg: reg})
+	notices := NewNotificationRequests(NotificationDeps{Registry: r, Texts: r, Sealer: sealer, Lanes: r, Operators: operators, Now: now, Reg: reg})
 	var asked, told []kafka.Message
 	for _, ahead := range []time.Duration{-time.Hour, 0, aheadAfter, aheadAfter + time.Millisecond} {
 		at := noon.Add(ahead)

@@ -33,7 +33,7 @@ with recursive alive as (
 	where alive.ok and ` + isKnown("i.ord") + `
 ), seen as (
 	select i.ord, i.part, i.pos, m.id, m.client, m.lane, m.operator, m.text_id, m.challenge_id, m.deadline, m.dest, m.sealed,
-	       m.state, m.reason, m.retry_at, m.account_id, m.amount, m.charging, m.charge, m.charge_step, m.charged, m.resends, m.tries, m.parts, m.parts_taken,
+	       m.state, m.reason, m.retry_at, m.account_id, m.amount, m.units, m.charging, m.one_send, m.charge, m.charge_step, m.charged, m.resends, m.tries, m.parts, m.parts_taken,
 	       c.state as challenge_state,
 	       coalesce(b.state = 'active' and b.version = m.fence_version, false) as fence_holds,
 	       coalesce(b.sms_suspended, false) as suspended, b.sms_suspended and b.probe_at <= $1 as probes, coalesce(b.suspended_why = 'barred', false) as barred,
@@ -48,7 +48,7 @@ with recursive alive as (
 	select s.*, case
 		when state = 'admitted' and not owner_lives then 'in_doubt'
 		when state = 'in_doubt' and challenge_id is not null and challenge_state = 'pending'
-		     and resends = 0 and deadline > $1 and fence_holds then 'admitted'
+		     and resends = 0 and not one_send and deadline > $1 and fence_holds then 'admitted'
 		when state not in ('queued', 'retry') then state
 		when state = 'retry' and retry_at > $1 and deadline > $1 then state
 		when deadline <= $1 then 'expired'
@@ -108,17 +108,17 @@ with recursive alive as (
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), again as (
 	insert into retries (message_id, operator, due_at)
-	select id, operator, $1 from moves where final = 'in_doubt' and challenge_id is not null and resends = 0
+	select id, operator, $1 from moves where final = 'in_doubt' and challenge_id is not null and resends = 0 and not one_send
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
 	delete from retries where message_id = any(array(
 		select id from verdict where state <> 'queued' and final <> 'retry' and (final <> 'in_doubt' or state = 'in_doubt')))
 ), ` + doubtedSQL("final") + `, ` + tailSQL + `
 select alive.ok, v.id, v.state, v.final, v.lane, v.text_id, v.deadline, v.dest, v.state = 'in_doubt',
-       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts, v.parts_taken, v.charging, v.amount, coalesce(v.probes, false), v.short is not distinct from 'balance', false
+       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts, v.parts_taken, v.charging, v.units, coalesce(v.probes, false), v.short is not distinct from 'balance', false
 from alive left join verdict v on true
 union all
-select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, tries, parts, parts_taken, charging, amount, false as probes, false as broke, true from seen where misplaced`
+select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, tries, parts, parts_taken, charging, units, false as probes, false as broke, true from seen where misplaced`
 
 // Admit decides about Messages taken from a lane, or due again. When it has
 // returned, an item's Kafka offset may be committed: the row is the job now. The
@@ -241,14 +241,13 @@ func (db *DB) admitRest(ctx context.Context, bridge int64, a *admitting) error {
 		var id, dest, sealed []byte
 		var was, state, lane, text *string
 		var charging *mobileid.Charging
-		var amount *mobileid.Money
 		var deadline *time.Time
 		var resend, probe, broken *bool
-		var tries, size *int
+		var tries, size, units *int
 		var taken *int64
 		var stray bool
 		if err := r.Scan(&alive, &id, &was, &state, &lane, &text, &deadline, &dest, &resend, &sealed, &tries, &size, &taken,
-			&charging, &amount, &probe, &broken, &stray); err != nil || id == nil {
+			&charging, &units, &probe, &broken, &stray); err != nil || id == nil {
 			return err
 		}
 		if stray {
@@ -261,7 +260,7 @@ func (db *DB) admitRest(ctx context.Context, bridge int64, a *admitting) error {
 		o.Tries, o.Parts, o.Taken = *tries, *size, mobileid.PartSet(*taken)
 		o.Verdict = verdictOf(mobileid.MessageState(*was), o.State)
 		o.Resend = *resend && o.Verdict == mobileid.VerdictMine
-		o.Charging, o.Amount = *charging, *amount
+		o.Charging, o.Units = *charging, *units
 		switch {
 		case o.Verdict == mobileid.VerdictRefused && *broken:
 			broke.add(o.ID, *probe)

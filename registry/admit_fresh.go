@@ -29,7 +29,7 @@ import (
 // It is of one month (monthSQL), the challenge's too.
 const freshSQL = `
 with item as materialized (
-	select i.part, i.pos, m.id, m.challenge_id, m.account_id, m.amount, m.charging, m.operator,
+	select i.part, i.pos, m.id, m.challenge_id, m.account_id, m.amount, m.units, m.charging, m.operator,
 	       m.lane, m.text_id, m.deadline, m.dest, m.sealed, m.tries, m.parts, m.parts_taken
 	from unnest($3::bytea[], $4::integer[], $5::bigint[]) as i(id, part, pos)
 	join {messages} m on m.id = i.id
@@ -66,7 +66,7 @@ with item as materialized (
 	insert into outbox (subject, challenge, client, state, reason, version, at)
 	select id, challenge_id, client, 'admitted', '', state_version, $1 from changed
 )
-select id, lane, text_id, deadline, dest, sealed, tries, parts, parts_taken, charging, amount,
+select id, lane, text_id, deadline, dest, sealed, tries, parts, parts_taken, charging, units,
        1 / case when (select count(*) from changed) = (select count(*) from mine) then 1 else 0 end
 from mine`
 
@@ -86,7 +86,7 @@ func (db *DB) admitFresh(ctx context.Context, bridge int64, a *admitting) error 
 		var taken int64
 		var one int
 		o := mobileid.Admission{Verdict: mobileid.VerdictMine, State: mobileid.MessageAdmitted}
-		err := r.Scan(&id, &o.Lane, &o.TextID, &o.Deadline, &dest, &o.Sealed, &o.Tries, &o.Parts, &taken, &o.Charging, &o.Amount, &one)
+		err := r.Scan(&id, &o.Lane, &o.TextID, &o.Deadline, &dest, &o.Sealed, &o.Tries, &o.Parts, &taken, &o.Charging, &o.Units, &one)
 		o.ID, o.Dest, o.Taken = toID(id), toPseudonym(dest), mobileid.PartSet(taken)
 		found = append(found, o)
 		return err

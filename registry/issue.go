@@ -232,7 +232,7 @@ var insertIssuedSQL = `
 with ` + changedByQueueingSQL + `, issued as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state,
 		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, source_topic, source_partition, source_offset)
-	values ($8, $3, $4, $25, $26, $27, $18, $19, 'pending', $28, $29, $30, $2, $31, $1, $32, $20, $21, $22)
+	values ($8, $3, $4, $26, $27, $28, $18, $19, 'pending', $29, $30, $31, $2, $32, $1, $33, $20, $21, $22)
 	returning id, client, person, purpose, expires_at, state, reason, state_version
 ), live as (
 	insert into live_challenges (client, person, purpose, challenge_id, expires_at)

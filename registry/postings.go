@@ -56,7 +56,8 @@ gone as (
 	select id, step, kind, why, account_id, operator, held, taken, $1 from postings
 ), untold as (
 	insert into charge_calls (message_id, step, operator, due_at)
-	select id, step, operator, $1 from postings where charging = 'diameter' and (kind not in ('pending', 'unknown') or why = 'charger')
+	select id, step, operator, $1 from postings where charging = 'diameter'
+	and (kind = 'unknown' and why = 'charger' or kind = 'posted' or kind in ('voided', 'reversed') and why <> 'charger')
 ), moved as (
 	update accounts a set pending = a.pending + p.held, posted = a.posted + p.taken, late = a.late + p.late,
 	       told_at = case when p.outside then null else a.told_at end,

@@ -26,20 +26,20 @@ func laneItem(m *mobileid.NewMessage) mobileid.LaneItem {
 
 // changedByQueueingSQL is the CTE changed that inserts a Message to be sent,
 // with the price in force now: a later tariff does not change it. An operator
-// without a tariff costs nothing. $1 is the time, $2 to $24 are messageArgs. The
+// without a tariff costs nothing. $1 is the time, $2 to $25 are messageArgs. The
 // kind is mobileid.TextKind of the text's id; no amount is too large for a bigint
 // (ledger.MaxPrice).
 var changedByQueueingSQL = `
 price as (
-	select id, case unit when 'part' then amount * $15::smallint else amount end as amount
+	select id, case unit when 'part' then amount * $15::smallint else amount end as amount, case unit when 'part' then $15::smallint else 1 end as units
 	from (` + tariffInForceSQL("$6", "split_part($7, '.', 1)", "$1") + `) tariff
 ), changed as (
 	insert into messages (id, client, person, lane, operator, text_id, challenge_id, fence_kind, fence_id, fence_version,
 		account_id, tariff_id, amount, deadline, dest, parts, sealed, seal_key, state, client_ref, body_hash, queued_at,
-		source_topic, source_partition, source_offset, charging)
+		source_topic, source_partition, source_offset, charging, one_send, units)
 	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
 		coalesce($12, (select id from accounts where owner = $23)), (select id from price), coalesce((select amount from price), 0), $13, $14, $15, $16, $17, 'queued', $18, $19, $1,
-		$20, $21, $22, $24)
+		$20, $21, $22, $24, $25, coalesce((select units from price), 1))
 	returning id, challenge_id, client, state, reason, state_version
 )`
 
@@ -65,7 +65,7 @@ func messageArgs(now time.Time, m *mobileid.NewMessage, o messageOrigin) []any {
 		now, raw(m.ID), m.Client, m.Person[:], m.Lane, m.Operator, m.TextID, raw(o.challenge),
 		m.Fence.Kind, m.Fence.ID, m.Fence.Version, account, m.Deadline, m.Dest[:], m.Parts,
 		m.Sealed, hex.EncodeToString(m.SealKey[:]), o.clientRef, o.bodyHash,
-		o.source.Topic, o.source.Partition, o.source.Offset, payingAccount(m), charging,
+		o.source.Topic, o.source.Partition, o.source.Offset, payingAccount(m), charging, m.OneSend,
 	}
 }
 

@@ -94,7 +94,7 @@ with part as (
 ), final as (
 	select m.id, m.challenge_id, m.state, m.ended_at, m.parts, case when w.delivered then 'delivered' else w.failure end as next, w.reason,
 	       m.account_id, m.operator, m.amount, m.charging, m.charge, m.charge_step, m.charged, case
-		when t.unit = 'part' then m.amount / m.parts * (least(w.known, m.parts) - w.refused - case when t.refund_undelivered then w.undelivered else 0 end)
+		when m.units > 1 then m.amount / m.units * (least(w.known, m.units) - w.refused - case when t.refund_undelivered then w.undelivered else 0 end)
 		when w.refused > 0 or coalesce(t.refund_undelivered, true) and w.undelivered > 0 then 0
 		else m.amount end as due
 	from whole w join messages m on m.id = w.message_id left join tariffs t on t.id = m.tariff_id
@@ -195,6 +195,7 @@ func (db *DB) storeRest(ctx context.Context, receipts []mobileid.Receipt) (match
 	if err := db.send(ctx, "store receipts", b, nil); err != nil {
 		return 0, err
 	}
+	db.suspend(ctx, at.unpaid())
 	matched = at.len()
 	accounts, ids := make([]string, len(rest)), make([]string, len(rest))
 	for i := range rest {
@@ -289,6 +290,16 @@ func (a *attachment) add(p partRef, r *mobileid.Receipt) {
 // ids returns the Messages, each once.
 func (a *attachment) ids() [][]byte {
 	return slices.CompactFunc(slices.SortedFunc(slices.Values(a.messages), slices.Compare), slices.Equal)
+}
+
+// unpaid returns the Messages that the subscriber could not pay.
+func (a *attachment) unpaid() (u unpaid) {
+	for i, reason := range a.reasons {
+		if reason == mobileid.ReasonCannotPay {
+			u.ids, u.probes = append(u.ids, a.messages[i]), append(u.probes, false)
+		}
+	}
+	return u
 }
 
 // queue queues the locks, the receipts and what follows from them.

@@ -14,7 +14,7 @@ import (
 var settleSQL = `
 with told as (
 	select o.*, m.challenge_id, m.operator, m.resends, m.state as was, m.parts, m.parts_taken,
-	       m.account_id, m.tariff_id, m.amount, m.charging, m.charge, m.charge_step, m.charged, o.next in ('rejected', 'failed', 'expired', 'no_funds') as ends,
+	       m.account_id, m.amount, m.units, m.one_send, m.charging, m.charge, m.charge_step, m.charged, o.next in ('rejected', 'failed', 'expired', 'no_funds') as ends,
 	       m.owner is not distinct from $2 and case m.state
 		when 'admitted' then not (o.late and m.resends > 0)
 		when 'in_doubt' then o.next in ('sent', 'rejected') or (o.late and m.resends = 0 and o.next in ('retry', 'expired'))
@@ -26,10 +26,10 @@ with told as (
 	where ` + isKnown("o.ord") + `
 ), dues as (
 	select o.*, case
-		when next = 'sent' then o.amount
-		when t.unit = 'part' then o.amount / o.parts * least(o.parts, bit_count((o.taken | o.parts_taken)::bit(64)))
+		when next = 'sent' then amount
+		when units > 1 then amount / units * least(units, bit_count((taken | parts_taken)::bit(64)))
 		else 0 end as whole
-	from told o left join tariffs t on t.id = o.tariff_id where ours
+	from told o where ours
 ), moves as (
 	select d.*, case
 		when charge not in ('pending', 'unknown') or not (ends or next = 'sent') then null
@@ -63,7 +63,7 @@ with told as (
 ), again as (
 	insert into retries (message_id, operator, due_at)
 	select id, operator, case when next = 'retry' then coalesce(retry_at, $1) else $1 end from moves
-	where next = 'retry' or (next = 'in_doubt' and challenge_id is not null and resends = 0)
+	where next = 'retry' or (next = 'in_doubt' and challenge_id is not null and resends = 0 and not one_send)
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
 	delete from retries where message_id = any(array(select id from moves where ends or next = 'sent'))

@@ -11,7 +11,9 @@ import (
 
 // SMS to a binding are suspended when the money is out; the identification stays
 // valid (decree clause 32). They come back when the operator tells of money, or by
-// a probe: the first Message after a while goes the whole way, and tells.
+// a probe: the first Message after a while goes the whole way, and tells. A probe
+// that goes well and is followed by another shortage soon was in vain, too: an
+// operator who debits by himself may say so in a receipt only.
 const (
 	probeAfter = time.Minute // doubling up to
 	probeMost  = time.Hour
@@ -32,7 +34,7 @@ with broke as (
 	update bindings b set sms_suspended = true, suspended_why = 'balance',
 		suspended_at = coalesce(b.suspended_at, $1), probes = n.probes,
 		probe_at = $1::timestamptz + least(interval '%[1]d s' * power(2, n.probes), interval '%[2]d s')
-	from locked join broke using (id), lateral (select case when broke.probe then least(p.probes + 1, 30) else 0 end as probes from bindings p where p.id = broke.id) n
+	from locked join broke using (id), lateral (select case when broke.probe or p.probe_at > $1::timestamptz - interval '1 day' then least(p.probes + 1, 30) else 0 end as probes from bindings p where p.id = broke.id) n
 	where b.id = locked.id and b.state = 'active' and b.suspended_why is distinct from 'barred' and (not b.sms_suspended or broke.probe)
 	returning 1
 )
@@ -74,7 +76,10 @@ func (db *DB) resumed(ctx context.Context, ids [][]byte) {
 	db.metrics.suspended.WithLabelValues("resumed").Add(float64(n))
 }
 
-const resumeSet = `sms_suspended = false, suspended_at = null, suspended_why = null, probe_at = null, probes = 0`
+const (
+	resumeSet = `sms_suspended = false, suspended_at = null, suspended_why = null`
+	freshSet  = resumeSet + `, probe_at = null, probes = 0`
+)
 
 func (db *DB) changeSuspended(ctx context.Context, op, set string, ids [][]byte) (n int) {
 	if len(ids) == 0 {
@@ -101,7 +106,7 @@ func (db *DB) resume(ctx context.Context, number mobileid.Pseudonym, why []strin
 	n := 0
 	err := db.one(ctx, "resume", []any{&n}, `
 with changed as (
-	update bindings set `+resumeSet+` where number = $1 and state = 'active' and sms_suspended and suspended_why = any($2) returning 1)
+	update bindings set `+freshSet+` where number = $1 and state = 'active' and sms_suspended and suspended_why = any($2) returning 1)
 select count(*) from changed`, number[:], why)
 	db.metrics.suspended.WithLabelValues("resumed").Add(float64(n))
 	return err

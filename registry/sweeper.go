@@ -152,6 +152,7 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"republished", s.republish},
 		{"receipt_forgotten", s.oldReceipts},
 		{"doubt_forgotten", s.oldDoubts},
+		{"charge_call_given_up", s.oldCalls},
 		{"receipt_waiting", s.waitingReceipts},
 		{"inbound_forgotten", s.oldInbound},
 		{"idempotency_key", s.oldKeys},

@@ -17,7 +17,7 @@ import (
 var sweepSQL = `
 with seen as (
 	select m.id, m.state, m.challenge_id, m.operator, m.resends, c.state as challenge_state,
-	       m.account_id, m.amount, m.charging, m.charge, m.charge_step, m.charged, case
+	       m.account_id, m.amount, m.one_send, m.charging, m.charge, m.charge_step, m.charged, case
 		when m.state in ('queued', 'retry') and m.deadline <= $3 then 'expired'
 		when m.state = 'in_doubt' and m.challenge_id is not null and m.deadline <= $3
 		     and (c.id is null or c.state <> 'pending' or c.expires_at <= $3) then 'unconfirmed'
@@ -54,7 +54,7 @@ with seen as (
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), again as (
 	insert into retries (message_id, operator, due_at)
-	select id, operator, $1 from moves where next = 'in_doubt' and challenge_id is not null and resends = 0
+	select id, operator, $1 from moves where next = 'in_doubt' and challenge_id is not null and resends = 0 and not one_send
 	on conflict (message_id) do update set due_at = excluded.due_at
 ), done as (
 	delete from retries where message_id = any(array(select id from moves where ends))

@@ -118,8 +118,8 @@ func NewBridge(cfg Config, deps Deps) *Bridge {
 
 // Run opens a lease and the links, keeps all of them, and carries Messages until ctx
 // ends. Then it drains: takes nothing more, waits for the answers of what is
-// written (at most DrainTimeout), gives back what is not, settles, also with the
-// Charger (at most ChargeTimeout), unbinds and closes the lease. It returns nil then, and may be called once.
+// written (at most DrainTimeout), gives back what is not, settles, unbinds and
+// closes the lease. It returns nil then, and may be called once.
 func (b *Bridge) Run(ctx context.Context) error {
 	b.mu.Lock()
 	if b.running {
@@ -137,7 +137,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		receipt = begin(work, b.storeReceipts)
 		asides  = begin(work, b.storeAsides)
 		settle  = begin(work, b.settleLoop)
-		charges = begin(work, b.settleCharges)
+		charges = begin(work, b.tellCharges)
 		admit   = begin(work, b.admitLoop)
 		submit  = begin(work, b.submitLoop)
 		retry   = begin(work, b.retryLoop)
@@ -161,16 +161,14 @@ func (b *Bridge) Run(ctx context.Context) error {
 	receipt.end()
 	asides.end()
 	settle.end()
-	b.charging.awaitSettled(b.cfg.ChargeTimeout)
-	charged := b.charging.unsettled()
-	charges.end()
+	charges.end() // what is not told stands in the registry
 	lease.end()
 	switch left := b.unsettled(); left {
 	case 0:
-		b.log.Info("bridge stopped", "unsettled", 0, "charges_unsettled", charged)
+		b.log.Info("bridge stopped", "unsettled", 0)
 	default:
 		b.log.Error("bridge stopped before the registry stored what became of all Messages: "+
-			"those are in doubt once the sweeper has seen the end of its lease", "unsettled", left, "charges_unsettled", charged)
+			"those are in doubt once the sweeper has seen the end of its lease", "unsettled", left)
 	}
 	return nil
 }

@@ -48,6 +48,8 @@ type rig struct {
 	reg    *prometheus.Registry
 	stop   func() // ends Run and waits
 	n      int
+	// charging of the Messages that it makes.
+	charging mobileid.Charging
 }
 
 type syncBuffer struct {
@@ -151,6 +153,7 @@ func (r *rig) message(lane mobileid.Lane, change func(*row)) mobileid.ID {
 	}
 	x := &row{state: mobileid.MessageQueued, admission: mobileid.Admission{
 		ID: id, Lane: lane, Deadline: time.Now().Add(5 * time.Minute), Sealed: sealed, Dest: mobileid.Pseudonym{7},
+		Charging: r.charging, Units: 1,
 	}}
 	if change != nil {
 		change(x)

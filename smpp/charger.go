@@ -2,6 +2,8 @@ package smpp
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -9,50 +11,53 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// Charger asks somebody outside, for example the operator's charging system,
-// whether a Message may be charged. The ledger has answered in Admit already.
+// Charger asks the operator's charging system for the money of Messages that are
+// charged there (mobileid.ChargingDiameter). The ledger has answered in Admit, and
+// an operator who debits by himself answers with submit_sm_resp and receipts.
 //
 // It charges in two steps, as Diameter's event charging with unit reservation
-// does (3GPP TS 32.299, ECUR): Charge reserves, Settle says what was used.
-// Settlements wait in this process only. What a crash takes with it is never
-// told, as little as what becomes of a Message in doubt when the operator's own
-// answer does not come after all: such a reservation must lapse by itself, at
-// the earliest SettleWithin after the Message's deadline. So after a crash some
-// Messages that were sent are not paid for, and none is paid for that was not.
+// does (3GPP TS 32.299, ECUR): Reserve before submit_sm, Settle when it is known
+// what was used. What has to be told stands in the registry until it was, so a
+// crash only delays it (charges.go).
 type Charger interface {
-	// Charge answers for one Message, at the latest when ctx ends. It may be asked
-	// again for the same Message, here or by another bridge, and charges it once.
-	Charge(ctx context.Context, m Charge) ChargeAnswer
-	// Settle ends the charge of a Message that was answered yes: used when the
-	// operator took it, or else the reservation is given back. It returns nil when
-	// that is known to be done, at the latest when ctx ends, and is asked again
-	// otherwise, also when it was done. Once used is always used: to give it back
-	// later changes nothing. A receipt that tells of a failure comes later still and
-	// is not told.
-	Settle(ctx context.Context, m Charge, used bool) error
+	// Reserve answers for one Message, at the latest when ctx ends. It may be asked
+	// again for the same Message, here or by another bridge, and reserves it once.
+	Reserve(ctx context.Context, m Charge) ChargeAnswer
+	// Settle ends the charge of a Message: so many units were used, 0 gives the
+	// reservation back. It returns nil when that is known to be done, at the latest
+	// when ctx ends, and is asked again otherwise, also when it was done.
+	// ErrNotReserved says that there is nothing to settle.
+	Settle(ctx context.Context, m Charge, used int) error
+	// Refund gives back units that were settled as used. It is asked as Settle is.
+	Refund(ctx context.Context, m Charge, units int) error
 }
 
-// SettleWithin is how long after the deadline of a Message its charge may be
-// settled.
-const SettleWithin = time.Hour
+// ErrNotReserved says that the charging system does not know of a reservation, or
+// not any more.
+var ErrNotReserved = errors.New("the charging system has no such reservation")
 
 // Charge is a Message to be charged.
 type Charge struct {
 	ID       mobileid.ID
-	Dest     mobileid.Pseudonym // of the subscriber's number
+	Number   mobileid.MSISDN
 	TextID   string
+	Units    int       // Messages, or parts where the tariff is by the part
 	Deadline time.Time // of the Message
 }
 
 // ChargeAnswer is what a Charger says.
 type ChargeAnswer int
 
-// The answers. Unknown is never a refusal: the Message waits and is asked
-// about again until its deadline.
+// The answers. Unknown is never a refusal: a notice waits and is asked about again
+// until its deadline; a code is sent, and its Charge is unknown until it is told.
 const (
 	ChargeUnknown ChargeAnswer = iota
+	ChargeHeld                 // unknown, and the charging system wants nothing sent on credit: codes wait, too
 	ChargeYes
-	ChargeNo
+	ChargeFree   // yes, and nothing is to be paid
+	ChargeNo     // the money is not enough
+	ChargeDenied // the charging system refuses the service to the subscriber
+	ChargeNoUser // it does not know him
 )
 
 // chargeAgain is how long after an unknown answer, or when it had no place in
@@ -63,24 +68,26 @@ const chargeAgain = 2 * time.Second
 // Message of a subscriber at a time: one whose answer takes seconds must not
 // take the places of the others. Who has no place waits for one in turn.
 type charging struct {
-	charger Charger // nil: the ledger only
+	charger Charger // nil: none is asked
 	owners  sync.WaitGroup
-	wake    chan struct{} // there is something to settle
-	fewer   chan struct{} // something is settled
+	calls   chan struct{} // there is something to tell
 
 	mu     sync.Mutex
 	asking map[mobileid.Pseudonym]bool
-	line   []*seat                // who waits, in turn
-	paid   map[mobileid.ID]Charge // answered yes and not settled: those that may be written
-	queue  []settlement
-	open   int // settlements queued and under way
-	lost   int // settlements that found no room since they were last counted
+	line   []*seat                 // who waits, in turn
+	paid   map[mobileid.ID]granted // those that may be written
+}
+
+// granted is a Message that may be written.
+type granted struct {
+	note     mobileid.ChargeNote
+	deadline time.Time
 }
 
 func newCharging(c Charger) charging {
 	return charging{
-		charger: c, wake: make(chan struct{}, 1), fewer: make(chan struct{}, 1),
-		asking: map[mobileid.Pseudonym]bool{}, paid: map[mobileid.ID]Charge{},
+		charger: c, calls: make(chan struct{}, 1),
+		asking: map[mobileid.Pseudonym]bool{}, paid: map[mobileid.ID]granted{},
 	}
 }
 
@@ -91,17 +98,17 @@ type seat struct {
 }
 
 // begin takes a seat for a Message, or has it wait for one; nil when it has been
-// answered for already.
-func (c *charging) begin(a *mobileid.Admission, atOnce int) *seat {
+// answered for already, with the note.
+func (c *charging) begin(a *mobileid.Admission, atOnce int) (*seat, mobileid.ChargeNote) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, paid := c.paid[a.ID]; paid {
-		return nil
+	if g, paid := c.paid[a.ID]; paid {
+		return nil, g.note
 	}
 	s := &seat{a.Dest, make(chan struct{})}
 	c.line = append(c.line, s)
 	c.seat(atOnce)
-	return s
+	return s, ""
 }
 
 // seat gives what is free to who waits longest and whose subscriber nobody asks
@@ -138,52 +145,47 @@ func (c *charging) await(ctx context.Context, s *seat, d time.Duration) bool {
 	return at < 0 // it was taken meanwhile
 }
 
-// end gives the seat to the next and remembers a yes: a Message that is admitted
-// again, because the answer took long, is not asked about again.
-func (c *charging) end(a *mobileid.Admission, answer ChargeAnswer, atOnce int, now time.Time) {
+// end gives the seat to the next and remembers that a Message may be written: one
+// that is admitted again, because the answer took long, is not asked about again.
+func (c *charging) end(a *mobileid.Admission, may bool, note mobileid.ChargeNote, atOnce int, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.asking, a.Dest)
 	c.seat(atOnce)
-	if answer != ChargeYes {
+	if !may {
 		return
 	}
 	if len(c.paid) >= maxHeld {
 		// Those that other bridges have since, or that stayed in doubt.
-		for id, m := range c.paid {
-			if m.Deadline.Before(now) {
-				delete(c.paid, id)
-			}
-		}
+		maps.DeleteFunc(c.paid, func(_ mobileid.ID, g granted) bool { return g.deadline.Before(now) })
 	}
-	c.paid[a.ID] = chargeOf(a)
+	c.paid[a.ID] = granted{note, a.Deadline}
 }
 
-func chargeOf(a *mobileid.Admission) Charge {
-	return Charge{ID: a.ID, Dest: a.Dest, TextID: a.TextID, Deadline: a.Deadline}
-}
-
-// forget is told of an outcome that is stored. One that waits, or is in doubt, is
-// not settled yet.
-func (c *charging) forget(o *mobileid.Outcome) {
-	switch o.State {
-	case mobileid.MessageRetry, mobileid.MessageInDoubt:
-	default:
-		c.ended(o.ID, o.State == mobileid.MessageSent)
+// forget is told of an outcome that is stored. One that waits, or is in doubt, may
+// still be written.
+func (c *charging) forget(id mobileid.ID, state mobileid.MessageState) {
+	if c.charger == nil || state == mobileid.MessageRetry || state == mobileid.MessageInDoubt {
+		return
 	}
+	c.mu.Lock()
+	delete(c.paid, id)
+	c.mu.Unlock()
+	signal(c.calls)
 }
 
-// authorise asks the Charger, if there is one. It returns at once; next is
-// called when the Message may be written under the admission it has. When ctx
-// ends, what has no answer is given back.
+// authorise asks the Charger, if the Message is charged there. It returns at once;
+// next is called when the Message may be written under the admission it has. When
+// ctx ends, what has no answer is given back.
 func (b *Bridge) authorise(ctx context.Context, j *job, next func()) {
-	c := &b.charging
-	if c.charger == nil {
+	if j.admission.Charging != mobileid.ChargingDiameter {
 		next()
 		return
 	}
-	seat := c.begin(&j.admission, b.cfg.ChargesAtOnce)
+	c := &b.charging
+	seat, note := c.begin(&j.admission, b.cfg.ChargesAtOnce)
 	if seat == nil {
+		j.note = note
 		next()
 		return
 	}
@@ -193,18 +195,22 @@ func (b *Bridge) authorise(ctx context.Context, j *job, next func()) {
 			b.settle(j)
 			return
 		}
-		call, cancel := context.WithTimeout(ctx, b.cfg.ChargeTimeout)
-		defer cancel()
-		began := b.now()
-		answer := c.charger.Charge(call, chargeOf(&j.admission))
+		answer := b.reserve(ctx, j)
 		now := b.now()
-		b.metrics.charger.told(answer, now.Sub(began))
-		c.end(&j.admission, answer, b.cfg.ChargesAtOnce, now)
+		may, note := b.permits(answer, j.admission.Lane)
+		c.end(&j.admission, may, note, b.cfg.ChargesAtOnce, now)
+		j.note = note
 		switch {
 		case answer == ChargeNo:
 			j.outcome = j.report(mobileid.MessageNoFunds, mobileid.ReasonBalance)
 			b.settle(j)
-		case answer == ChargeUnknown:
+		case answer == ChargeDenied:
+			j.outcome = j.report(mobileid.MessageRejected, mobileid.ReasonChargeDenied)
+			b.settle(j)
+		case answer == ChargeNoUser:
+			j.outcome = j.report(mobileid.MessageRejected, mobileid.ReasonChargeNoUser)
+			b.settle(j)
+		case !may:
 			j.later(mobileid.ReasonChargeUnknown, jitter(chargeAgain), now)
 			b.settle(j)
 		case ctx.Err() != nil || j.stale(now):
@@ -213,4 +219,36 @@ func (b *Bridge) authorise(ctx context.Context, j *job, next func()) {
 			next()
 		}
 	})
+}
+
+// permits reports whether a Message may be written after an answer, and what is
+// known of its Charge then.
+func (b *Bridge) permits(answer ChargeAnswer, lane mobileid.Lane) (bool, mobileid.ChargeNote) {
+	switch answer {
+	case ChargeYes:
+		return true, mobileid.ChargeAsReserved
+	case ChargeFree:
+		return true, mobileid.ChargeFree
+	case ChargeUnknown:
+		return lane == mobileid.LaneOTP, mobileid.ChargeNotKnown
+	case ChargeHeld, ChargeNo, ChargeDenied, ChargeNoUser:
+	}
+	return false, mobileid.ChargeAsReserved
+}
+
+// reserve asks the Charger about a job.
+func (b *Bridge) reserve(ctx context.Context, j *job) ChargeAnswer {
+	number, err := b.numberOf(j)
+	if err != nil || b.charging.charger == nil {
+		// A text that cannot be opened is told by submit. Without a charging system
+		// there is nobody who could say no.
+		return ChargeUnknown
+	}
+	call, cancel := context.WithTimeout(ctx, b.cfg.ChargeTimeout)
+	defer cancel()
+	began := b.now()
+	a := &j.admission
+	answer := b.charging.charger.Reserve(call, Charge{ID: a.ID, Number: number, TextID: a.TextID, Units: a.Units, Deadline: a.Deadline})
+	b.metrics.charger.told(answer, b.now().Sub(began))
+	return answer
 }

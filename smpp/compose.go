@@ -33,18 +33,35 @@ func reasonOf(err error) string {
 
 // compose opens the sealed text and makes its submit_sm PDUs, one a part.
 func (b *Bridge) compose(j *job, withReference bool) ([][]byte, error) {
-	id := j.admission.ID
-	plain, err := b.opener.Open(id[:], j.admission.Sealed)
+	text, err := b.open(j)
 	if err != nil {
-		return nil, errUnsealable
-	}
-	var text mobileid.SealedText
-	if err := json.Unmarshal(plain, &text); err != nil {
-		return nil, errUnsealable // the error of json may quote the text
+		return nil, err
 	}
 	p := b.cfg.Profile
 	p.Text.Reference = withReference
+	id := j.admission.ID
 	return submits(p, j.admission.TextID, text, reference(id), j.admission.Deadline, b.now())
+}
+
+// open opens the sealed number and text of a job.
+func (b *Bridge) open(j *job) (text mobileid.SealedText, err error) {
+	plain, err := b.opener.Open(j.admission.ID[:], j.admission.Sealed)
+	if err != nil {
+		return text, errUnsealable
+	}
+	if err := json.Unmarshal(plain, &text); err != nil {
+		return text, errUnsealable // the error of json may quote the text
+	}
+	return text, nil
+}
+
+// numberOf opens the number of a job.
+func (b *Bridge) numberOf(j *job) (mobileid.MSISDN, error) {
+	text, err := b.open(j)
+	if err != nil {
+		return mobileid.MSISDN{}, err
+	}
+	return mobileid.ParseMSISDN(text.To)
 }
 
 // submits makes the submit_sm PDUs of a text as the operator wants them.

@@ -26,7 +26,7 @@ type Config struct {
 	DrainTimeout time.Duration // 10 s for the window at the end
 
 	ChargeTimeout time.Duration // 8 s for one answer of the Charger
-	ChargesAtOnce int           // 1000 subscribers that the Charger is asked about, and as many charges that are settled
+	ChargesAtOnce int           // 1000 subscribers that the Charger is asked about, and as many charges that it is told of
 }
 
 // account names the operator account. The operator is part of it: two of them
@@ -81,6 +81,7 @@ type Store interface {
 	StoreInbound(ctx context.Context, messages []mobileid.InboundMessage) error
 	// KeepUnread keeps receipts that cannot be read, as many as there is room for.
 	KeepUnread(ctx context.Context, receipts []mobileid.UnreadReceipt) error
+	Charges
 }
 
 // Opener opens what was sealed to the bridge's key.
@@ -102,7 +103,7 @@ type Deps struct {
 	Store   Store
 	Opener  Opener
 	Numbers Numbers // receipts name the number; the registry knows its pseudonym
-	Charger Charger // nil: the ledger only
+	Charger Charger // nil: the operator has no charging system that is asked
 	// InboundSealer seals what subscribers write to the bridges' key;
 	// UnreadSealer receipts that cannot be read to that of the dead letters,
 	// because a person opens them.

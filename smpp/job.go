@@ -21,6 +21,7 @@ type job struct {
 	asked     time.Time // before the admit statement was sent
 	link      string    // the session it went to, "" = none yet
 	next      func(stale bool)
+	note      mobileid.ChargeNote // what is known of its Charge
 	outcome   mobileid.Outcome
 	again     bool       // once settled, admit it again
 	returned  bool       // it has been here before: it was admitted again
@@ -77,7 +78,9 @@ func (j *job) remaining() int { return max(1, len(j.missing(j.admission.Parts)))
 
 // report makes an outcome with what the parts have met.
 func (j *job) report(state mobileid.MessageState, reason string) mobileid.Outcome {
-	o := mobileid.Outcome{ID: j.admission.ID, State: state, Reason: reason, Link: j.link}
+	o := mobileid.Outcome{
+		ID: j.admission.ID, State: state, Reason: reason, Link: j.link, Charge: j.note, Probe: j.admission.Probe,
+	}
 	for i := range j.parts {
 		p := &j.parts[i]
 		if p.fate == notWritten {

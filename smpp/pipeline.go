@@ -216,7 +216,7 @@ func (b *Bridge) own(l *lease, asked time.Time, admissions []mobileid.Admission)
 	for _, a := range admissions {
 		b.metrics.admissions.WithLabelValues(string(a.Verdict)).Inc()
 		if a.Verdict == mobileid.VerdictRefused {
-			b.charging.ended(a.ID, false) // it waited, and was not sent
+			b.charging.forget(a.ID, a.State)
 		}
 	}
 	return mine

@@ -147,7 +147,7 @@ func (b *Bridge) letGo(batch []settled) {
 	}
 	b.mu.Unlock()
 	for _, s := range batch {
-		b.charging.forget(&s.outcome)
+		b.charging.forget(s.outcome.ID, s.outcome.State)
 		if s.job != nil && s.job.again && carries {
 			b.intake.again(s.outcome.ID, s.job.admission.Lane)
 		}

@@ -29,6 +29,8 @@ type memoryStore struct {
 	account  string // of the last Settle
 	admits   [][]mobileid.AdmitItem
 	closed   []int64
+	calls    []mobileid.ChargeCall // due
+	known    map[mobileid.ID]mobileid.ChargeState
 
 	// Hooks of a test; they run before the statement, outside the lock.
 	onAdmit    func(items []mobileid.AdmitItem) error
@@ -62,7 +64,7 @@ type row struct {
 func newStore() *memoryStore {
 	return &memoryStore{
 		changed: make(chan struct{}), bridges: map[int64]time.Time{}, rows: map[mobileid.ID]*row{},
-		parts: map[partKey]mobileid.PartOutcome{},
+		parts: map[partKey]mobileid.PartOutcome{}, known: map[mobileid.ID]mobileid.ChargeState{},
 	}
 }
 
@@ -304,6 +306,24 @@ func (m *memoryStore) KeepUnread(_ context.Context, receipts []mobileid.UnreadRe
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.unread = append(m.unread, receipts...)
+	m.touch()
+	return nil
+}
+
+// ChargeCalls gives each call once; a test that wants it to come again puts it back.
+func (m *memoryStore) ChargeCalls(_ context.Context, _ string, limit int) ([]mobileid.ChargeCall, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := min(limit, len(m.calls))
+	out := slices.Clone(m.calls[:n])
+	m.calls = m.calls[n:]
+	return out, nil
+}
+
+func (m *memoryStore) ChargeTold(_ context.Context, c mobileid.ChargeCall, known mobileid.ChargeState) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[c.ID] = known
 	m.touch()
 	return nil
 }

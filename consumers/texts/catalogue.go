@@ -33,6 +33,7 @@ type entry struct {
 	id      string
 	version int
 	kind    textKind
+	payer   string // the system's account that pays; "": the subscriber
 	slots   map[string]slot
 	bodies  map[mobileid.Locale]string // with {slot} placeholders
 	pieces  map[mobileid.Locale][]piece
@@ -86,6 +87,22 @@ func (c *Catalogue) Check(textID string, locale mobileid.Locale, slots map[strin
 	}
 	_, err := c.render(e, locale, slots)
 	return err
+}
+
+// Payer returns the system's account that pays for a text, "" when the subscriber
+// does, as for every text that is not known.
+func (c *Catalogue) Payer(textID string) string { return c.entries[textID].payer }
+
+// FreeKinds returns the kinds of texts that a subscriber does not pay for, sorted.
+func (c *Catalogue) FreeKinds() []string {
+	var kinds []string
+	for id, e := range c.entries {
+		if e.payer != "" {
+			kinds = append(kinds, mobileid.TextKind(id))
+		}
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
 }
 
 // CheckPurpose reports whether codes of a purpose can be texted: its text is

@@ -20,6 +20,9 @@ import (
 
 const fileSuffix = ".yaml"
 
+// payerShape is what the system's accounts are called.
+var payerShape = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
+
 var textIDShape = regexp.MustCompile(`^[a-z]+\.[a-z]+(_[a-z]+)*$`)
 
 // load reads every *.yaml file at the root of files: one text each, named
@@ -42,10 +45,27 @@ func load(files fs.FS) (*Catalogue, error) {
 		mistakes = append(mistakes, l.mistakes...)
 		c.entries[e.id] = e
 	}
+	mistakes = append(mistakes, c.mixedPayers()...)
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
 	}
 	return c, nil
+}
+
+// mixedPayers lists the texts that another one pays for than for the first of
+// their kind: operators give prices and senders by the kind.
+func (c *Catalogue) mixedPayers() (mistakes []error) {
+	first := map[string]entry{}
+	for _, id := range slices.Sorted(maps.Keys(c.entries)) {
+		e, kind := c.entries[id], mobileid.TextKind(id)
+		switch f, seen := first[kind]; {
+		case !seen:
+			first[kind] = e
+		case f.payer != e.payer:
+			mistakes = append(mistakes, fmt.Errorf("%s%s: payer: texts of one kind have one payer: that of %s is %q", id, fileSuffix, f.id, f.payer))
+		}
+	}
+	return mistakes
 }
 
 // loader reads one file and keeps its mistakes. It walks a generic tree
@@ -82,12 +102,17 @@ func (l *loader) load(files fs.FS) entry {
 	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
 		l.wrongf("", "more than one document")
 	}
-	l.keys("", tree, "id", "version", "kind", "slots", "bodies")
+	l.keys("", tree, "id", "version", "kind", "payer", "slots", "bodies")
 	e := entry{
 		id:      l.text(tree, "", "id"),
 		version: l.number(tree, "", "version", 1, 1<<30),
 		kind:    textKind(l.text(tree, "", "kind")),
 		slots:   map[string]slot{},
+	}
+	if _, given := tree["payer"]; given { // mostly the subscriber, who is not named
+		if e.payer = l.text(tree, "", "payer"); e.payer != "" && !payerShape.MatchString(e.payer) {
+			l.wrongf("payer", "want a short word, for example mobileid")
+		}
 	}
 	if e.id != "" && (!textIDShape.MatchString(e.id) || e.id+fileSuffix != l.file) {
 		l.wrongf("id", "%q is not the name of the file, or not like otp.sign_in", e.id)

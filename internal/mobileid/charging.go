@@ -44,6 +44,17 @@ const (
 	ChargeFree       ChargeNote = "free"    // the operator's charging system asks for nothing
 )
 
+// ChargeCall is a transfer that the operator's charging system has to be told of.
+type ChargeCall struct {
+	ID       ID
+	Step     int         // of the Charge
+	Kind     ChargeState // posted: Units were used; voided: none; reversed: Units are given back; unknown: ask again
+	Units    int
+	Number   MSISDN
+	TextID   string
+	Deadline time.Time // of the Message
+}
+
 // BalanceKind is what an operator tells of a subscriber's account.
 type BalanceKind string
 

@@ -24,7 +24,8 @@ const (
 
 	ReasonBindingChanged = "binding_changed" // the binding it was made for is gone or changed
 	ReasonBalance        = "balance"         // the account cannot pay for it
-	ReasonSuspended      = "suspended"       // the operator suspended the subscriber's SMS
+	ReasonDailyLimit     = "daily_limit"     // it would cost more a day than the subscriber wants
+	ReasonSuspended      = "suspended"       // SMS to the binding are suspended: the money is out, or the operator bars them
 	ReasonChallengeGone  = "challenge_gone"  // its challenge has no row
 
 	// Decided by the clock or by a loss.
@@ -44,6 +45,8 @@ const (
 	ReasonLinkLost         = "link_lost"              // written, then the link was lost
 	ReasonLateAnswer       = "late_answer"            // the answer came after the wait for it
 	ReasonChargeUnknown    = "charge_unknown"         // whoever charges said neither yes nor no: asked again
+	ReasonChargeDenied     = "charge_denied"          // whoever charges refuses the service to the subscriber
+	ReasonChargeNoUser     = "charge_no_user"         // whoever charges does not know the subscriber
 	ReasonNotWritten       = "not_written"            // surely not written: admitted again
 	ReasonAdmissionUnknown = "admission_unknown"      // the registry did not say whether it was admitted
 	ReasonLinkDown         = "link_down"              // given back: no link
@@ -59,10 +62,10 @@ const (
 // reasons is the list, without its families.
 var reasons = []string{
 	ReasonKeyReused, ReasonSecondID, ReasonUnbound, ReasonNewer,
-	ReasonBindingChanged, ReasonBalance, ReasonSuspended, ReasonChallengeGone,
+	ReasonBindingChanged, ReasonBalance, ReasonDailyLimit, ReasonSuspended, ReasonChallengeGone,
 	ReasonDeadline, ReasonNotProcessed, ReasonOwnerLost, ReasonNoReceipt, ReasonCodeLost, ReasonWrongCodes,
 	ReasonReceipt, ReasonCannotPay, ReasonNoAnswer, ReasonLinkLost, ReasonLateAnswer,
-	ReasonChargeUnknown, ReasonNotWritten, ReasonAdmissionUnknown, ReasonLinkDown, ReasonLeaseLost, ReasonDrained,
+	ReasonChargeUnknown, ReasonChargeDenied, ReasonChargeNoUser, ReasonNotWritten, ReasonAdmissionUnknown, ReasonLinkDown, ReasonLeaseLost, ReasonDrained,
 	ReasonUnsealable, ReasonUnencodable, ReasonFieldTooLong, ReasonTooManyParts, ReasonCompose,
 }
 

@@ -48,6 +48,7 @@ type NewMessage struct {
 	Account  int64     // ledger account that pays; 0: that of Dest at Operator
 	Payer    string    // the system's account that pays instead of the subscriber; "" = he pays
 	Charging Charging  // who is asked for the money; "" = the ledger
+	OneSend  bool      // it is never sent twice, not even a code in doubt: the operator would debit both
 	Deadline time.Time // nothing is written to the operator after it
 	Dest     Pseudonym // of the number
 	Sealed   []byte    // SealedText, aad = the id's bytes
@@ -164,7 +165,7 @@ type Admission struct {
 	Sealed   []byte
 	Resend   bool // it was in doubt: this is its one extra try
 	Charging Charging
-	Amount   Money   // reserved for it, or to be asked for outside
+	Units    int     // that are charged: 1, or its parts where the tariff is by the part
 	Probe    bool    // SMS to its binding are suspended, and it finds out whether they must still be
 	Tries    int     // how often the operator has asked for later
 	Taken    PartSet // parts that the operator has: not written again

@@ -10,6 +10,8 @@
 --   payer     nobody: the account is one of the system's, which has no limit
 alter table messages
     add column charging    text     not null default 'ledger' check (charging in ('ledger', 'diameter', 'operator', 'payer')),
+    add column units       smallint not null default 1,   -- charged for: 1, or its parts where the tariff is by the part
+    add column one_send    boolean  not null default false,   -- a code in doubt has no extra sending
     add column charge      text     check (charge in ('pending', 'posted', 'voided', 'unknown', 'reversed')),
     add column charge_step smallint not null default 0,   -- transfers so far
     add column charged     bigint   not null default 0;   -- tiyin, posted and not reversed
@@ -101,8 +103,8 @@ create trigger credits_append_only before update or delete on credits for each r
 alter table bindings
     add column suspended_at  timestamptz,
     add column suspended_why text check (suspended_why in ('balance', 'barred')),
-    add column probe_at      timestamptz,
-    add column probes        smallint not null default 0;
+    add column probe_at      timestamptz,                  -- after it one Message tries; of the last probe, once SMS are back
+    add column probes        smallint not null default 0;  -- in vain, in a row
 update bindings set suspended_at = now(), suspended_why = 'balance', probe_at = now() where sms_suspended;
 
 -- Transfers that the operator's charging system has to be told of.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
 )
 
@@ -40,7 +41,19 @@ func (p Profile) Check() []Mistake {
 	oneOf("ids.receipt", p.IDs.Receipt, &wrong, AsIs, Decimal, Hex)
 	p.Statuses.check(&wrong)
 	p.Receipts.check(&wrong)
+	p.Charging.check(&wrong)
 	return wrong
+}
+
+func (c Charging) check(wrong *mistakes) {
+	oneOf("charging.by", c.By, wrong, mobileid.ChargingLedger, mobileid.ChargingDiameter, mobileid.ChargingOperator)
+	oneOf("charging.duplicates", c.Duplicates, wrong, DuplicatesDebited, DuplicatesFree, DuplicatesRefunded)
+	if c.Timeout < 100*time.Millisecond || c.Timeout > 30*time.Second {
+		wrong.addf("charging.timeout", "from 100ms to 30s")
+	}
+	if c.AtOnce < 1 {
+		wrong.addf("charging.at_once", "at least 1")
+	}
 }
 
 func (a Account) check(wrong *mistakes) {

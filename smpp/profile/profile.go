@@ -23,6 +23,7 @@ type Profile struct {
 	IDs      IDs
 	Statuses Statuses // the common table with the operator's own rows laid over
 	Receipts Receipts
+	Charging Charging
 }
 
 // Account is who we are at the operator. All its binds share it, and its pace.
@@ -90,6 +91,32 @@ type Sender struct {
 	TON         uint8  `yaml:"ton"`
 	NPI         uint8  `yaml:"npi"`
 	ServiceType string `yaml:"service_type"` // at most 5 characters (5.2.11)
+	Free        bool   `yaml:"free"`         // the operator does not debit the subscriber for what it sends
+}
+
+// Duplicates is what an operator who debits by himself does with an SMS that was
+// written twice, because its first answer never came.
+type Duplicates string
+
+// What operators do with duplicates.
+const (
+	DuplicatesDebited  Duplicates = "debited"  // both are paid for: nothing is written twice
+	DuplicatesFree     Duplicates = "free"     // the second is not debited
+	DuplicatesRefunded Duplicates = "refunded" // both are, and reconciliation gives one back
+)
+
+// Charging is how subscribers pay for Messages to the operator.
+type Charging struct {
+	By         mobileid.Charging `yaml:"by"`         // ledger, diameter or operator
+	Duplicates Duplicates        `yaml:"duplicates"` // with operator
+	Timeout    time.Duration     `yaml:"timeout"`    // with diameter: for one answer
+	AtOnce     int               `yaml:"at_once"`    // with diameter: Messages that are asked about at once
+}
+
+// OneSend reports whether no Message may be written twice, not even a code in
+// doubt.
+func (c Charging) OneSend() bool {
+	return c.By == mobileid.ChargingOperator && c.Duplicates == DuplicatesDebited
 }
 
 // Dest is the form of destination_addr, which is 998 and nine digits.

@@ -178,6 +178,7 @@ func (a *App) buildBridges() error {
 	for _, o := range a.cfg.Operators {
 		a.bridges = append(a.bridges, smpp.NewBridge(smpp.Config{
 			Profile: o.Profile(), Name: fmt.Sprintf("%s/%d", host, os.Getpid()),
+			ChargeTimeout: o.Charging.Timeout, ChargesAtOnce: o.Charging.AtOnce,
 		}, smpp.Deps{
 			Store: a.db, Opener: opener, Numbers: a.pseudonyms, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
 			InboundSealer: a.bridgeSealer(), UnreadSealer: a.dlqSealer,

@@ -17,7 +17,6 @@ import (
 	"mobileid/consumers"
 	"mobileid/gateway"
 	"mobileid/internal/mobileid"
-	"mobileid/internal/sms"
 	"mobileid/registry"
 	"mobileid/smpp"
 )
@@ -128,7 +127,7 @@ func (a *App) ingress() consumers.Handler {
 func (a *App) otpRequests() consumers.Handler {
 	return consumers.NewOTPRequests(consumers.OTPDeps{
 		Registry: a.db, Codes: a.codes, Texts: a.texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
-		Purposes: a.cfg.PurposeSet(), Lanes: a.publisher, Operators: a.cfg.OperatorIDs(), Parts: partsAt(a.cfg.Operators),
+		Purposes: a.cfg.PurposeSet(), Lanes: a.publisher, Operators: carriers(a.cfg.Operators),
 		Log: a.log, Reg: a.reg,
 	})
 }
@@ -136,19 +135,19 @@ func (a *App) otpRequests() consumers.Handler {
 func (a *App) notificationRequests() consumers.Handler {
 	return consumers.NewNotificationRequests(consumers.NotificationDeps{
 		Registry: a.db, Texts: a.texts, Sealer: a.bridgeSealer(), Lanes: a.publisher,
-		Operators: a.cfg.OperatorIDs(), Parts: partsAt(a.cfg.Operators), Log: a.log, Reg: a.reg,
+		Operators: carriers(a.cfg.Operators), Log: a.log, Reg: a.reg,
 	})
 }
 
-// partsAt counts the submit_sm of a text as the bridge of its operator writes
-// them: reconciliation expects a line of the operator's file for each. An
-// operator without a file has no bridge, so nothing is written for him.
-func partsAt(operators []config.Operator) func(operator, text string) int {
-	options := make(map[string]sms.Options, len(operators))
+// carriers are the operators as a Message needs them. Parts are counted as the
+// bridge writes them: reconciliation expects a line of the operator's file for each.
+func carriers(operators []config.Operator) map[string]consumers.Operator {
+	out := make(map[string]consumers.Operator, len(operators))
 	for _, o := range operators {
-		options[o.ID] = o.Text.Options()
+		options := o.Text.Options()
+		out[o.ID] = consumers.Operator{Parts: options.Count, Charging: o.Charging.By, OneSend: o.Charging.OneSend()}
 	}
-	return func(operator, text string) int { return options[operator].Count(text) }
+	return out
 }
 
 // bridgeSealer seals to the bridge's public key, which the configuration's

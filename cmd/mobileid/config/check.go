@@ -257,6 +257,21 @@ func (c *Config) checkOperators(wrong *Mistakes) {
 			wrong.addf(fmt.Sprintf("numbers[%d].operator", i), "no operator %q in operators", n.Operator)
 		}
 	}
+	checkFree(c.Operators, texts.Default().FreeKinds(), wrong)
+}
+
+// checkFree wants a sender for what subscribers do not pay for where the operator
+// would debit them by himself.
+func checkFree(operators []Operator, kinds []string, wrong *Mistakes) {
+	for i, o := range operators {
+		for _, kind := range kinds {
+			if s := o.Profile().Sender(kind); o.Charging.By == mobileid.ChargingOperator && !(s.Free && s.Kind == kind) {
+				wrong.addf(fmt.Sprintf("operators[%d]", i),
+					"operator %q debits subscribers by himself, and texts of kind %q are free for them: give senders of its file one with kind: %s and free: true",
+					o.ID, kind, kind)
+			}
+		}
+	}
 }
 
 func (c *Config) checkNumberInfo(wrong *Mistakes) {

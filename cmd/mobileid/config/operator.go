@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
 	"mobileid/smpp/profile"
 )
@@ -30,6 +31,7 @@ type Operator struct {
 	IDs      profile.IDs      `yaml:"ids"`
 	Statuses []Status         `yaml:"statuses"` // laid over the common ones
 	Receipts profile.Receipts `yaml:"receipts"`
+	Charging profile.Charging `yaml:"charging"`
 
 	Common []Status `yaml:"-"` // the configuration's own rows, for all operators
 }
@@ -70,6 +72,9 @@ func defaultOperator() Operator {
 		Text:     profile.Text{Charset: sms.CharsetGSM7, Parts: sms.StyleUDH16, Reference: true},
 		Validity: profile.Validity{Format: profile.Relative, Min: time.Minute, Max: 72 * time.Hour},
 		IDs:      profile.IDs{Answer: profile.AsIs, Receipt: profile.AsIs},
+		Charging: profile.Charging{
+			By: mobileid.ChargingLedger, Duplicates: profile.DuplicatesDebited, Timeout: 8 * time.Second, AtOnce: 1000,
+		},
 	}
 }
 
@@ -81,7 +86,7 @@ func (o Operator) Profile() profile.Profile {
 			SystemID: o.Account.SystemID, Password: o.Account.Password.Reveal(), SystemType: o.Account.SystemType,
 		},
 		Binds: o.Binds, Timers: o.Timers, Pace: o.Pace, Senders: o.Senders, Dest: o.Dest, Text: o.Text, Validity: o.Validity,
-		IDs: o.IDs, Statuses: o.statuses(), Receipts: o.Receipts,
+		IDs: o.IDs, Statuses: o.statuses(), Receipts: o.Receipts, Charging: o.Charging,
 	}
 }
 

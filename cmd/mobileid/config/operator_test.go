@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
 	"mobileid/smpp/profile"
 )
@@ -78,6 +79,10 @@ func TestEveryMistakeOfAnOperatorComesAtOnceWithItsPath(t *testing.T) {
 		"enabled: true":                       "enabled: true\ntariff: \"120.00\"",
 		`pattern: ""`:                         `pattern: '(?P<id>\d+'`,
 		"untyped: false":                      "untyped: perhaps",
+		"by: ledger":                          "by: barter",
+		"duplicates: debited":                 "duplicates: perhaps",
+		"timeout: 8s":                         "timeout: 1ms",
+		"at_once: 1000":                       "at_once: 0",
 	} {
 		if !strings.Contains(text, old) {
 			t.Fatalf("the sample has no %q", old)
@@ -90,6 +95,7 @@ func TestEveryMistakeOfAnOperatorComesAtOnceWithItsPath(t *testing.T) {
 		"pace.rate:", "pace.burst:", "senders[0].addr:", "senders:", "text.charset:", "validity.format:", "validity.offset:",
 		"ids.answer:", "statuses[0x400].class:", "statuses[0x08].after:", "statuses[0x00]:", "receipts.rules[0].state:",
 		"tariff: was moved to the file of tariffs", "receipts.mercy:", "receipts.pattern:", "receipts.untyped:",
+		"charging.by:", "charging.duplicates:", "charging.timeout:", "charging.at_once:",
 	} {
 		if !slices.ContainsFunc(wrong, func(m string) bool { return strings.HasPrefix(m, path) }) {
 			t.Errorf("no mistake at %s in:\n%v", path, wrong)
@@ -185,5 +191,35 @@ func TestTheClassOfEveryCommonStatus(t *testing.T) {
 	}
 	if len(table) != known {
 		t.Errorf("%d statuses in the table, want %d", len(table), known)
+	}
+}
+
+// Where the operator debits subscribers by himself, what is free for them needs a
+// sender that he does not debit for.
+func TestWhatIsFreeNeedsASenderThatIsNotDebited(t *testing.T) {
+	operator := func(by mobileid.Charging, senders ...profile.Sender) Operator {
+		o := defaultOperator()
+		o.ID, o.Charging.By = "beeline", by
+		o.Senders = slices.Concat(senders, []profile.Sender{{Addr: "MobileID"}})
+		return o
+	}
+	free, debited := profile.Sender{Kind: "enrollment", Addr: "1", Free: true}, profile.Sender{Kind: "enrollment", Addr: "1"}
+	for name, c := range map[string]struct {
+		operator Operator
+		kinds    []string
+		mistakes int
+	}{
+		"nothing is free":              {operator(mobileid.ChargingOperator), nil, 0},
+		"we charge":                    {operator(mobileid.ChargingLedger), []string{"enrollment"}, 0},
+		"his charging system is asked": {operator(mobileid.ChargingDiameter), []string{"enrollment"}, 0},
+		"no sender":                    {operator(mobileid.ChargingOperator), []string{"enrollment", "login"}, 2},
+		"a sender that is debited":     {operator(mobileid.ChargingOperator, debited), []string{"enrollment"}, 1},
+		"a sender that is free":        {operator(mobileid.ChargingOperator, free), []string{"enrollment"}, 0},
+		"free, and another kind":       {operator(mobileid.ChargingOperator, free), []string{"enrollment", "login"}, 1},
+	} {
+		var wrong Mistakes
+		if checkFree([]Operator{c.operator}, c.kinds, &wrong); len(wrong) != c.mistakes {
+			t.Errorf("%s: %v, want %d mistakes", name, wrong, c.mistakes)
+		}
 	}
 }
