@@ -30,7 +30,7 @@ with due as (
 	from due d where c.message_id = d.message_id and c.step = d.step
 	returning c.message_id, c.step
 )
-select t.message_id, t.step, t.kind, case when m.amount = 0 then m.units else abs(t.taken) / (m.amount / m.units) end, b.msisdn, m.text_id, m.deadline
+select t.message_id, t.step, t.kind, case when m.amount = 0 or t.taken = 0 then m.units else abs(t.taken) / (m.amount / m.units) end, b.msisdn, m.text_id, m.deadline
 from taken join transfers t using (message_id, step) join messages m on m.id = t.message_id
 join bindings b on b.id = m.fence_id and m.fence_kind = 'binding'
 order by t.message_id, t.step`, callAgain/time.Second, callAgainMost/time.Second)

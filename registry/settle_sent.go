@@ -58,13 +58,14 @@ func isPlain(o *mobileid.Outcome) bool {
 }
 
 // attempt sends freshSQL, sentSQL or deliveredSQL; not done without an error says
-// that it has undone itself: something happened in between (division_by_zero), a
+// that it has undone itself: something happened in between (division_by_zero, or
+// check_violation where an account has already given back what was to be taken), a
 // row stands already (unique_violation), or the month has no partition
 // (undefined_table). Nothing is stored then, and the statements that can do
 // anything decide.
 func (db *DB) attempt(ctx context.Context, op string, b *pgx.Batch, read func(pgx.Rows) error) (done bool, err error) {
 	err = db.send(ctx, op, b, read)
-	if sql, ok := errors.AsType[*sqlError](err); ok && (sql.State == "22012" || sql.State == "23505" || sql.State == "42P01") {
+	if sql, ok := errors.AsType[*sqlError](err); ok && (sql.State == "22012" || sql.State == "23514" || sql.State == "23505" || sql.State == "42P01") {
 		return false, nil
 	}
 	return err == nil, err
