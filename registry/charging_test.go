@@ -74,15 +74,19 @@ func TestPartsAndTariffsDecideWhatIsPaid(t *testing.T) {
 	}{
 		"by the message, delivered": {ledger.UnitMessage, true, "sent", all, []mobileid.MessageState{d, d, d}, []string{"pending admitted 1 0", "posted answer -1 1"}, "posted"},
 		"by the message, one part undelivered": {
-			ledger.UnitMessage, true, "sent", all, []mobileid.MessageState{d, u, d},
-			[]string{"pending admitted 1 0", "posted answer -1 1", "reversed receipt 0 -1"}, "reversed",
+			ledger.UnitMessage, true, "sent", all,
+			[]mobileid.MessageState{d, u, d},
+			[]string{"pending admitted 1 0", "posted answer -1 1", "reversed receipt 0 -1"},
+			"reversed",
 		},
 		"by the message, undelivered and not refunded": {
 			ledger.UnitMessage, false, "sent", all, []mobileid.MessageState{d, u, d}, []string{"pending admitted 1 0", "posted answer -1 1"}, "posted",
 		},
 		"by the message, refused by receipt, whatever is not refunded": {
-			ledger.UnitMessage, false, "sent", all, []mobileid.MessageState{d, r, d},
-			[]string{"pending admitted 1 0", "posted answer -1 1", "reversed receipt 0 -1"}, "reversed",
+			ledger.UnitMessage, false, "sent", all,
+			[]mobileid.MessageState{d, r, d},
+			[]string{"pending admitted 1 0", "posted answer -1 1", "reversed receipt 0 -1"},
+			"reversed",
 		},
 		"by the message, one part refused at once": {
 			ledger.UnitMessage, true, "rejected", []string{"a", "b", ""}, nil, []string{"pending admitted 1 0", "voided answer -1 0"}, "voided",
@@ -95,20 +99,29 @@ func TestPartsAndTariffsDecideWhatIsPaid(t *testing.T) {
 			ledger.UnitPart, true, "rejected", []string{"a", "b", ""}, []mobileid.MessageState{d, d}, []string{"pending admitted 3 0", "posted answer -3 2"}, "posted",
 		},
 		"by the part, one refused at once, one by receipt": {
-			ledger.UnitPart, true, "rejected", []string{"a", "b", ""}, []mobileid.MessageState{d, r},
-			[]string{"pending admitted 3 0", "posted answer -3 2", "reversed receipt 0 -1"}, "posted",
+			ledger.UnitPart, true, "rejected",
+			[]string{"a", "b", ""},
+			[]mobileid.MessageState{d, r},
+			[]string{"pending admitted 3 0", "posted answer -3 2", "reversed receipt 0 -1"},
+			"posted",
 		},
 		"by the part, one undelivered": {
-			ledger.UnitPart, true, "sent", all, []mobileid.MessageState{d, u, d},
-			[]string{"pending admitted 3 0", "posted answer -3 3", "reversed receipt 0 -1"}, "posted",
+			ledger.UnitPart, true, "sent", all,
+			[]mobileid.MessageState{d, u, d},
+			[]string{"pending admitted 3 0", "posted answer -3 3", "reversed receipt 0 -1"},
+			"posted",
 		},
 		"by the part, one undelivered and one refused, not refunded": {
-			ledger.UnitPart, false, "sent", all, []mobileid.MessageState{d, u, r},
-			[]string{"pending admitted 3 0", "posted answer -3 3", "reversed receipt 0 -1"}, "posted",
+			ledger.UnitPart, false, "sent", all,
+			[]mobileid.MessageState{d, u, r},
+			[]string{"pending admitted 3 0", "posted answer -3 3", "reversed receipt 0 -1"},
+			"posted",
 		},
 		"by the part, all refused by receipt": {
-			ledger.UnitPart, true, "sent", all, []mobileid.MessageState{r, r, r},
-			[]string{"pending admitted 3 0", "posted answer -3 3", "reversed receipt 0 -3"}, "reversed",
+			ledger.UnitPart, true, "sent", all,
+			[]mobileid.MessageState{r, r, r},
+			[]string{"pending admitted 3 0", "posted answer -3 3", "reversed receipt 0 -3"},
+			"reversed",
 		},
 		"by the part, none was taken": {
 			ledger.UnitPart, true, "rejected", []string{"", "", ""}, nil, []string{"pending admitted 3 0", "voided answer -3 0"}, "voided",
@@ -198,8 +211,8 @@ func TestSMSAreSuspendedWhenTheMoneyIsOut(t *testing.T) {
 		t.Fatal("SMS are not suspended, or the binding changed otherwise")
 	}
 	// One Message in each pause tells whether the money is back; the pause doubles.
-	for i, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
-		e.clk.advance(pause*time.Minute - time.Second)
+	for i, minutes := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+		e.clk.advance(time.Duration(minutes)*time.Minute - time.Second)
 		want(fmt.Sprint("early", i), mobileid.MessageNoFunds, mobileid.ReasonSuspended)
 		e.clk.advance(time.Second)
 		want(fmt.Sprint("probe", i), mobileid.MessageNoFunds, mobileid.ReasonBalance)

@@ -106,6 +106,9 @@ update receipts_unmatched set received_at = received_at - interval '3 minutes' w
 	})
 }
 
+// killedPrice is the sandbox's price of a Message.
+const killedPrice = mobileid.Money(120_00)
+
 // TestOneOfTwoBridgesIsKilledAgainAndAgain judges three kills under load by
 // what the operator truly received (promises P1, P3, P4, P5).
 func TestOneOfTwoBridgesIsKilledAgainAndAgain(t *testing.T) {
@@ -167,13 +170,14 @@ func TestOneOfTwoBridgesIsKilledAgainAndAgain(t *testing.T) {
 	check(t, err)
 	p.awaitNone("open", `ended_at is null`)
 
-	rows, err := p.conn.Query(t.Context(), `select coalesce(challenge_id, id), challenge_id is not null, state from messages`)
+	rows, err := p.conn.Query(t.Context(), `select coalesce(challenge_id, id), challenge_id is not null, state, charge, charged, (select count(*) from transfers where message_id = id and taken > 0) from messages`)
 	check(t, err)
 	var raw []byte
 	var code bool
-	var state string
-	doubled := 0
-	_, err = pgx.ForEachRow(rows, []any{&raw, &code, &state}, func() error {
+	var state, charge string
+	var charged mobileid.Money
+	var posted, doubled int
+	_, err = pgx.ForEachRow(rows, []any{&raw, &code, &state, &charge, &charged, &posted}, func() error {
 		id := mobileid.ID(raw).String()
 		rec.Ended(id, state, time.Now())
 		sent := len(s.SMS(asked[id].Number))
@@ -194,6 +198,14 @@ func TestOneOfTwoBridgesIsKilledAgainAndAgain(t *testing.T) {
 			if died[id] == 0 {
 				t.Errorf("%s was sent %d times and no dead bridge had it", id, sent)
 			}
+		}
+		// What the operator has was paid for, once, however often it was sent; of the
+		// rest nobody knows, and it holds no money.
+		switch {
+		case sent > 0 && (charge != "posted" || charged != killedPrice || posted != 1):
+			t.Errorf("%s: the operator has it, and its charge is %s, %s soum in %d postings", id, charge, charged, posted)
+		case sent == 0 && (charge != "unknown" || posted != 0):
+			t.Errorf("%s: the operator does not have it, and its charge is %s", id, charge)
 		}
 		return nil
 	})
