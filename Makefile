@@ -96,7 +96,7 @@ fuzz: go-version ## every fuzz target for FUZZTIME (default 10s)
 	done
 
 .PHONY: bench
-bench: bench-smpp bench-e2e bench-lanes bench-bridge ## every benchmark whose figures BENCH.md keeps
+bench: bench-smpp bench-charge bench-e2e bench-lanes bench-bridge ## every benchmark whose figures BENCH.md keeps
 
 BENCH_BIN := .run/bench/bin
 # The time limit is for a bench that waits for the last word on its requests.
@@ -114,6 +114,10 @@ bench-lanes: bench-programs ## codes behind a backlog of notices, beside codes a
 .PHONY: bench-bridge
 bench-bridge: bench-programs ## messages a second through a bridge, freely and as operators hold it back, beside Kannel if installed (14 minutes, 8 without)
 	@$(BENCH_RUN) '^BenchmarkBridge$$'
+
+.PHONY: bench-charge
+bench-charge: bench-programs ## admissions a second, priced and reserved, beside a transaction each and a bare insert (2 minutes)
+	@$(BENCH_RUN) '^BenchmarkCharge$$'
 
 .PHONY: bench-smpp
 bench-smpp: go-version ## submit_sm a second on one bind: a bare socket, our session, go-smpp's Transmitter (1 minute)

@@ -196,9 +196,9 @@ func (s *system) bind(b *testing.B, cfg *config.Config) {
 	}
 	wg.Wait()
 	s.exec(b, `with c as (
-		insert into credits (source, seq, account_id, amount, at)
-		select 'bench', id::text, id, 10000000, now() from accounts returning account_id, amount)
-	update accounts a set granted = granted + c.amount from c where a.id = c.account_id`)
+		insert into credits (source, seq, account_id, amount, at, told, told_at)
+		select 'bench', id::text, id, 10000000, now(), 10000000, now() from accounts returning account_id, amount)
+	update accounts a set granted = granted + c.amount, told_at = now() from c where a.id = c.account_id`)
 	s.exec(b, `analyze`)
 	must(b, os.WriteFile(s.personsFile(), list.Bytes(), 0o600))
 }
