@@ -115,10 +115,10 @@ with recursive alive as (
 		select id from verdict where state <> 'queued' and final <> 'retry' and (final <> 'in_doubt' or state = 'in_doubt')))
 ), ` + doubtedSQL("final") + `, ` + tailSQL + `
 select alive.ok, v.id, v.state, v.final, v.lane, v.text_id, v.deadline, v.dest, v.state = 'in_doubt',
-       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts, v.parts_taken, v.charging, v.units, coalesce(v.probes, false), v.short is not distinct from 'balance', false
+       case when v.final = 'admitted' and v.state <> 'admitted' then v.sealed end, v.tries, v.parts, v.parts_taken, v.charging, v.units, v.charge is not null, coalesce(v.probes, false), v.short is not distinct from 'balance', false
 from alive left join verdict v on true
 union all
-select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, tries, parts, parts_taken, charging, units, false as probes, false as broke, true from seen where misplaced`
+select true, id, state as was, state as final, lane, text_id, deadline, dest, false, null, tries, parts, parts_taken, charging, units, charge is not null, false as probes, false as broke, true from seen where misplaced`
 
 // Admit decides about Messages taken from a lane, or due again. When it has
 // returned, an item's Kafka offset may be committed: the row is the job now. The
@@ -242,12 +242,12 @@ func (db *DB) admitRest(ctx context.Context, bridge int64, a *admitting) error {
 		var was, state, lane, text *string
 		var charging *mobileid.Charging
 		var deadline *time.Time
-		var resend, probe, broken *bool
+		var resend, charged, probe, broken *bool
 		var tries, size, units *int
 		var taken *int64
 		var stray bool
 		if err := r.Scan(&alive, &id, &was, &state, &lane, &text, &deadline, &dest, &resend, &sealed, &tries, &size, &taken,
-			&charging, &units, &probe, &broken, &stray); err != nil || id == nil {
+			&charging, &units, &charged, &probe, &broken, &stray); err != nil || id == nil {
 			return err
 		}
 		if stray {
@@ -260,7 +260,7 @@ func (db *DB) admitRest(ctx context.Context, bridge int64, a *admitting) error {
 		o.Tries, o.Parts, o.Taken = *tries, *size, mobileid.PartSet(*taken)
 		o.Verdict = verdictOf(mobileid.MessageState(*was), o.State)
 		o.Resend = *resend && o.Verdict == mobileid.VerdictMine
-		o.Charging, o.Units = *charging, *units
+		o.Charging, o.Units, o.Charged = *charging, *units, *charged
 		switch {
 		case o.Verdict == mobileid.VerdictRefused && *broken:
 			broke.add(o.ID, *probe)

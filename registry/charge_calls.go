@@ -19,8 +19,8 @@ const (
 	callTries     = 150
 )
 
-// chargeCallsSQL takes what is due. The units of a transfer are its money by the
-// price of one; where that is nothing, all of them.
+// chargeCallsSQL takes what is due. The units that a transfer moves are its money by
+// the price of one; where that is nothing, all of them.
 var chargeCallsSQL = fmt.Sprintf(`
 with due as (
 	select message_id, step from charge_calls where operator = $1 and due_at <= $2 order by due_at limit $3 for update skip locked
@@ -30,7 +30,7 @@ with due as (
 	from due d where c.message_id = d.message_id and c.step = d.step
 	returning c.message_id, c.step
 )
-select t.message_id, t.step, t.kind, case when m.amount = 0 or t.taken = 0 then m.units else abs(t.taken) / (m.amount / m.units) end, b.msisdn, m.text_id, m.deadline
+select t.message_id, t.step, t.kind, m.units, case when t.kind in ('voided', 'unknown') then 0 when m.amount = 0 then m.units else abs(t.taken) / (m.amount / m.units) end, b.msisdn, m.text_id, m.deadline
 from taken join transfers t using (message_id, step) join messages m on m.id = t.message_id
 join bindings b on b.id = m.fence_id and m.fence_kind = 'binding'
 order by t.message_id, t.step`, callAgain/time.Second, callAgainMost/time.Second)
@@ -44,7 +44,7 @@ func (db *DB) ChargeCalls(ctx context.Context, operator string, limit int) ([]mo
 		var c mobileid.ChargeCall
 		var id []byte
 		var msisdn string
-		err := r.Scan(&id, &c.Step, &c.Kind, &c.Units, &msisdn, &c.TextID, &c.Deadline)
+		err := r.Scan(&id, &c.Step, &c.Kind, &c.Units, &c.Moved, &msisdn, &c.TextID, &c.Deadline)
 		if err == nil {
 			c.Number, err = mobileid.ParseMSISDN(msisdn)
 		}

@@ -447,7 +447,7 @@ func TestTheChargingSystemIsToldOfEachTransfer(t *testing.T) {
 		must(t, err)
 		out := map[mobileid.ID]mobileid.ChargeCall{}
 		for _, c := range list {
-			if c.Number.RevealDigits() != p.binding.MSISDN.RevealDigits() || c.Units != 1 || c.TextID == "" || c.Deadline.IsZero() {
+			if c.Number.RevealDigits() != p.binding.MSISDN.RevealDigits() || c.Units != 1 || (c.Moved == 0) != (c.Kind == "voided" || c.Kind == "unknown") || c.TextID == "" || c.Deadline.IsZero() {
 				t.Errorf("call without its Message: %+v", c)
 			}
 			out[c.ID] = c

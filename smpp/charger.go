@@ -43,6 +43,7 @@ type Charge struct {
 	TextID   string
 	Units    int       // Messages, or parts where the tariff is by the part
 	Deadline time.Time // of the Message
+	Again    bool      // it may have been asked about before, here or by another bridge
 }
 
 // ChargeAnswer is what a Charger says.
@@ -248,7 +249,7 @@ func (b *Bridge) reserve(ctx context.Context, j *job) ChargeAnswer {
 	defer cancel()
 	began := b.now()
 	a := &j.admission
-	answer := b.charging.charger.Reserve(call, Charge{ID: a.ID, Number: number, TextID: a.TextID, Units: a.Units, Deadline: a.Deadline})
+	answer := b.charging.charger.Reserve(call, Charge{ID: a.ID, Number: number, TextID: a.TextID, Units: a.Units, Deadline: a.Deadline, Again: a.Charged})
 	b.metrics.charger.told(answer, b.now().Sub(began))
 	return answer
 }

@@ -91,7 +91,7 @@ func (b *Bridge) tellCharge(ctx context.Context, c mobileid.ChargeCall) {
 func (b *Bridge) tell(ctx context.Context, c mobileid.ChargeCall) (known mobileid.ChargeState, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.ChargeTimeout)
 	defer cancel()
-	m := Charge{ID: c.ID, Number: c.Number, TextID: c.TextID, Units: c.Units, Deadline: c.Deadline}
+	m := Charge{ID: c.ID, Number: c.Number, TextID: c.TextID, Units: c.Units, Deadline: c.Deadline, Again: true}
 	charger := b.charging.charger
 	switch c.Kind {
 	case mobileid.ChargeUnknown:
@@ -106,9 +106,9 @@ func (b *Bridge) tell(ctx context.Context, c mobileid.ChargeCall) (known mobilei
 		}
 		return "", errStillUnknown
 	case mobileid.ChargeReversed:
-		return "", charger.Refund(ctx, m, c.Units)
+		return "", charger.Refund(ctx, m, c.Moved)
 	case mobileid.ChargePosted:
-		err := charger.Settle(ctx, m, c.Units)
+		err := charger.Settle(ctx, m, c.Moved)
 		if errors.Is(err, ErrNotReserved) { // it has lapsed: nobody paid
 			return mobileid.ChargeReversed, nil
 		}

@@ -87,15 +87,15 @@ func TestChargesAreToldWhatBecameOfThem(t *testing.T) {
 		told   []string
 		known  mobileid.ChargeState
 	}{
-		"posted":                {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 3}, ChargeYes, nil, []string{"settle 3"}, ""},
+		"posted":                {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 4, Moved: 3}, ChargeYes, nil, []string{"settle 3"}, ""},
 		"voided":                {mobileid.ChargeCall{Kind: mobileid.ChargeVoided, Units: 3}, ChargeYes, nil, []string{"settle 0"}, ""},
-		"reversed":              {mobileid.ChargeCall{Kind: mobileid.ChargeReversed, Units: 2}, ChargeYes, nil, []string{"refund 2"}, ""},
+		"reversed":              {mobileid.ChargeCall{Kind: mobileid.ChargeReversed, Units: 4, Moved: 2}, ChargeYes, nil, []string{"refund 2"}, ""},
 		"unknown, now yes":      {mobileid.ChargeCall{Kind: mobileid.ChargeUnknown, Units: 1}, ChargeYes, nil, nil, mobileid.ChargePosted},
 		"unknown, now no":       {mobileid.ChargeCall{Kind: mobileid.ChargeUnknown, Units: 1}, ChargeNo, nil, nil, mobileid.ChargeVoided},
 		"unknown, now free":     {mobileid.ChargeCall{Kind: mobileid.ChargeUnknown, Units: 1}, ChargeFree, nil, nil, mobileid.ChargeVoided},
-		"posted, but lapsed":    {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 1}, ChargeYes, lapsed, []string{"settle 1"}, mobileid.ChargeReversed},
+		"posted, but lapsed":    {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 1, Moved: 1}, ChargeYes, lapsed, []string{"settle 1"}, mobileid.ChargeReversed},
 		"voided, and lapsed":    {mobileid.ChargeCall{Kind: mobileid.ChargeVoided, Units: 1}, ChargeYes, lapsed, []string{"settle 0"}, ""},
-		"reversed, of no user ": {mobileid.ChargeCall{Kind: mobileid.ChargeReversed, Units: 1}, ChargeNoUser, nil, []string{"refund 1"}, ""},
+		"reversed, of no user ": {mobileid.ChargeCall{Kind: mobileid.ChargeReversed, Units: 1, Moved: 1}, ChargeNoUser, nil, []string{"refund 1"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := func(context.Context, int, mobileid.Pseudonym) ChargeAnswer { return c.answer }
@@ -149,8 +149,8 @@ func TestASlowCallHoldsUpNobody(t *testing.T) {
 			}
 			return nil
 		}
-		slow := mobileid.ChargeCall{ID: r.message(mobileid.LaneBulk, nil), Kind: mobileid.ChargePosted, Units: 1}
-		quick := mobileid.ChargeCall{ID: r.message(mobileid.LaneBulk, nil), Kind: mobileid.ChargePosted, Units: 2}
+		slow := mobileid.ChargeCall{ID: r.message(mobileid.LaneBulk, nil), Kind: mobileid.ChargePosted, Units: 2, Moved: 1}
+		quick := mobileid.ChargeCall{ID: r.message(mobileid.LaneBulk, nil), Kind: mobileid.ChargePosted, Units: 2, Moved: 2}
 		r.store.mu.Lock()
 		r.store.calls = append(r.store.calls, slow, quick)
 		r.store.mu.Unlock()

@@ -48,8 +48,9 @@ const (
 type ChargeCall struct {
 	ID       ID
 	Step     int         // of the Charge
-	Kind     ChargeState // posted: Units were used; voided: none; reversed: Units are given back; unknown: ask again
-	Units    int
+	Kind     ChargeState // posted: Moved units were used; voided: none; reversed: Moved are given back; unknown: ask again
+	Units    int         // that the Message is charged for
+	Moved    int
 	Number   MSISDN
 	TextID   string
 	Deadline time.Time // of the Message

@@ -166,6 +166,7 @@ type Admission struct {
 	Resend   bool // it was in doubt: this is its one extra try
 	Charging Charging
 	Units    int     // that are charged: 1, or its parts where the tariff is by the part
+	Charged  bool    // it was admitted before: its money is reserved, and a charging system may have been asked
 	Probe    bool    // SMS to its binding are suspended, and it finds out whether they must still be
 	Tries    int     // how often the operator has asked for later
 	Taken    PartSet // parts that the operator has: not written again
