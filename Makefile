@@ -2,7 +2,7 @@
 #
 #   YES=1      answers yes when a missing package is to be installed (CI=true too)
 #   REAL=0     make test without the real engines, said aloud
-#   TOOLS=0    make test and race without kcat, Chromium, node-smpp and tshark, said aloud
+#   TOOLS=0    make test and race without kcat, Chromium, node-smpp, tshark and erlang-diameter, said aloud
 #   RUN=Name   only the tests that match
 #   ARGS=...   further arguments of make demo
 
@@ -51,7 +51,7 @@ demo: go-version ## start the whole system on embedded engines and serve its pag
 .PHONY: test-tools
 test-tools: go-version
 	@if [ "$${TOOLS:-1}" = 0 ]; then \
-		echo "!!! TOOLS=0: the outside Kafka client (kcat), the page in a browser (Chromium), the SMSC that nobody here wrote (node-smpp) and the reading of our PDUs by tshark are NOT tested where they are missing"; \
+		echo "!!! TOOLS=0: the outside Kafka client (kcat), the page in a browser (Chromium), the SMSC and the charging server that nobody here wrote (node-smpp, erlang-diameter) and the reading of our PDUs by tshark are NOT tested where they are missing"; \
 	else \
 		INSTEAD="with TOOLS=0 make leaves out the tests that need it" deploy/dev/test-tools; \
 	fi
