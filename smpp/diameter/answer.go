@@ -52,7 +52,7 @@ const (
 	Silent     Reason = "silent"      // no answer within Tx, or within the context
 	LinkLost   Reason = "link_lost"   // the connection ended, or became suspect, before the answer
 	NoPeer     Reason = "no_peer"     // nothing was sent: no peer is connected
-	NoPlace    Reason = "no_place"    // nothing was sent: the window stayed full
+	NoPlace    Reason = "no_place"    // nothing was sent: the window stayed full until the context ended
 	Unreadable Reason = "unreadable"  // an answer without a Result-Code, or that breaks the protocol
 	HeldByPeer Reason = "its_peer"    // the session is with a peer that is away, and may not move
 	BadRequest Reason = "bad_request" // nothing was sent: no id, number or units

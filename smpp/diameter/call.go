@@ -121,6 +121,9 @@ func (c *Client) exchange(ctx context.Context, k *call, way route) outcome {
 		return outcome{reason: NoPlace}
 	}
 	defer func() { <-c.window }()
+	if ctx.Err() != nil {
+		return outcome{reason: NoPlace}
+	}
 	tried := map[*peer]bool{}
 	unanswered := 0 // sendings that may have been processed
 	end := outcome{reason: NoPeer}

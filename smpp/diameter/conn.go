@@ -62,6 +62,8 @@ func newConn(p *peer, nc net.Conn, firstHop uint32) *conn {
 	return c
 }
 
+func newReader(nc net.Conn) *bufio.Reader { return bufio.NewReaderSize(nc, 1<<15) }
+
 // start begins to read and to write.
 func (c *conn) start(r *bufio.Reader) {
 	c.work.Go(func() { c.read(r) })

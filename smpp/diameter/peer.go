@@ -1,7 +1,6 @@
 package diameter
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +187,7 @@ func (p *peer) connect(ctx context.Context) (*conn, error) {
 		f.setHopByHop(firstHop)
 		_, err = nc.Write(f)
 	}
-	r := bufio.NewReaderSize(nc, 1<<15)
+	r := newReader(nc)
 	if err == nil {
 		f, err = readFrame(r)
 	}
