@@ -230,6 +230,18 @@ func TestASettlementGoesWhereTheSessionIs(t *testing.T) {
 			t.Errorf("%v: one was asked %d times, two %d", err, len(r.one.got()), len(r.two.got()))
 		}
 	})
+	// It might move, and need not.
+	rigged(t, 2, nil, func(r *rig) {
+		t := r.t
+		m := r.message(1)
+		r.one.says(3004)
+		r.two.says(2001, failover(1))
+		is(t, "reserve", r.reserve(m), Yes, Answered, "two")
+		r.one.says(2001)
+		if err := r.settle(m, 1); err != nil || len(r.two.got()) != 2 || len(r.one.got()) != 1 {
+			t.Errorf("%v: one was asked %d times, two %d", err, len(r.one.got()), len(r.two.got()))
+		}
+	})
 	// Another process, which does not know where.
 	rigged(t, 2, nil, func(r *rig) {
 		t := r.t
@@ -304,6 +316,17 @@ func TestAPeerThatAnswersTheWatchdogAloneIsAskedLast(t *testing.T) {
 		r.one.says(2001)
 		is(t, "asked again", r.reserve(r.message(1)), Yes, Answered, "one")
 		is(t, "and trusted", r.reserve(r.message(1)), Yes, Answered, "one")
+	})
+	// Any answer makes up for the silence, a late one too.
+	rigged(t, 2, nil, func(r *rig) {
+		t := r.t
+		tell := later(r.one, 2001)
+		for range muteAfter {
+			is(t, "before", r.reserve(r.message(1)), Yes, Answered, "two")
+		}
+		tell()
+		r.one.does(nil)
+		is(t, "after", r.reserve(r.message(1)), Yes, Answered, "one")
 	})
 }
 

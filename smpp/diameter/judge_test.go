@@ -112,6 +112,9 @@ func TestOfAReplayOnlyTheMoneysOwnCodesAreAnswers(t *testing.T) {
 			if !got.Resent || got.Code != code {
 				t.Errorf("%d: %+v", code, got)
 			}
+			if a, b := r.one.got()[0], r.one.got()[1]; a.e2e != b.e2e || a.session != b.session || a.again || !b.again {
+				t.Errorf("first %+v, again %+v", a, b)
+			}
 		})
 	}
 }
@@ -131,7 +134,7 @@ func TestWhatIsGrantedInPartIsGivenBack(t *testing.T) {
 		r.one.says(2001, service(granted(2), resultCode(2001)))
 		is(t, "debit", r.reserve(r.message(3)), No, Partly, "one")
 		got := r.one.got()
-		if len(got) != 2 || got[1].kind != 4 || got[1].action != 1 || got[1].units != 2 {
+		if len(got) != 2 || got[1].kind != 4 || got[1].action != 1 || got[1].units != 2 || got[1].number != 0 || got[1].session == got[0].session {
 			t.Errorf("after it came %+v, want a refund of 2", got[1:])
 		}
 	})

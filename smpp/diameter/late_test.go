@@ -167,7 +167,11 @@ func TestAnAnswerThatIsNotOursIsNotTaken(t *testing.T) {
 		},
 		"wrong_session, none": func(o *ocs, s seen) *diam.Message { return o.answer(s.m, 4012) },
 		"wrong_session, of a termination": func(o *ocs, s seen) *diam.Message {
-			s.kind, s.number = 3, 1
+			s.kind = 3
+			return o.cca(s, 4012)
+		},
+		"wrong_session, of another number": func(o *ocs, s seen) *diam.Message {
+			s.number = 1
 			return o.cca(s, 4012)
 		},
 		"answer": func(o *ocs, s seen) *diam.Message {

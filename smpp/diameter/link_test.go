@@ -60,7 +60,7 @@ func TestAQuietPeerIsAskedAndASilentOneIsSuspectAndThenLeft(t *testing.T) {
 		}
 
 		deaf(r.one)
-		got := make(chan Result)
+		got := make(chan Result, 1)
 		sleep(t.Context(), tw+wide) // the watchdog request that it does not answer
 		go func() { got <- r.Reserve(t.Context(), r.message(1)) }()
 		synctest.Wait()
@@ -68,7 +68,13 @@ func TestAQuietPeerIsAskedAndASilentOneIsSuspectAndThenLeft(t *testing.T) {
 		if r.in("one") != suspect {
 			t.Errorf("after an unanswered watchdog request it is %s", r.in("one"))
 		}
-		is(t, "what was under way", <-got, Yes, Answered, "two")
+		synctest.Wait()
+		select {
+		case res := <-got:
+			is(t, "what was under way", res, Yes, Answered, "two")
+		default:
+			t.Error("what was under way waits for a suspect peer")
+		}
 		is(t, "what comes then", r.reserve(r.message(1)), Yes, Answered, "two")
 
 		// Any message brings it back.
@@ -79,9 +85,10 @@ func TestAQuietPeerIsAskedAndASilentOneIsSuspectAndThenLeft(t *testing.T) {
 			t.Errorf("it spoke, and is %s, %v", r.in("one"), err)
 		}
 		r.one.bases(func(_ diam.Conn, m *diam.Message) bool { return m.Header.CommandCode == diam.DeviceWatchdog })
-		sleep(t.Context(), 3*(tw+wide)+2*r.cfg.Backoff)
+		// The watchdog request of before is still unanswered (RFC 3539, 3.4.1).
+		sleep(t.Context(), 2*(tw+wide)+2*r.cfg.Backoff)
 		if _, _, dials := r.one.watched(); dials != 2 {
-			t.Errorf("after three silent intervals there were %d connections, want 2", dials)
+			t.Errorf("after two silent intervals more there were %d connections, want 2", dials)
 		}
 	})
 }
@@ -191,6 +198,14 @@ func TestThePauseBeforeAConnectionDoubles(t *testing.T) {
 		sleep(t.Context(), 2*r.cfg.BackoffMax)
 		if !r.Ready() {
 			t.Error("not ready with a peer")
+		}
+		// A connection that lasted begins anew.
+		sleep(t.Context(), 2*r.cfg.Tw)
+		_, _, before := r.one.watched()
+		r.one.cut()
+		sleep(t.Context(), r.cfg.Backoff*5/4)
+		if _, _, after := r.one.watched(); after != before+1 {
+			t.Errorf("after a connection that lasted the pause is longer than %v", r.cfg.Backoff*5/4)
 		}
 	})
 }
