@@ -255,11 +255,13 @@ func (c *Client) remember(k *call, o outcome) {
 func (c *Client) obey(r *reply) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r.handling != "" {
+	if r.handling != "" && r.handling != c.handling {
 		c.handling = r.handling
+		c.cfg.Log.Info("the charging system has another failure handling", "handling", string(r.handling))
 	}
-	if r.debit != "" {
+	if r.debit != "" && r.debit != c.debit {
 		c.debit = r.debit
+		c.cfg.Log.Info("the charging system has another failure handling of debits", "handling", string(r.debit))
 	}
 }
 

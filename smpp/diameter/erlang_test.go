@@ -57,6 +57,7 @@ func startErlang(t *testing.T, host string, watchdog time.Duration) *erlang {
 		t.Fatal("erlang-diameter is missing: run deploy/dev/test-tools, or set " + noTools + "=1")
 	}
 	cmd := exec.Command("escript", "testdata/charging/server.escript", "testdata/charging/ro.dia", host, fmt.Sprint(watchdog.Milliseconds()))
+	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP_SECONDS=0") // no file of it
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -335,8 +335,13 @@ func TestTheWindowBoundsWhatIsUnanswered(t *testing.T) {
 		t := r.t
 		r.one.does(never)
 		results := make(chan Result, 5)
-		for range 5 {
-			ctx, m := r.within(time.Second), r.message(1)
+		for n := range 5 {
+			d := time.Second
+			if n >= r.cfg.Window { // these wait
+				synctest.Wait()
+				d /= 2
+			}
+			ctx, m := r.within(d), r.message(1)
 			go func() { results <- r.Reserve(ctx, m) }()
 		}
 		reasons := map[Reason]int{}

@@ -393,7 +393,9 @@ func TestNoNumberIsSaidAloud(t *testing.T) {
 		var said []string
 		for _, f := range failures() {
 			m := r.message(1)
-			is(t, "reserve", r.reserve(m), Yes, Answered, "one")
+			if got := r.reserve(m); got.Answer != Yes { // of whichever is there
+				t.Errorf("%+v", got)
+			}
 			f.make(r, r.one)
 			f.make(r, r.two)
 			said = append(said, fmt.Sprintf("%+v %#v", r.reserve(r.message(1)), r.reserve(m)), fmt.Sprint(r.settle(m, 1)), fmt.Sprintf("%+v %#v", m, m))

@@ -19,7 +19,7 @@ type Request struct {
 	Number mobileid.MSISDN // of the subscriber, who is charged
 	Units  int             // Messages, or parts where the tariff is per part; at least 1
 	Kind   string          // a key of Config.Services
-	At     time.Time       // Event-Timestamp: when it was queued, or now; not what is charged by twice
+	At     time.Time       // Event-Timestamp: when the Message was queued
 	// Again says that the same may have been asked before by somebody who cannot
 	// tell any more, another process or this one before it was started again. What
 	// this Client asked it knows by itself.
