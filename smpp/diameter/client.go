@@ -140,7 +140,8 @@ func (c *Client) giveBackPart(ctx context.Context, r Request, granted int) {
 // Settle ends what Reserve answered Yes for: used units are paid, the rest is
 // given back. It returns nil when that is known to be done, also when it was
 // before; what was said first holds. Another error than ErrNoSession asks for
-// another try.
+// another try. A Message that was settled is not reserved again: its session is
+// over, and a server would answer from its record.
 func (c *Client) Settle(ctx context.Context, r Request, used int) error {
 	if !r.valid() || used < 0 || used > r.Units {
 		return &Error{Result{Reason: BadRequest}}
@@ -153,6 +154,7 @@ func (c *Client) Settle(ctx context.Context, r Request, used int) error {
 	if c.cfg.Mode == IEC {
 		k, units = giveBack, r.Units-used
 		if units == 0 {
+			c.settled(r.ID)
 			return nil
 		}
 	}
@@ -173,9 +175,9 @@ func (c *Client) Settle(ctx context.Context, r Request, used int) error {
 		o = c.exchange(ctx, cl, way)
 	}
 	c.remember(cl, o)
-	if o.done() || o.noSession() && units == 0 {
+	if o.done() || o.noSession() && cl.units == 0 {
 		// Where nothing is held, nothing is to be given back.
-		c.memory.with(r.ID, func(s *session) { s.settled = true })
+		c.settled(r.ID)
 		return nil
 	}
 	res := c.result(o, cl)
@@ -205,11 +207,16 @@ func (c *Client) Refund(ctx context.Context, r Request, units int) error {
 	return &Error{c.result(o, cl)}
 }
 
+// settled notes that nothing more is due for a Message.
+func (c *Client) settled(id string) {
+	c.memory.with(id, func(s *session) { s.settled = true })
+}
+
 func (r *Request) valid() bool {
 	return r.ID != "" && !strings.ContainsAny(r.ID, "; \t\r\n") && !r.Number.IsZero() && r.Units > 0
 }
 
-// newCall makes a call, with the End-to-End-Id that it had before.
+// newCall makes a call. One that may have been made before is the same again.
 func (c *Client) newCall(k kind, r Request, units int) (*call, route) {
 	cl := &call{
 		kind: k, request: &r, units: units, session: sessionID(c.cfg.SessionHost, r.ID, k),
@@ -224,6 +231,9 @@ func (c *Client) newCall(k kind, r Request, units int) (*call, route) {
 		}
 		cl.endToEnd = was.endToEnd
 		way.again = way.again || was.open
+		if was.open {
+			cl.units = was.units
+		}
 	})
 	return cl, way
 }
@@ -231,7 +241,9 @@ func (c *Client) newCall(k kind, r Request, units int) (*call, route) {
 // remember keeps what the session needs to be settled, or asked about again.
 func (c *Client) remember(k *call, o outcome) {
 	c.memory.with(k.request.ID, func(s *session) {
-		s.sent[k.kind].open = s.sent[k.kind].open || o.processed
+		if o.processed {
+			s.sent[k.kind].open, s.sent[k.kind].units = true, k.units
+		}
 		switch {
 		case !o.processed:
 		case k.kind.reserves() && o.answered && o.reply != nil:
@@ -308,18 +320,22 @@ func (c *Client) unknown(k kind, processed bool) Answer {
 func (c *Client) late(k *call, s *sending, r *reply) {
 	o := outcome{event: event{sending: s, reply: r}, answered: true, processed: true}
 	c.remember(k, o)
+	res := c.result(o, k)
+	if res.Reason == Partly {
+		c.cfg.Log.Error("a charging system granted in part, and too late to give that back: a reservation lapses, a debit is for reconciliation", "id", k.request.ID)
+	}
 	result := "told"
 	switch {
 	case k.kind.reserves():
 		select {
-		case c.lates <- lateAnswer{k.request.ID, c.result(o, k)}:
+		case c.lates <- lateAnswer{k.request.ID, res}:
 		default:
 			result = "dropped"
 			c.cfg.Log.Error("a late answer of a charging system was dropped; what it reserved lapses", "id", k.request.ID)
 		}
 	case k.kind == termination || k.kind == giveBack:
 		if o.done() {
-			c.memory.with(k.request.ID, func(s *session) { s.settled = true })
+			c.settled(k.request.ID)
 		}
 	}
 	c.metrics.late.WithLabelValues(k.kind.String(), result).Inc()

@@ -213,3 +213,35 @@ func TestARequestWithoutSenseIsNotSent(t *testing.T) {
 		}
 	})
 }
+
+// What was said first may have been heard.
+func TestASettlementIsRepeatedAsItWas(t *testing.T) {
+	for _, mode := range []Mode{ECUR, IEC} {
+		rigged(t, 1, func(cfg *Config) { cfg.Mode = mode }, func(r *rig) {
+			t := r.t
+			m := r.message(3)
+			is(t, "reserve", r.reserve(m), Yes, Answered, "one")
+			r.one.does(never)
+			if r.settle(m, 1) == nil {
+				t.Fatal("done without an answer")
+			}
+			r.one.does(nil)
+			if err := r.settle(m, 0); err != nil {
+				t.Error(err)
+			}
+			if got := r.one.got(); got[1].units != got[2].units || got[1].e2e != got[2].e2e || !got[2].again {
+				t.Errorf("%s: first %+v, then %+v", mode, got[1], got[2])
+			}
+
+			m = r.message(3)
+			is(t, "reserve", r.reserve(m), Yes, Answered, "one")
+			if err := r.settle(m, 3); err != nil {
+				t.Error(err)
+			}
+			before := len(r.one.got())
+			if err := r.settle(m, 0); err != nil || len(r.one.got()) != before {
+				t.Errorf("%s: what was used was given back: %v", mode, err)
+			}
+		})
+	}
+}

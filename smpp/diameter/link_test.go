@@ -360,8 +360,13 @@ func TestACallStartsNoGoroutine(t *testing.T) {
 		}
 		all.Wait()
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n > others {
-			t.Errorf("%d goroutines are left", n)
+		left := runtime.NumGoroutine() - before
+		for tries := 0; left > others && tries < 1_000_000; tries++ {
+			runtime.Gosched() // the runtime counts those that have just ended
+			left = runtime.NumGoroutine() - before
+		}
+		if left > others {
+			t.Errorf("%d goroutines are left", left)
 		}
 	})
 }

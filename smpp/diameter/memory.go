@@ -18,6 +18,7 @@ type session struct {
 // sent is a request that was made in a session.
 type sent struct {
 	endToEnd uint32
+	units    int  // of what is open: a replay says the same, whatever is asked then
 	open     bool // written, and not known to be unprocessed: sent again, it gets the T flag
 }
 
