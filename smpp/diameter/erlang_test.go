@@ -1,13 +1,9 @@
 package diameter
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"mobileid/internal/mobileid"
+	"mobileid/internal/testenv/charging"
 )
 
 // noTools is the environment variable that lets outside programs be absent;
@@ -24,14 +21,12 @@ const noTools = "MOBILEID_TEST_NO_TOOLS"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// erlang is a charging server on a Diameter stack that nobody here wrote: the
-// diameter application of Erlang/OTP, with our script, as a process of its own.
+// erlang is a charging server that nobody here wrote.
 type erlang struct {
-	t     *testing.T
-	in    io.Writer
-	lines chan string
-	port  string
-	ups   int // peers that have come
+	*charging.Server
+	t    *testing.T
+	port string
+	ups  int // peers that have come
 }
 
 // start begins a client of charging servers, and waits until they know it.
@@ -50,80 +45,22 @@ func start(t *testing.T, cfg Config, servers ...*erlang) *Client {
 
 func startErlang(t *testing.T, host string, watchdog time.Duration) *erlang {
 	t.Helper()
-	if _, err := exec.LookPath("escript"); err != nil || !erlangHasDiameter(t) {
-		if os.Getenv(noTools) != "" {
-			t.Skip("!!! no erlang-diameter and " + noTools + " is set: a charging server that nobody here wrote is NOT asked")
-		}
-		t.Fatal("erlang-diameter is missing: run deploy/dev/test-tools, or set " + noTools + "=1")
-	}
-	cmd := exec.Command("escript", "testdata/charging/server.escript", "testdata/charging/ro.dia", host, fmt.Sprint(watchdog.Milliseconds()))
-	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP_SECONDS=0") // no file of it
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	e := &erlang{t: t, in: in, lines: make(chan string, 100)}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			e.lines <- lines.Text()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = in.Close()
-		hung := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-		<-read
-		hung.Stop()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("escript: %v", err)
-		}
-	})
-	e.port = strings.TrimPrefix(e.line(), "listening ")
-	return e
-}
-
-func erlangHasDiameter(t *testing.T) bool {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "erl", "-noinput", "-eval", `io:format("~p", [is_list(code:lib_dir(diameter))]), halt().`).Output()
-	return err == nil && string(out) == "true"
-}
-
-// line is the next that it prints.
-func (e *erlang) line() string {
-	e.t.Helper()
-	select {
-	case l := <-e.lines:
-		return l
-	case <-time.After(20 * time.Second):
-		e.t.Fatal("the charging server says nothing")
-		return ""
-	}
+	server := charging.Start(t, host, watchdog)
+	_, port, _ := strings.Cut(server.Addr, ":")
+	return &erlang{Server: server, t: t, port: port}
 }
 
 // told tells it something and returns its answer.
 func (e *erlang) told(format string, args ...any) string {
 	e.t.Helper()
-	if _, err := fmt.Fprintf(e.in, format+"\n", args...); err != nil {
-		e.t.Fatal(err)
-	}
-	return e.line()
+	return e.Tell(format, args...)
 }
 
 // account compares the money of a number.
 func (e *erlang) account(number mobileid.MSISDN, free, held int) {
 	e.t.Helper()
-	want := fmt.Sprintf("account %s %d free %d", number.RevealDigits(), free, held)
-	if got := e.told("show %s", number.RevealDigits()); got != want {
-		e.t.Errorf("%s, want %s", got, want)
+	if gotFree, gotHeld := e.Account(number.RevealDigits()); gotFree != free || gotHeld != held {
+		e.t.Errorf("%d free and %d held, want %d and %d", gotFree, gotHeld, free, held)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"mobileid/otp/limits"
 	"mobileid/registry"
 	"mobileid/smpp"
+	"mobileid/smpp/diameter"
 )
 
 // The roles of a process.
@@ -73,6 +74,7 @@ type App struct {
 	gateway   *gateway.Gateway
 	waiters   *gateway.Waiters
 	bridges   []*smpp.Bridge
+	chargers  []*diameter.Client
 }
 
 // New puts the parts together. It connects to nothing; an error means that
@@ -176,11 +178,17 @@ func (a *App) buildBridges() error {
 	}
 	host, _ := os.Hostname() // only a name for people; "" is one too
 	for _, o := range a.cfg.Operators {
+		var charger smpp.Charger // nil: none is asked
+		if o.Charging.By == mobileid.ChargingDiameter {
+			if charger, err = a.openCharger(o); err != nil {
+				return err
+			}
+		}
 		a.bridges = append(a.bridges, smpp.NewBridge(smpp.Config{
 			Profile: o.Profile(), Name: fmt.Sprintf("%s/%d", host, os.Getpid()),
 			ChargeTimeout: o.Charging.Timeout, ChargesAtOnce: o.Charging.AtOnce,
 		}, smpp.Deps{
-			Store: a.db, Opener: opener, Numbers: a.pseudonyms, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
+			Store: a.db, Opener: opener, Numbers: a.pseudonyms, Charger: charger, Log: a.log, Reg: a.reg, Watch: a.progress.loop,
 			InboundSealer: a.bridgeSealer(), UnreadSealer: a.dlqSealer,
 		}))
 	}
@@ -219,6 +227,9 @@ func (a *App) readiness() []gateway.Check {
 
 // Close frees what New made. Run does it too.
 func (a *App) Close() {
+	for _, c := range a.chargers { // the bridges have ended
+		c.Close()
+	}
 	if a.publisher != nil {
 		if err := a.publisher.Close(); err != nil {
 			a.log.Warn("the Kafka writer did not close in time", "err", err)

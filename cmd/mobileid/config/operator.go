@@ -32,6 +32,7 @@ type Operator struct {
 	Statuses []Status         `yaml:"statuses"` // laid over the common ones
 	Receipts profile.Receipts `yaml:"receipts"`
 	Charging profile.Charging `yaml:"charging"`
+	Diameter Diameter         `yaml:"diameter"` // with charging.by diameter
 
 	Common []Status `yaml:"-"` // the configuration's own rows, for all operators
 }
@@ -75,6 +76,7 @@ func defaultOperator() Operator {
 		Charging: profile.Charging{
 			By: mobileid.ChargingLedger, Duplicates: profile.DuplicatesDebited, Timeout: 8 * time.Second, AtOnce: 1000,
 		},
+		Diameter: defaultDiameter(),
 	}
 }
 
@@ -201,6 +203,7 @@ func (o Operator) check(wrong *Mistakes) {
 	for _, m := range o.Profile().Check() {
 		wrong.addf(m.Path, "%s", m.Text)
 	}
+	o.checkDiameter(wrong)
 	for i, b := range o.Binds {
 		for key, path := range map[string]string{"ca_file": b.TLS.CAFile, "cert_file": b.TLS.CertFile, "key_file": b.TLS.KeyFile} {
 			if path == "" {

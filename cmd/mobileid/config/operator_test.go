@@ -10,6 +10,7 @@ import (
 
 	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
+	"mobileid/smpp/diameter"
 	"mobileid/smpp/profile"
 )
 
@@ -221,5 +222,46 @@ func TestWhatIsFreeNeedsASenderThatIsNotDebited(t *testing.T) {
 		if checkFree([]Operator{c.operator}, c.kinds, &wrong); len(wrong) != c.mistakes {
 			t.Errorf("%s: %v, want %d mistakes", name, wrong, c.mistakes)
 		}
+	}
+}
+
+// A charging system that is asked is read whole, and what is wrong with it is told
+// with its path; of one that is not asked nothing is.
+func TestTheChargingSystemOfAnOperatorIsReadAndChecked(t *testing.T) {
+	raw, err := beside("operator.sample.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	withSecrets(t)
+	text := strings.NewReplacer(
+		"by: ledger", "by: diameter", `origin_host: ""`, `origin_host: "{host}.mobileid.test"`, `origin_realm: ""`, "origin_realm: mobileid.test",
+		`session_host: ""`, "session_host: charging.mobileid.test", `destination_realm: ""`, "destination_realm: ocs.test",
+		"peers: []", "peers: [{name: a, address: '127.0.0.1:3868', destination_host: ocs1.ocs.test}, {name: b, address: '127.0.0.1:3869'}]",
+		"services: []", "services: [{kind: otp, identifier: 1, rating_group: 10}]", `sender: ""`, "sender: MobileID", "tx: 3s", "tx: 2s",
+	).Replace(string(raw))
+	o, wrong := parseOperator([]byte(text), nil)
+	if len(wrong) > 0 {
+		t.Fatal(wrong)
+	}
+	got := o.Diameter.Client("node-7")
+	want := diameter.Config{
+		OriginHost: "node-7.mobileid.test", OriginRealm: "mobileid.test", SessionHost: "charging.mobileid.test", DestinationRealm: "ocs.test",
+		ServiceContext: "8.32274@3gpp.org", Mode: diameter.ECUR, FailureHandling: diameter.Continue, DebitFailure: diameter.TerminateOrBuffer,
+		Peers:    []diameter.Peer{{Name: "a", Address: "127.0.0.1:3868", DestinationHost: "ocs1.ocs.test"}, {Name: "b", Address: "127.0.0.1:3869"}},
+		Services: map[string]diameter.Service{"otp": {Identifier: 1, RatingGroup: 10}}, Sender: "MobileID", Tx: 2 * time.Second, Tw: 30 * time.Second,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v\nwant %+v", got, want)
+	}
+
+	text = strings.NewReplacer("session_host: charging.mobileid.test", `session_host: ""`, "127.0.0.1:3869", "somewhere", "tx: 2s", "tx: 5s", "mode: ecur", "mode: barter").Replace(text)
+	_, wrong = parseOperator([]byte(text), nil)
+	for _, path := range []string{"diameter.session_host:", "diameter.peers[1].address:", "diameter.mode:", "charging.timeout:"} {
+		if !slices.ContainsFunc(wrong, func(m string) bool { return strings.HasPrefix(m, path) }) {
+			t.Errorf("no mistake at %s in:\n%v", path, wrong)
+		}
+	}
+	if _, wrong := parseOperator([]byte(strings.Replace(text, "by: diameter", "by: ledger", 1)), nil); len(wrong) != 0 {
+		t.Errorf("a charging system that is not asked is checked: %v", wrong)
 	}
 }
