@@ -219,7 +219,8 @@ func tariffsPriceCommand() *cobra.Command {
 		Use:   "price OPERATOR [KIND]",
 		Short: "Say what a Message to an operator costs, and by which version",
 		Long: `KIND is the first word of a text's id (otp, notice); without it the common price
-is told. What is printed is what a Message costs that is queued at that time.
+is told. What is printed is what a Message costs that is queued at that time, or
+with --warning the words that a person is shown before he agrees to pay it.
 
 Exit codes: 0 there is a price; 1 none is in force, such a Message costs nothing;
 2 a wrong command line or configuration.`,
@@ -231,6 +232,7 @@ Exit codes: 0 there is a price; 1 none is in force, such a Message costs nothing
 		},
 	}
 	day := cmd.Flags().String("at", "", "`DATE` that begins in Asia/Tashkent, or time with its zone (default: now)")
+	warning := cmd.Flags().String("warning", "", "print the warning of charges in that `LOCALE`: uz-Latn, ru or en")
 	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		at, err := timeOf(*day)
 		if err != nil {
@@ -249,6 +251,14 @@ Exit codes: 0 there is a price; 1 none is in force, such a Message costs nothing
 			return err
 		case !ok:
 			return fmt.Errorf("operator %q has no price in force at %s: such a Message costs nothing", args[0], ledger.Day(at))
+		}
+		if *warning != "" {
+			w, err := texts.Default().WarnOfCharges(mobileid.Locale(*warning), t.Price, string(t.Unit))
+			if err != nil {
+				return usageError{err}
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), w.Text)
+			return err
 		}
 		undelivered := "refunded"
 		if !t.RefundUndelivered {

@@ -95,6 +95,9 @@ func TestTariffsAreLoadedListedAndTold(t *testing.T) {
 			t.Errorf("price %s: %s", c.args, got)
 		}
 	}
+	if got := succeeds(t, "tariffs", "price", "beeline", "--warning", "en", "--config", file); !strings.Contains(got, "soum for each SMS") {
+		t.Errorf("the warning is %q", got)
+	}
 	if got := fails(t, "tariffs", "price", "beeline", "--at", "2025-12-31", "--config", file); !strings.Contains(got, `operator "beeline" has no price in force at 2025-12-31`) {
 		t.Errorf("before the first: %s", got)
 	}

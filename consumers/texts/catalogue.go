@@ -19,6 +19,9 @@ type textKind string
 const (
 	kindOTP    textKind = "otp"    // carries a one-time code; never chosen by a client
 	kindNotice textKind = "notice" // tells a fact; a client with the scope may choose it
+	// kindWarning is shown before a person agrees, and never sent: it may be longer
+	// than an SMS.
+	kindWarning textKind = "warning"
 )
 
 // fallback is the locale of a text that has no body in the wanted one, and of
@@ -71,7 +74,7 @@ func (c *Catalogue) Render(
 	textID string, locale mobileid.Locale, slots map[string]string,
 ) (mobileid.Text, error) {
 	e, ok := c.entries[textID]
-	if !ok {
+	if !ok || e.kind == kindWarning {
 		return mobileid.Text{}, unknownText()
 	}
 	return c.render(e, locale, slots)
@@ -105,6 +108,24 @@ func (c *Catalogue) FreeKinds() []string {
 	return slices.Compact(kinds)
 }
 
+// chargesWarning is the text that the decree wants shown before identification
+// (clauses 12 and 22).
+const chargesWarning = "warning.sms_charges"
+
+// WarnOfCharges returns the warning that SMS to a number are charged, at that price
+// of a unit ("message" or "part"), with what a consent has to store of it.
+func (c *Catalogue) WarnOfCharges(locale mobileid.Locale, price mobileid.Money, unit string) (mobileid.Warning, error) {
+	e := c.entries[chargesWarning]
+	text, err := c.render(e, locale, map[string]string{"price": price.String(), "unit": unit})
+	if err != nil {
+		return mobileid.Warning{}, err
+	}
+	if locale == "" {
+		locale = fallback
+	}
+	return mobileid.Warning{TextID: e.id, Version: e.version, Locale: locale, Text: text.Reveal(), Price: price, Unit: unit}, nil
+}
+
 // CheckPurpose reports whether codes of a purpose can be texted: its text is
 // there, carries a code, and takes that many digits and minutes.
 func (c *Catalogue) CheckPurpose(p mobileid.Purpose) error {
@@ -127,8 +148,10 @@ func (c *Catalogue) CheckPurpose(p mobileid.Purpose) error {
 // tariff may be for.
 func (c *Catalogue) Kinds() []string {
 	kinds := map[string]bool{}
-	for id := range c.entries {
-		kinds[mobileid.TextKind(id)] = true
+	for id, e := range c.entries {
+		if e.kind != kindWarning { // never sent
+			kinds[mobileid.TextKind(id)] = true
+		}
 	}
 	return slices.Sorted(maps.Keys(kinds))
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -16,7 +17,7 @@ var otpTexts = []string{"otp.confirm_application", "otp.permit_access", "otp.sig
 
 func TestDefaultHasTheTextsInEveryLocale(t *testing.T) {
 	entries := Default().entries
-	if got, want := strings.Join(slices.Sorted(maps.Keys(entries)), " "), "notice.data_access "+strings.Join(otpTexts, " "); got != want {
+	if got, want := strings.Join(slices.Sorted(maps.Keys(entries)), " "), "notice.data_access "+strings.Join(otpTexts, " ")+" warning.sms_charges"; got != want {
 		t.Errorf("texts %s, want %s", got, want)
 	}
 	if got := Default().Kinds(); !slices.Equal(got, []string{"notice", "otp"}) {
@@ -31,8 +32,63 @@ func TestDefaultHasTheTextsInEveryLocale(t *testing.T) {
 	}
 }
 
+// The warning shows the price in force and what it is of, in each language, and is
+// never sent.
+func TestTheWarningShowsThePrice(t *testing.T) {
+	for _, locale := range append(slices.Clone(locales), "") {
+		for unit, words := range map[string][]string{"message": {"har bir SMS", "каждое SMS", "each SMS"}, "part": {"har bir qismi", "часть SMS", "each part"}} {
+			w, err := Default().WarnOfCharges(locale, 120_50, unit)
+			if err != nil || w.TextID != chargesWarning || w.Version != 1 || w.Price != 120_50 || w.Unit != unit || w.Locale == "" {
+				t.Fatalf("%+v %v", w, err)
+			}
+			if !strings.Contains(w.Text, "120.50") || !slices.ContainsFunc(words, func(s string) bool { return strings.Contains(w.Text, s) }) {
+				t.Errorf("%s of a %s: %s", locale, unit, w.Text)
+			}
+		}
+	}
+	if w, _ := Default().WarnOfCharges("ru", 120_00, "message"); !strings.Contains(w.Text, "120 сум") {
+		t.Errorf("%s", w.Text)
+	}
+	if _, err := Default().WarnOfCharges("ru", 1, "word"); err == nil {
+		t.Error("a unit that there is not")
+	}
+	if _, err := Default().Render(chargesWarning, "ru", map[string]string{"price": "1", "unit": "part"}); mobileid.CodeOf(err) != "text_unknown" {
+		t.Errorf("a warning can be sent: %v", err)
+	}
+	if err := Default().Check(chargesWarning, "ru", nil); mobileid.CodeOf(err) != "text_unknown" {
+		t.Errorf("a client may have a warning sent: %v", err)
+	}
+}
+
+// Texts of one kind have one payer, and he is told.
+func TestAPayerIsOfAWholeKind(t *testing.T) {
+	text := func(id, payer string) *fstest.MapFile {
+		return &fstest.MapFile{Data: []byte("id: " + id + "\nversion: 1\nkind: notice\n" + payer + "bodies: {uz-Latn: Salom}\n")}
+	}
+	c, err := load(fstest.MapFS{
+		"login.new.yaml": text("login.new", "payer: mobileid\n"), "login.reset.yaml": text("login.reset", "payer: mobileid\n"),
+		"notice.hello.yaml": text("notice.hello", ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, q := c.Payer("login.new"), c.Payer("notice.hello"); p != "mobileid" || q != "" {
+		t.Errorf("payers %q and %q", p, q)
+	}
+	if kinds := c.FreeKinds(); !slices.Equal(kinds, []string{"login"}) {
+		t.Errorf("free kinds %q", kinds)
+	}
+	_, err = load(fstest.MapFS{"login.new.yaml": text("login.new", "payer: mobileid\n"), "login.reset.yaml": text("login.reset", "")})
+	if err == nil || !strings.Contains(err.Error(), `login.reset.yaml: payer: texts of one kind have one payer: that of login.new is "mobileid"`) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestEveryTextFitsOnePartAtItsLongestFilling(t *testing.T) {
 	for id, e := range Default().entries {
+		if e.kind == kindWarning {
+			continue
+		}
 		for locale, pieces := range e.pieces {
 			for _, text := range longestFillings(pieces, e.slots, locale) {
 				encoded, err := sms.Options{}.Encode(text, 0)

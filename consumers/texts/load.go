@@ -140,9 +140,18 @@ func (l *loader) kind(e entry) {
 				l.wrongf("slots."+name+".type", "a notice carries no code")
 			}
 		}
+	case kindWarning:
+		if e.payer != "" {
+			l.wrongf("payer", "a warning is not sent, so nobody pays")
+		}
 	case "":
 	default:
-		l.wrongf("kind", "want otp or notice, have %q", e.kind)
+		l.wrongf("kind", "want otp, notice or warning, have %q", e.kind)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.slots)) {
+		if e.slots[name].Type == slotMoney && e.kind != kindWarning {
+			l.wrongf("slots."+name+".type", "an amount stands only in a warning")
+		}
 	}
 }
 
@@ -169,11 +178,11 @@ func (l *loader) slots(tree map[string]any) map[string]slot {
 		case slotEnum:
 			l.keys(path, fields, "type", "values")
 			s.Words = l.enum(path+".values", l.mapping(fields, path, "values"))
-		case slotDateTime:
+		case slotDateTime, slotMoney:
 			l.keys(path, fields, "type")
 		case "":
 		default:
-			l.wrongf(path+".type", "want code, minutes, enum or datetime, have %q", s.Type)
+			l.wrongf(path+".type", "want code, minutes, enum, datetime or money, have %q", s.Type)
 		}
 		slots[name] = s
 	}
@@ -229,7 +238,8 @@ func (l *loader) bodies(
 	return bodies, parsed
 }
 
-// words checks that what a body shows exists in its locale and costs one part.
+// words checks that what a body shows exists in its locale and costs one part, if
+// it is sent.
 func (l *loader) words(e entry) {
 	for _, locale := range slices.Sorted(maps.Keys(e.pieces)) {
 		for _, name := range slotsOf(e.pieces[locale]) {
@@ -238,6 +248,9 @@ func (l *loader) words(e entry) {
 					l.wrongf("slots."+name+".values."+value, "no words in %s", locale)
 				}
 			}
+		}
+		if e.kind == kindWarning {
+			continue
 		}
 		for _, text := range longestFillings(e.pieces[locale], e.slots, locale) {
 			if n := sms.Count(text); n != 1 {

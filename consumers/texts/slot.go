@@ -17,6 +17,7 @@ const (
 	slotMinutes  slotType = "minutes"  // 1 to slot.Max
 	slotEnum     slotType = "enum"     // a key of slot.Words
 	slotDateTime slotType = "datetime" // RFC 3339, shown in Asia/Tashkent
+	slotMoney    slotType = "money"    // soum, for example 120.50; only in warnings
 )
 
 const (
@@ -60,6 +61,9 @@ func (s slot) show(value string, locale mobileid.Locale) (shown, want string, ok
 		at = at.In(mobileid.Tashkent)
 		ok = err == nil && at.Year() >= firstYear && at.Year() <= lastYear
 		return at.Format(shownTime), want, ok
+	case slotMoney:
+		amount, err := mobileid.ParseMoney(value)
+		return strings.TrimSuffix(amount.String(), ".00"), "soum with at most two decimals, for example 120.50", err == nil
 	}
 	return "", "nothing", false
 }
@@ -80,6 +84,7 @@ func (s slot) longest(locale mobileid.Locale) []string {
 		return all
 	case slotDateTime:
 		return []string{shownTime}
+	case slotMoney: // of a text that is not sent
 	}
 	return nil
 }
