@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mobileid/internal/mobileid"
-	"mobileid/registry/ledger"
 )
 
 // Config is how to reach the registry.
@@ -110,12 +109,6 @@ func errDSN() error {
 
 // Close waits for the connections in use and closes them.
 func (db *DB) Close() { db.pool.Close() }
-
-// CheckLedger compares the postings with the balances (promise P4).
-func (db *DB) CheckLedger(ctx context.Context) (ledger.Report, error) {
-	r, err := ledger.Check(ctx, db.pool)
-	return r, clean("check ledger", err)
-}
 
 // clock is the injected time, to the microsecond that Postgres keeps.
 func (db *DB) clock() time.Time { return db.now().UTC().Truncate(time.Microsecond) }

@@ -18,6 +18,14 @@ type metrics struct {
 	unmatched prometheus.Counter
 	waiting   *prometheus.GaugeVec
 	suspended *prometheus.CounterVec
+
+	// Of the ledger; without labels and yet vectors, so that they are not there
+	// before the first check.
+	imbalance, imbalanced, contradicted, checked *prometheus.GaugeVec
+}
+
+func gauge(name, help string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, nil)
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -59,9 +67,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "mobileid_registry_sms_suspended_total",
 			Help: "Bindings whose SMS were suspended for want of money or by the operator, and those whose SMS came back.",
 		}, []string{"change"}),
+		imbalance:    gauge("mobileid_ledger_imbalance_tiyin", "Balances minus postings at the last check, absolute values added up. Not 0: mobileid ledger check."),
+		imbalanced:   gauge("mobileid_ledger_imbalance_accounts", "Accounts whose balance was not the sum of their postings at the last check."),
+		contradicted: gauge("mobileid_ledger_imbalance_messages", "Messages whose Charge was not what their transfers say at the last check."),
+		checked:      gauge("mobileid_ledger_checked_timestamp_seconds", "When this process last checked the ledger."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.held, m.unmatched, m.waiting, m.suspended)
+		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.held, m.unmatched, m.waiting, m.suspended,
+			m.imbalance, m.imbalanced, m.contradicted, m.checked)
 	}
 	return m
 }
