@@ -220,11 +220,15 @@ select part, state, stat, err, received_at from receipts where message_id = $1 o
 	return err
 }
 
-// charge adds each transfer of the Charge.
+// charge adds each transfer of the Charge, of an archived month, too.
 func (e *explaining) charge(ctx context.Context, tx pgx.Tx, id mobileid.ID) error {
+	from, _, err := transfersSQL(ctx, tx)
+	if err != nil {
+		return err
+	}
 	rows, err := tx.Query(ctx, `
 select t.step, t.kind, t.why, t.account_id, t.operator, t.held, t.taken, t.at, m.charging
-from transfers t join messages m on m.id = t.message_id where t.message_id = $1 order by t.step`, raw(id))
+from `+from+` t join messages m on m.id = t.message_id where t.message_id = $1 order by t.step`, raw(id))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,193 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/internal/mobileid"
+)
+
+// personTime bounds one statement of a person's statement: somebody waits for it.
+const personTime = 2 * time.Second
+
+// PersonStatement returns a page of a person's Charges over all accounts that his
+// numbers ever had, newest first, and the account that pays now. A number may have
+// been another person's before: only Messages to this person are told.
+func (db *DB) PersonStatement(ctx context.Context, q mobileid.StatementQuery) (s mobileid.PersonStatement, err error) {
+	err = db.reading(ctx, "person statement", personTime, func(tx pgx.Tx) error {
+		s = mobileid.PersonStatement{}
+		accounts, err := accountsOf(ctx, tx, q.Person)
+		if err != nil {
+			return err
+		}
+		from, _, err := transfersSQL(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := chargesOf(ctx, tx, q, from, accounts, &s); err != nil {
+			return err
+		}
+		if err := stepsOf(ctx, tx, from, s.Charges); err != nil {
+			return err
+		}
+		s.Account, err = db.subscriber(ctx, tx, q.Person)
+		return err
+	})
+	return s, err
+}
+
+// accountsOf returns the accounts that may have paid for a person's Messages: those
+// of his bindings, and those of his numbers at operators that they have moved to.
+func accountsOf(ctx context.Context, tx pgx.Tx, person mobileid.Pseudonym) (accounts []int64, err error) {
+	rows, err := tx.Query(ctx, `
+select b.account_id, b.number, p.operator from bindings b left join ported_numbers p on p.number = b.number
+where b.person = $1`, person[:])
+	if err != nil {
+		return nil, err
+	}
+	var account int64
+	var number []byte
+	var operator *string
+	var owners []string
+	_, err = pgx.ForEachRow(rows, []any{&account, &number, &operator}, func() error {
+		accounts = append(accounts, account)
+		if operator != nil {
+			owners = append(owners, subscriberAccount(toPseudonym(number), *operator))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows, err = tx.Query(ctx, `select id from accounts where owner = any($1)`, owners)
+	if err != nil {
+		return nil, err
+	}
+	more, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	accounts = append(accounts, more...)
+	slices.Sort(accounts)
+	return slices.Compact(accounts), err
+}
+
+// chargesOf reads one Charge more than the page has, to know whether there is one.
+func chargesOf(ctx context.Context, tx pgx.Tx, q mobileid.StatementQuery, from string, accounts []int64, s *mobileid.PersonStatement) error {
+	low, high := mobileid.IDFloor(q.From), mobileid.IDFloor(q.Until)
+	if q.From.IsZero() {
+		low = mobileid.ID{}
+	}
+	if q.Until.IsZero() {
+		high = mobileid.IDFloor(farAhead)
+	}
+	if !q.Before.IsZero() && slices.Compare(q.Before[:], high[:]) < 0 {
+		high = q.Before
+	}
+	rows, err := tx.Query(ctx, `
+select m.id, m.client, m.text_id, m.operator, m.state, m.reason, m.parts, coalesce(m.tariff_id, 0), coalesce(f.act, ''), coalesce(f.amount, 0),
+       coalesce(f.unit, 'message'), m.amount, m.charging, m.charge, m.charged
+from `+from+` t join messages m on m.id = t.message_id left join tariffs f on f.id = m.tariff_id
+where t.step = 1 and t.account_id = any($1) and t.message_id >= $2 and t.message_id < $3 and m.person = $4
+order by t.message_id desc limit $5`, accounts, low[:], high[:], q.Person[:], q.Limit+1)
+	if err != nil {
+		return err
+	}
+	var c mobileid.PersonCharge
+	var id []byte
+	_, err = pgx.ForEachRow(rows, []any{
+		&id, &c.Client, &c.TextID, &c.Operator, &c.State, &c.Reason, &c.Parts, &c.Tariff, &c.Act, &c.Price,
+		&c.Unit, &c.Amount, &c.Charging, &c.Charge, &c.Net,
+	}, func() error {
+		c.Message = toID(id)
+		s.Charges = append(s.Charges, c)
+		return nil
+	})
+	if len(s.Charges) > q.Limit {
+		s.Charges, s.More = s.Charges[:q.Limit], true
+	}
+	return err
+}
+
+// farAhead is after every id; six bytes of milliseconds reach further.
+var farAhead = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func stepsOf(ctx context.Context, tx pgx.Tx, from string, charges []mobileid.PersonCharge) error {
+	place := make(map[mobileid.ID]*mobileid.PersonCharge, len(charges))
+	ids := make([][]byte, len(charges))
+	for i := range charges {
+		ids[i], place[charges[i].Message] = raw(charges[i].Message), &charges[i]
+	}
+	rows, err := tx.Query(ctx, `
+select message_id, step, at, kind, why, held, taken from `+from+` t where message_id = any($1) order by message_id, step`, ids)
+	if err != nil {
+		return err
+	}
+	var id []byte
+	var t mobileid.PersonTransfer
+	_, err = pgx.ForEachRow(rows, []any{&id, &t.Step, &t.At, &t.Kind, &t.Why, &t.Held, &t.Taken}, func() error {
+		c := place[toID(id)]
+		t.At = t.At.UTC()
+		c.Transfers = append(c.Transfers, t)
+		return nil
+	})
+	return err
+}
+
+// subscriber returns the account that pays now; nil without an active binding.
+func (db *DB) subscriber(ctx context.Context, tx pgx.Tx, person mobileid.Pseudonym) (*mobileid.SubscriberView, error) {
+	rows, err := tx.Query(ctx, `
+select b.operator, a.told_at is not null, greatest(a.granted - a.posted - a.pending, 0), a.pending,
+       b.suspended_at, coalesce(b.suspended_why, ''), a.daily_limit, case when a.day = `+todaySQL+` then a.day_spent else 0 end
+from bindings b join accounts a on a.id = b.account_id
+where b.person = $2 and b.state = 'active'`, db.clock(), person[:])
+	if err != nil {
+		return nil, err
+	}
+	var v *mobileid.SubscriberView
+	for rows.Next() {
+		v = &mobileid.SubscriberView{}
+		var since *time.Time
+		if err := rows.Scan(&v.Operator, &v.Known, &v.Available, &v.Reserved, &since, &v.SuspendedWhy, &v.Ceiling, &v.SpentToday); err != nil {
+			rows.Close()
+			return nil, err
+		}
+		if !v.Known {
+			v.Available = 0
+		}
+		if since != nil {
+			v.SuspendedSince = since.UTC()
+		}
+	}
+	return v, rows.Err()
+}
+
+// SetDailyCeiling sets what a person's Messages may cost him a day (Asia/Tashkent);
+// nil takes it away. It is of the account that pays now, and admission obeys it from
+// then on. KindConflict, code "unbound", without an active binding; KindInvalid when
+// it is negative. Set again to the same, nothing changes.
+func (db *DB) SetDailyCeiling(ctx context.Context, person mobileid.Pseudonym, ceiling *mobileid.Money) (v mobileid.SubscriberView, err error) {
+	if ceiling != nil && *ceiling < 0 {
+		return v, mobileid.Invalid("amount", "amount_negative", "an amount is not negative")
+	}
+	err = db.inTx(ctx, "daily ceiling", func(tx pgx.Tx) error {
+		var account int64
+		err := tx.QueryRow(ctx, `select account_id from bindings where person = $1 and state = 'active' for share`, person[:]).Scan(&account)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return conflict("unbound", "the person has no active binding, so no account that pays")
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `update accounts set daily_limit = $2 where id = $1`, account, ceiling); err != nil {
+			return err
+		}
+		now, err := db.subscriber(ctx, tx, person)
+		if err == nil {
+			v = *now
+		}
+		return err
+	})
+	return v, err
+}

@@ -1,0 +1,288 @@
+package registry_test
+
+import (
+	"fmt"
+	"reflect"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"mobileid/internal/mobileid"
+	"mobileid/registry"
+)
+
+// TestTheLinesOfADaySayWhatWasChargedForWhat spells the lines of a day out, at
+// both its ends.
+func TestTheLinesOfADaySayWhatWasChargedForWhat(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, mobileid.Tashkent)
+	e.clk.ns.Store(midnight.Add(-2 * time.Second).UnixNano())
+	b.live(b.people[0], "notice.access", 1, "posted") // admitted at 23:59:58, posted a second later
+	e.clk.ns.Store(midnight.Add(-time.Second).UnixNano())
+	b.live(b.people[0], "notice.access", 2, "posted") // posted at 0:00
+	b.live(b.people[0], "otp.sign_in", 3, "posted")   // by the part
+	b.live(b.people[1], "otp.sign_in", 2, "reversed")
+	b.live(b.people[1], "notice.access", 1, "rejected")
+	b.live(b.people[1], "notice.access", 2, "unknown")
+	want := []registry.OperatorLine{
+		{
+			Day: midnight, Operator: operator, Kind: "notice", Tariff: 1, Price: cost, Unit: "message", Charging: "ledger",
+			Posted: registry.Counted{Messages: 1, Parts: 2}, Voided: registry.Counted{Messages: 1, Parts: 1}, Unknown: registry.Counted{Messages: 1, Parts: 2},
+			PostedAmount: cost,
+		},
+		{
+			Day: midnight, Operator: operator, Kind: "otp", Tariff: 2, Price: 70_50, Unit: "part", Charging: "ledger",
+			Posted: registry.Counted{Messages: 2, Parts: 5}, Reversed: registry.Counted{Messages: 1, Parts: 2}, PostedAmount: 5 * 70_50, ReversedAmount: 2 * 70_50,
+		},
+	}
+	lines, err := e.OperatorDay(e.ctx(), operator, midnight.Add(13*time.Hour))
+	must(t, err)
+	if !reflect.DeepEqual(lines, want) {
+		t.Errorf("the day:\n%+v\nwant\n%+v", lines, want)
+	}
+	before, err := e.OperatorDay(e.ctx(), operator, midnight.Add(-time.Nanosecond))
+	must(t, err)
+	if len(before) != 1 || before[0].Posted != (registry.Counted{Messages: 1, Parts: 1}) || before[0].Net() != cost {
+		t.Errorf("the day before: %+v", before)
+	}
+	if other, err := e.OperatorDay(e.ctx(), "ucell", midnight); err != nil || len(other) != 0 {
+		t.Errorf("another operator: %+v %v", other, err)
+	}
+	// What was unknown and is settled is counted no more; it was posted on another day.
+	unknown := b.ids[len(b.ids)-1]
+	e.clk.ns.Store(midnight.Add(30 * time.Hour).UnixNano())
+	b.lateAnswer(unknown, b.people[1].binding.Number, 2)
+	for part := 1; part <= 2; part++ {
+		b.receipts(b.receipt(b.people[1].binding.Number, b.partID(unknown, part), mobileid.MessageDelivered))
+	}
+	lines, err = e.OperatorDay(e.ctx(), operator, midnight)
+	must(t, err)
+	if want[0].Unknown = (registry.Counted{}); !reflect.DeepEqual(lines, want) {
+		t.Errorf("the day, settled:\n%+v\nwant\n%+v", lines, want)
+	}
+}
+
+func TestADetailHasTheNumberOnlyWhenItIsAsked(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	p := b.people[0]
+	id := b.live(p, "otp.sign_in", 2, "posted")
+	for _, numbers := range []bool{false, true} {
+		var all []registry.OperatorTransfer
+		must(t, e.OperatorTransfers(e.ctx(), operator, e.clk.now(), numbers, func(x *registry.OperatorTransfer) error {
+			all = append(all, *x)
+			return nil
+		}))
+		want := registry.OperatorTransfer{
+			Message: id, At: all[1].At, Number: p.binding.Number, OperatorIDs: []string{b.partID(id, 1), b.partID(id, 2)},
+			Step: 2, Kind: "posted", Why: "answer", TextKind: "otp", Tariff: 2, Charging: "ledger", Held: -2 * 70_50, Taken: 2 * 70_50,
+		}
+		if numbers {
+			want.MSISDN = p.binding.MSISDN
+		}
+		if len(all) != 2 || !reflect.DeepEqual(all[1], want) || !all[1].At.Equal(e.clk.now()) {
+			t.Errorf("numbers %v:\n%+v\nwant\n%+v", numbers, all, want)
+		}
+	}
+}
+
+// TestADayIsReadAsAStream reads a day of more transfers than are gathered
+// anywhere: what is alive while they pass does not grow with them.
+func TestADayIsReadAsAStream(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	const n = 150_000
+	e.exec(`
+insert into transfers (message_id, step, kind, why, account_id, operator, held, taken, at)
+select $1::bytea || int4send(i) || '\x00000000000000000000000000'::bytea, 2, 'posted', 'answer', $2, $3, -1, 1, $4::timestamptz + i * interval '500 ms'
+from generate_series(1, $5::integer) i`, idFloor(now0)[:7], b.people[0].binding.Account, operator, tashkentMidnight, n)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	began, most, seen := heap(), uint64(0), 0
+	var last time.Time
+	must(t, e.OperatorTransfers(e.ctx(), operator, now0, false, func(x *registry.OperatorTransfer) error {
+		if x.At.Before(last) {
+			t.Fatal("not in order")
+		}
+		last = x.At
+		if seen++; seen%30_000 == 0 {
+			most = max(most, heap())
+		}
+		return nil
+	}))
+	if seen != n {
+		t.Errorf("%d of %d transfers", seen, n)
+	}
+	if grown := int64(most) - int64(began); grown > 8<<20 {
+		t.Errorf("%d bytes more are alive in the middle of it", grown)
+	}
+	lines, err := e.OperatorDay(e.ctx(), operator, now0)
+	must(t, err)
+	if len(lines) != 1 || lines[0].Posted.Messages != n || lines[0].Net() != n {
+		t.Errorf("%+v", lines)
+	}
+}
+
+var tashkentMidnight = time.Date(2026, 11, 23, 0, 0, 0, 0, mobileid.Tashkent)
+
+func TestAPersonIsToldOfEachChargeAndNoOthers(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	p := b.people[0]
+	refunded := b.live(p, "notice.access", 1, "reversed")
+	e.clk.advance(time.Minute)
+	paid := b.live(p, "otp.sign_in", 2, "posted")
+	e.clk.advance(time.Minute)
+	b.live(b.people[1], "notice.access", 1, "posted")
+	ask := func(q mobileid.StatementQuery) mobileid.PersonStatement {
+		t.Helper()
+		if q.Person == (mobileid.Pseudonym{}) {
+			q.Person = p.binding.Person
+		}
+		q.Limit = max(q.Limit, 1)
+		s, err := e.PersonStatement(e.ctx(), q)
+		must(t, err)
+		return s
+	}
+	ids := func(s mobileid.PersonStatement) (out []mobileid.ID) {
+		for i := range s.Charges {
+			out = append(out, s.Charges[i].Message)
+		}
+		return out
+	}
+	s := ask(mobileid.StatementQuery{Limit: 2})
+	if !slices.Equal(ids(s), []mobileid.ID{paid, refunded}) || s.More {
+		t.Fatalf("%+v", s)
+	}
+	c := s.Charges[1]
+	var steps []string
+	for _, x := range c.Transfers {
+		steps = append(steps, fmt.Sprint(x.Step, " ", x.Kind, " ", x.Why, " ", x.Held, " ", x.Taken))
+	}
+	if want := []string{"1 pending admitted 120.00 0.00", "2 posted answer -120.00 120.00", "3 reversed receipt 0.00 -120.00"}; !slices.Equal(steps, want) {
+		t.Errorf("steps %q, want %q", steps, want)
+	}
+	if c.Transfers = nil; !reflect.DeepEqual(c, mobileid.PersonCharge{
+		Message: refunded, Client: client, TextID: "notice.access", Operator: operator, State: "undeliverable", Reason: "receipt", Parts: 1,
+		Tariff: 1, Act: "Decision 1 of 2025-11-01", Price: cost, Unit: "message", Amount: cost, Charging: "ledger", Charge: "reversed",
+	}) {
+		t.Errorf("%+v", c)
+	}
+	if c := s.Charges[0]; c.Net != 2*70_50 || c.Unit != "part" || c.Charge != "posted" {
+		t.Errorf("%+v", c)
+	}
+	if a := s.Account; a == nil || a.Operator != operator || !a.Known || a.Available != 10_000*cost-2*70_50 || a.Reserved != 0 || a.Ceiling != nil || a.SpentToday != cost+2*70_50 {
+		t.Errorf("account %+v", a)
+	}
+
+	first := ask(mobileid.StatementQuery{Limit: 1})
+	if !slices.Equal(ids(first), []mobileid.ID{paid}) || !first.More {
+		t.Errorf("first page %+v", first)
+	}
+	if second := ask(mobileid.StatementQuery{Limit: 1, Before: paid}); !slices.Equal(ids(second), []mobileid.ID{refunded}) || second.More {
+		t.Errorf("second page %+v", second)
+	}
+	if s := ask(mobileid.StatementQuery{Limit: 9, From: paid.Time(), Until: paid.Time().Add(time.Millisecond)}); !slices.Equal(ids(s), []mobileid.ID{paid}) {
+		t.Errorf("of a moment: %+v", s)
+	}
+	if s := ask(mobileid.StatementQuery{Limit: 9, Until: paid.Time()}); !slices.Equal(ids(s), []mobileid.ID{refunded}) {
+		t.Errorf("until: %+v", s)
+	}
+	if s := ask(mobileid.StatementQuery{Limit: 9, Person: mobileid.Pseudonym{1}}); len(s.Charges) != 0 || s.Account != nil {
+		t.Errorf("nobody: %+v", s)
+	}
+}
+
+// TestANumberThatHadAnotherOwnerTellsOnlyHisOwn: the account is of the number, and
+// goes with it to the next person.
+func TestANumberThatHadAnotherOwnerTellsOnlyHisOwn(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	old := b.people[0]
+	before := b.live(old, "notice.access", 1, "posted")
+	must(t, e.Revoke(e.ctx(), old.binding.ID))
+	next := b.people[1].asked
+	must(t, e.Revoke(e.ctx(), b.people[1].binding.ID))
+	next.MSISDN, next.Number = old.asked.MSISDN, old.asked.Number
+	_, err := e.Bind(e.ctx(), next)
+	must(t, err)
+	found, err := e.ActiveBindings(e.ctx(), []mobileid.Pseudonym{next.Person})
+	must(t, err)
+	e.clk.advance(time.Minute)
+	after := b.live(person{found[next.Person], next}, "notice.access", 1, "posted")
+	if found[next.Person].Account != old.binding.Account {
+		t.Fatal("the number has another account")
+	}
+	for who, want := range map[mobileid.Pseudonym]mobileid.ID{old.binding.Person: before, next.Person: after} {
+		s, err := e.PersonStatement(e.ctx(), mobileid.StatementQuery{Person: who, Limit: 10})
+		must(t, err)
+		if len(s.Charges) != 1 || s.Charges[0].Message != want || (s.Account != nil) != (who == next.Person) {
+			t.Errorf("%+v, want %s", s, want)
+		}
+	}
+}
+
+// TestAChargeAtTheNextOperatorIsTold: after a move another account of the number
+// pays.
+func TestAChargeAtTheNextOperatorIsTold(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	p := b.people[0]
+	e.price("ucell", cost, now0.AddDate(-1, 0, 0))
+	_, err := e.ImportPorted(e.ctx(), []mobileid.Ported{{Number: p.binding.Number, Operator: "ucell", From: now0, Source: "mnp", Seq: "1"}})
+	must(t, err)
+	n := e.notice(p, "ported")
+	n.Message.Operator, n.Message.Account = "ucell", 0
+	e.queue(n)
+	other, err := e.OpenBridge(e.ctx(), "ucell", "other", time.Hour)
+	must(t, err)
+	e.admit(other, n.Message.ID)
+	s, err := e.PersonStatement(e.ctx(), mobileid.StatementQuery{Person: p.binding.Person, Limit: 10})
+	must(t, err)
+	if len(s.Charges) != 1 || s.Charges[0].Message != n.Message.ID || s.Charges[0].Charge != "pending" || s.Charges[0].Operator != "ucell" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestTheDailyCeilingStopsWhatIsAboveIt(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	p := b.people[0]
+	b.live(p, "notice.access", 1, "posted")
+	ceiling := mobileid.Money(2 * cost)
+	v, err := e.SetDailyCeiling(e.ctx(), p.binding.Person, &ceiling)
+	must(t, err)
+	if v.Ceiling == nil || *v.Ceiling != ceiling || v.SpentToday != cost {
+		t.Errorf("%+v", v)
+	}
+	b.live(p, "notice.access", 1, "posted")
+	n := e.notice(p, "above")
+	e.queue(n)
+	e.admit(b.bridge, n.Message.ID)
+	e.wantMessage(n.Message.ID, mobileid.MessageNoFunds, "daily_limit")
+	v, err = e.SetDailyCeiling(e.ctx(), p.binding.Person, nil)
+	must(t, err)
+	if v.Ceiling != nil {
+		t.Errorf("%+v", v)
+	}
+	b.live(p, "notice.access", 1, "posted")
+	e.clk.advance(24 * time.Hour)
+	s, err := e.PersonStatement(e.ctx(), mobileid.StatementQuery{Person: p.binding.Person, Limit: 1})
+	must(t, err)
+	if s.Account.SpentToday != 0 {
+		t.Errorf("the day after: %+v", s.Account)
+	}
+	if _, err := e.SetDailyCeiling(e.ctx(), mobileid.Pseudonym{1}, nil); mobileid.CodeOf(err) != "unbound" {
+		t.Errorf("nobody: %v", err)
+	}
+	less := mobileid.Money(-1)
+	if _, err := e.SetDailyCeiling(e.ctx(), p.binding.Person, &less); mobileid.KindOf(err) != mobileid.KindInvalid {
+		t.Errorf("below nothing: %v", err)
+	}
+}
