@@ -182,9 +182,7 @@ func admissible(client mobileid.Client, scope mobileid.Scope, key string, body [
 	// A trial must never reach an operator. Until there is a sandbox for it to
 	// reach instead, refusing is the only way to keep that.
 	if client.Mode == mobileid.ModeTest {
-		return &mobileid.Error{
-			Kind: mobileid.KindForbidden, Code: "test_mode", Message: "this client is in test mode: nothing is sent for it",
-		}
+		return testMode()
 	}
 	if err := checkKey(key); err != nil {
 		return err
@@ -193,6 +191,12 @@ func admissible(client mobileid.Client, scope mobileid.Scope, key string, body [
 		return tooLarge()
 	}
 	return nil
+}
+
+func testMode() error {
+	return &mobileid.Error{
+		Kind: mobileid.KindForbidden, Code: "test_mode", Message: "this client is in test mode: nothing is sent for it",
+	}
 }
 
 func tooLarge() error {
@@ -220,15 +224,8 @@ func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mo
 		got, err = a.known(client, kind, stored, storedHash, hash)
 		return got, hash, err
 	}
-	after, err := a.deps.Quotas.Spend(ctx, client)
-	if err != nil {
+	if err := a.spend(ctx, client); err != nil {
 		return got, "", err
-	}
-	if after > 0 {
-		return got, "", &mobileid.Error{
-			Kind: mobileid.KindLimited, Code: "quota_exceeded", RetryAfter: after,
-			Message: "the quota of this client is spent; nothing was done",
-		}
 	}
 	// The id keeps milliseconds, so the answer must not promise more.
 	fresh := a.deps.IDKey.Make(kind, client.ID, key, a.deps.Now())
@@ -241,6 +238,18 @@ func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mo
 	}
 	got, err = a.known(client, kind, stored, storedHash, hash)
 	return got, hash, err
+}
+
+// spend takes one request from the client's quota.
+func (a *Accepter) spend(ctx context.Context, client mobileid.Client) error {
+	after, err := a.deps.Quotas.Spend(ctx, client)
+	if err != nil || after <= 0 {
+		return err
+	}
+	return &mobileid.Error{
+		Kind: mobileid.KindLimited, Code: "quota_exceeded", RetryAfter: after,
+		Message: "the quota of this client is spent; nothing was done",
+	}
 }
 
 // known answers for a key that was claimed before.

@@ -38,7 +38,13 @@ func with(f func(e *edge) call, change func(e *edge, c *call)) func(e *edge) cal
 var (
 	ask  = post("/v1/challenges", challengeOf(goodPINFL))
 	tell = post("/v1/notifications", `{"pinfl":"`+goodPINFL+`","text_id":"service.ready"}`)
+
+	statement = post("/v1/persons:statement", `{"pinfl":"`+goodPINFL+`"}`)
 )
+
+func ceiling(amount string) func(e *edge) call {
+	return post("/v1/persons:dailyCeiling", `{"pinfl":"`+goodPINFL+`","amount":`+amount+`}`)
+}
 
 func verifying(state mobileid.ChallengeState, body string) func(e *edge) call {
 	return func(e *edge) call {
@@ -221,6 +227,48 @@ func refusals() []refusal {
 		{name: "message registry away", set: away, call: aMessage(""), status: 503, code: "database_away"},
 		{name: "message registry broken", set: broken, call: aMessage(""), status: 500, code: "internal"},
 
+		{name: "statement without token", call: with(statement, noToken), status: 401, code: "token_missing"},
+		{name: "statement without scope", call: with(statement, scoped("challenges charges:write")), status: 403, code: "scope_missing"},
+		{name: "statement for a blind client", call: with(statement, func(e *edge, c *call) { c.token = e.token("cabinet") }), status: 403, code: "disclosure_blind"},
+		{name: "statement in test mode", call: with(statement, func(e *edge, c *call) { c.token = e.token("trial") }), status: 403, code: "test_mode"},
+		{name: "statement quota", set: poor, call: statement, status: 429, code: "quota_exceeded", header: map[string]string{"Retry-After": "2"}},
+		{name: "statement too large", call: post("/v1/persons:statement", big), status: 413, code: "body_too_large"},
+		{name: "statement type", call: with(statement, headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "statement as XML", call: with(statement, headed("Accept", "application/xml")), status: 400, code: "accept_unknown", field: "Accept"},
+		{name: "statement of nobody", call: post("/v1/persons:statement", `{}`), status: 400, code: "field_missing", field: "pinfl"},
+		{name: "statement of a wrong PINFL", call: post("/v1/persons:statement", `{"pinfl":"31210932040248"}`), status: 400, code: "pinfl_check_digit", field: "pinfl"},
+		{name: "statement from a day", call: post("/v1/persons:statement", `{`+p+`,"from":"2026-11-23"}`), status: 400, code: "time_format", field: "from"},
+		{name: "statement until a far year", call: post("/v1/persons:statement", `{`+p+`,"until":"9999-12-31T00:00:00Z"}`), status: 400, code: "time_format", field: "until"},
+		{name: "statement backwards", call: post("/v1/persons:statement", `{`+p+`,"from":"2026-11-23T00:00:00Z","until":"2026-11-23T05:00:00+05:00"}`), status: 400, code: "time_order", field: "until"},
+		{name: "statement, a number for a time", call: post("/v1/persons:statement", `{`+p+`,"from":1}`), status: 400, code: "wrong_type", field: "from"},
+		{name: "statement of a made-up page", call: post("/v1/persons:statement", `{`+p+`,"page_token":"2"}`), status: 400, code: "page_token_format", field: "page_token"},
+		{name: "statement after a challenge", call: func(e *edge) call {
+			return post("/v1/persons:statement", `{`+p+`,"page_token":"`+e.stored("oneid", "pending").String()+`"}`)(e)
+		}, status: 400, code: "page_token_format", field: "page_token"},
+		{name: "statement with a number", call: post("/v1/persons:statement", `{`+p+`,"msisdn":"1"}`), status: 400, code: "unknown_field", field: "msisdn"},
+		{name: "statement, registry away", set: away, call: statement, status: 503, code: "database_away"},
+		{name: "statement, registry broken", set: broken, call: statement, status: 500, code: "internal"},
+
+		{name: "ceiling without token", call: with(ceiling(`"1"`), noToken), status: 401, code: "token_missing"},
+		{name: "ceiling without scope", call: with(ceiling(`"1"`), scoped("challenges charges:read")), status: 403, code: "scope_missing"},
+		{name: "ceiling for a blind client", call: with(ceiling(`"1"`), func(e *edge, c *call) { c.token = e.token("cabinet") }), status: 403, code: "disclosure_blind"},
+		{name: "ceiling quota", set: poor, call: ceiling(`"1"`), status: 429, code: "quota_exceeded"},
+		{name: "ceiling too large", call: post("/v1/persons:dailyCeiling", big), status: 413, code: "body_too_large"},
+		{name: "ceiling type", call: with(ceiling(`"1"`), headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "ceiling without amount", call: post("/v1/persons:dailyCeiling", `{`+p+`}`), status: 400, code: "field_missing", field: "amount"},
+		{name: "ceiling of nobody", call: post("/v1/persons:dailyCeiling", `{"amount":"1"}`), status: 400, code: "field_missing", field: "pinfl"},
+		{name: "ceiling as a number", call: ceiling(`1200`), status: 400, code: "wrong_type", field: "amount"},
+		{name: "ceiling below nothing", call: ceiling(`"-1"`), status: 400, code: "money_format", field: "amount"},
+		{name: "ceiling of thousandths", call: ceiling(`"1.005"`), status: 400, code: "money_format", field: "amount"},
+		{name: "ceiling of nothing", call: ceiling(`""`), status: 400, code: "money_format", field: "amount"},
+		{name: "ceiling too high", call: ceiling(`"10000000.01"`), status: 400, code: "money_format", field: "amount"},
+		{name: "ceiling beyond numbers", call: ceiling(`"99999999999999999999"`), status: 400, code: "money_format", field: "amount"},
+		{name: "ceiling of an unbound person", set: func(e *edge) {
+			e.registry.ceiling = &mobileid.Error{Kind: mobileid.KindConflict, Code: "unbound", Message: "no active binding"}
+		}, call: ceiling(`"1"`), status: 409, code: "unbound"},
+		{name: "ceiling, registry away", set: away, call: ceiling(`"1"`), status: 503, code: "database_away"},
+		{name: "ceiling, registry broken", set: broken, call: ceiling(`"1"`), status: 500, code: "internal"},
+
 		{name: "no such path", call: func(*edge) call { return call{method: "GET", path: "/v1/nothing"} }, status: 404, code: "not_found"},
 		{name: "method", call: func(*edge) call { return call{method: "DELETE", path: "/v1/challenges"} }, status: 405, code: "method_not_allowed", header: map[string]string{"Allow": "POST"}},
 		{name: "problem code", call: func(*edge) call { return call{method: "GET", path: "/problems/nothing"} }, status: 404, code: "not_found"},
@@ -312,6 +360,13 @@ func everythingThatWorks(t *testing.T, c *contract) {
 	}
 	want(200, call{method: "GET", path: "/v1/messages/" + m.String(), token: token})
 	want(304, call{method: "GET", path: "/v1/messages/" + m.String(), token: token, header: map[string]string{"If-None-Match": `"4"`}})
+	want(200, statement(e))
+	e.registry.statement = aStatement(m)
+	want(200, statement(e))
+	want(200, with(statement, func(_ *edge, c *call) { c.header = map[string]string{"Accept": "text/csv"} })(e))
+	for _, amount := range []string{`"1200.50"`, `"0"`, `null`} {
+		want(200, ceiling(amount)(e))
+	}
 }
 
 // Neither side of the contract has a route that the other one lacks, and what a

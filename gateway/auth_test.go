@@ -363,7 +363,7 @@ func TestNarrowedScopesDoNotTouchTheConfiguredClient(t *testing.T) {
 	if err != nil || len(got.Scopes) != 1 || got.Scopes[0] != mobileid.ScopeNotifications {
 		t.Fatalf("%v %v", got.Scopes, err)
 	}
-	if len(a.clients["oneid"].Scopes) != 2 {
+	if len(a.clients["oneid"].Scopes) != len(mobileid.Scopes()) {
 		t.Error("the configuration was changed")
 	}
 }

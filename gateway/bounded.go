@@ -51,3 +51,18 @@ func (b bounded) Confirm(
 	defer cancel()
 	return b.Registry.Confirm(ctx, client, id, verifyKey, contextHash)
 }
+
+// statementTime is longer: a page is made of some hundred rows.
+const statementTime = 5 * time.Second
+
+func (b bounded) PersonStatement(ctx context.Context, q mobileid.StatementQuery) (mobileid.PersonStatement, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTime)
+	defer cancel()
+	return b.Registry.PersonStatement(ctx, q)
+}
+
+func (b bounded) SetDailyCeiling(ctx context.Context, person mobileid.Pseudonym, ceiling *mobileid.Money) (mobileid.SubscriberView, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.SetDailyCeiling(ctx, person, ceiling)
+}

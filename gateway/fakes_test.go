@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -140,13 +141,34 @@ type fakeRegistry struct {
 	ended     map[mobileid.ID]mobileid.ChallengeState
 	confirm   error
 	reads     int
+	statement mobileid.PersonStatement
+	asked     []mobileid.StatementQuery
+	ceilings  map[mobileid.Pseudonym]*mobileid.Money
+	ceiling   error
+}
+
+func (f *fakeRegistry) PersonStatement(_ context.Context, q mobileid.StatementQuery) (mobileid.PersonStatement, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, q)
+	return f.statement, f.err
+}
+
+func (f *fakeRegistry) SetDailyCeiling(_ context.Context, person mobileid.Pseudonym, ceiling *mobileid.Money) (mobileid.SubscriberView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ceiling != nil || f.err != nil {
+		return mobileid.SubscriberView{}, cmp.Or(f.ceiling, f.err)
+	}
+	f.ceilings[person] = ceiling
+	return mobileid.SubscriberView{Operator: "beeline", Known: true, Available: 500_00, Ceiling: ceiling, SpentToday: 120_00}, nil
 }
 
 func newFakeRegistry() *fakeRegistry {
 	return &fakeRegistry{
 		views: map[mobileid.ID]mobileid.ChallengeView{}, messages: map[mobileid.ID]mobileid.MessageView{},
 		live: map[mobileid.ID]mobileid.LiveChallenge{}, confirmed: map[mobileid.ID]mobileid.KeyPart{},
-		wrong: map[mobileid.ID]int{}, ended: map[mobileid.ID]mobileid.ChallengeState{},
+		ceilings: map[mobileid.Pseudonym]*mobileid.Money{}, wrong: map[mobileid.ID]int{}, ended: map[mobileid.ID]mobileid.ChallengeState{},
 	}
 }
 
@@ -414,6 +436,7 @@ var testClients = []mobileid.Client{
 		ID: "shop", Scopes: []mobileid.Scope{mobileid.ScopeChallenges}, Purposes: []string{"login"},
 		Disclosure: mobileid.DisclosureBlind,
 	},
+	{ID: "cabinet", Scopes: mobileid.Scopes(), Disclosure: mobileid.DisclosureBlind},
 	{ID: "trial", Scopes: mobileid.Scopes(), Purposes: []string{"login"}, Mode: mobileid.ModeTest},
 }
 
@@ -476,7 +499,7 @@ func (e *edge) token(client string) string { return e.tokenWith(client, nil) }
 func (e *edge) tokenWith(client string, change func(claims map[string]any)) string {
 	at := e.g.now()
 	claims := map[string]any{
-		"iss": issuerURL, "aud": audience, "sub": client, "client_id": client, "scope": "challenges notifications",
+		"iss": issuerURL, "aud": audience, "sub": client, "client_id": client, "scope": "challenges notifications charges:read charges:write",
 		"iat": at.Unix(), "nbf": at.Unix(), "exp": at.Add(time.Hour).Unix(),
 	}
 	if change != nil {

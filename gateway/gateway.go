@@ -135,6 +135,8 @@ func (g *Gateway) routes() []route {
 		{"POST /v1/challenges/{id}/verify", g.authed(challenges, g.verifyChallenge)},
 		{"POST /v1/notifications", g.authed(notifications, g.createNotification)},
 		{"GET /v1/messages/{id}", g.authed(either, g.get(mobileid.KindMessage, g.readMessage))},
+		{"POST /v1/persons:statement", g.authed([]mobileid.Scope{mobileid.ScopeChargesRead}, g.personStatement)},
+		{"POST /v1/persons:dailyCeiling", g.authed([]mobileid.Scope{mobileid.ScopeChargesWrite}, g.dailyCeiling)},
 
 		{"GET /livez", http.HandlerFunc(g.livez)},
 		{"GET /readyz", http.HandlerFunc(g.readyz)},

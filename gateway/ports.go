@@ -7,7 +7,8 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// Registry is what the edge reads and the one transaction it makes (verify).
+// Registry is what the edge reads and the transactions it makes (verify, and a
+// person's ceiling).
 type Registry interface {
 	// Challenge returns KindNotFound when there is no row of that client.
 	Challenge(ctx context.Context, client string, id mobileid.ID) (mobileid.ChallengeView, error)
@@ -22,6 +23,12 @@ type Registry interface {
 	// Confirm is the one insert that makes a right code a Confirmation.
 	Confirm(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart,
 		contextHash string) (mobileid.Confirmation, error)
+	// PersonStatement returns a page of a person's Charges, newest first. Of a person
+	// that nobody knows it is empty.
+	PersonStatement(ctx context.Context, q mobileid.StatementQuery) (mobileid.PersonStatement, error)
+	// SetDailyCeiling bounds what a person's Messages may cost him a day; nil: nothing
+	// does. KindConflict, code "unbound", when no account pays for him.
+	SetDailyCeiling(ctx context.Context, person mobileid.Pseudonym, ceiling *mobileid.Money) (mobileid.SubscriberView, error)
 }
 
 // Codes compares a code with the live one.

@@ -129,6 +129,14 @@ var codeTypes = []problemType{
 	{"slot_missing", 400, "Slot is missing", false, "The text needs the slot that `field` names."},
 	{"slot_value", 400, "Slot value is wrong", false, "The value does not fit the type of the slot."},
 
+	{"time_format", 400, "Time is wrong", false, "RFC 3339, with its zone: 2026-11-23T09:00:00Z."},
+	{"time_order", 400, "Times are the wrong way round", false, "`until` is after `from`."},
+	{"page_token_format", 400, "page_token is wrong", false, "page_token is `next_page_token` of an earlier answer."},
+	{"money_format", 400, "Amount is wrong", false, "Soum with at most two decimals, in a string: \"120.50\"."},
+	{"accept_unknown", 400, "Accept is wrong", false, "The answer is application/json, or text/csv."},
+	{"disclosure_blind", 403, "Client sees nothing of persons", false, "Charges are told to clients whose disclosure is `full`."},
+	{"unbound", 409, "Person is not bound", false, "The person has no active binding, so no account that pays."},
+
 	{"token_missing", 401, "Token is missing", false, "Send Authorization: Bearer and an access token."},
 	{"token_invalid", 401, "Token is not valid", false, "Signature, issuer, audience or form of the token are wrong."},
 	{"token_expired", 401, "Token has expired", false, "Ask the issuer for a new one."},

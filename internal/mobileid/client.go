@@ -12,10 +12,14 @@ type Scope string
 const (
 	ScopeChallenges    Scope = "challenges"    // ask for codes, verify them, read their state
 	ScopeNotifications Scope = "notifications" // ask to tell a person something
+	ScopeChargesRead   Scope = "charges:read"  // read what any person was charged, and why
+	ScopeChargesWrite  Scope = "charges:write" // set the ceiling of any person's day
 )
 
 // Scopes is the closed list.
-func Scopes() []Scope { return []Scope{ScopeChallenges, ScopeNotifications} }
+func Scopes() []Scope {
+	return []Scope{ScopeChallenges, ScopeNotifications, ScopeChargesRead, ScopeChargesWrite}
+}
 
 // Disclosure is what a client may learn about a person.
 type Disclosure string

@@ -14,7 +14,7 @@ func TestClientHasOnlyWhatIsListed(t *testing.T) {
 	if none.Has(ScopeChallenges) || none.May("sign_in") {
 		t.Error("the zero client has rights")
 	}
-	for _, s := range []Scope{ScopeChallenges, ScopeNotifications} {
+	for _, s := range []Scope{ScopeChallenges, ScopeNotifications, ScopeChargesRead, ScopeChargesWrite} {
 		found := false
 		for _, listed := range Scopes() {
 			found = found || listed == s

@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"encoding/csv"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// aStatement has a Charge that was given back and one that nobody has settled.
+func aStatement(id mobileid.ID) mobileid.PersonStatement {
+	at := time.Date(2026, 11, 23, 9, 0, 1, 0, time.UTC)
+	ceiling := mobileid.Money(1200_00)
+	return mobileid.PersonStatement{
+		More: true,
+		Charges: []mobileid.PersonCharge{
+			{
+				Message: id, Client: "portal", TextID: "notice.data_access", Operator: "beeline", State: mobileid.MessageUndeliverable, Reason: "receipt",
+				Parts: 1, Tariff: 7, Act: "Decision 14, of 2026", Price: 120_00, Unit: "message", Amount: 120_00, Charging: mobileid.ChargingLedger,
+				Charge: mobileid.ChargeReversed, Transfers: []mobileid.PersonTransfer{
+					{Step: 1, At: at, Kind: mobileid.ChargePending, Why: "admitted", Held: 120_00},
+					{Step: 2, At: at.Add(time.Second), Kind: mobileid.ChargePosted, Why: "answer", Held: -120_00, Taken: 120_00},
+					{Step: 3, At: at.Add(time.Minute), Kind: mobileid.ChargeReversed, Why: "receipt", Taken: -120_00},
+				},
+			},
+			{
+				Message: id, Client: "portal", TextID: "otp.sign_in", Operator: "beeline", State: mobileid.MessageUnconfirmed, Parts: 1, Unit: "message",
+				Charging: mobileid.ChargingPayer, Charge: mobileid.ChargeUnknown, Transfers: []mobileid.PersonTransfer{
+					{Step: 1, At: at, Kind: mobileid.ChargePending, Why: "admitted"},
+					{Step: 2, At: at, Kind: mobileid.ChargeUnknown, Why: "doubt"},
+				},
+			},
+		},
+		Account: &mobileid.SubscriberView{Operator: "beeline", Reserved: 120_00, SuspendedSince: at, SuspendedWhy: "balance", Ceiling: &ceiling, SpentToday: 240_00},
+	}
+}
+
+func TestAStatementSaysWhyInBothForms(t *testing.T) {
+	e := newEdge(t, nil)
+	e.contract = newContract(t)
+	id := e.idKey.Make(mobileid.KindMessage, "portal", "m", e.g.now())
+	e.registry.statement = aStatement(id)
+	w := e.do(with(statement, func(_ *edge, c *call) {
+		c.body = `{"pinfl":"` + goodPINFL + `","from":"2026-11-01T00:00:00+05:00","until":"2026-12-01T00:00:00+05:00","page_token":"` + id.String() + `"}`
+	})(e))
+	asked := e.registry.asked[0]
+	if person := e.g.accepter.deps.Pseudonyms.Person(must(mobileid.ParsePINFL(goodPINFL))); asked.Person != person || asked.Before != id || asked.Limit != StatementPage ||
+		!asked.From.Equal(time.Date(2026, 10, 31, 19, 0, 0, 0, time.UTC)) || !asked.Until.Equal(time.Date(2026, 11, 30, 19, 0, 0, 0, time.UTC)) {
+		t.Errorf("asked %+v", asked)
+	}
+	b := decode[StatementBody](t, w)
+	if b.NextPageToken != id.String() || len(b.Charges) != 2 {
+		t.Fatalf("%s", w.Body)
+	}
+	c := b.Charges[0]
+	if c.Net != "0.00" || c.Amount != "120.00" || c.Kind != "notice" || c.PaidBy != "person" || c.Steps[2].Taken != "-120.00" ||
+		c.Steps[2].Words != "the operator reported that the SMS was refused or not delivered: the money is given back" {
+		t.Errorf("%+v", c)
+	}
+	if a := b.Account; a.BalanceKnown || a.Available != "" || !a.SMSSuspended || a.SuspendedWhy != "balance" || *a.DailyCeiling != "1200.00" || a.SpentToday != "240.00" {
+		t.Errorf("%+v", a)
+	}
+	if strings.Contains(w.Body.String(), `"available"`) {
+		t.Errorf("an unknown balance is told: %s", w.Body)
+	}
+
+	w = e.do(with(statement, func(_ *edge, c *call) { c.header = map[string]string{"Accept": "text/csv;q=1, */*;q=0.1"} })(e))
+	rows, err := csv.NewReader(w.Body).ReadAll()
+	if err != nil || len(rows) != 6 || !slices.Equal(rows[0], StatementColumns) || w.Header().Get("Next-Page-Token") != id.String() {
+		t.Fatalf("%v %q %v", err, rows, w.Header())
+	}
+	want := "person/1|" + id.String() + "|2026-11-23T14:00:00+05:00|portal|notice.data_access|notice|beeline|undeliverable|receipt|1|7|Decision 14, of 2026|" +
+		"120.00|message|120.00|person|reversed|0.00|3|2026-11-23T14:01:01+05:00|reversed|receipt|" +
+		"the operator reported that the SMS was refused or not delivered: the money is given back|0.00|-120.00"
+	if got := strings.Join(rows[3], "|"); got != want {
+		t.Errorf("have %s\nwant %s", got, want)
+	}
+	if logged := e.logged(); strings.Contains(logged, goodPINFL) || strings.Count(logged, "a person's charges were read") != 2 || !strings.Contains(logged, `"client":"oneid"`) {
+		t.Errorf("the log: %s", logged)
+	}
+}
+
+func TestACeilingIsSetAndTakenAway(t *testing.T) {
+	e := newEdge(t, nil)
+	person := e.g.accepter.deps.Pseudonyms.Person(must(mobileid.ParsePINFL(goodPINFL)))
+	w := e.do(ceiling(`"1200.5"`)(e))
+	b := decode[accountBody](t, w)
+	if got := e.registry.ceilings[person]; w.Code != http.StatusOK || got == nil || *got != 1200_50 || *b.DailyCeiling != "1200.50" || b.SpentToday != "120.00" || b.Available != "500.00" {
+		t.Errorf("%d %s %v", w.Code, w.Body, got)
+	}
+	w = e.do(ceiling(`null`)(e))
+	if got, set := e.registry.ceilings[person]; w.Code != http.StatusOK || !set || got != nil || !strings.Contains(w.Body.String(), `"daily_ceiling":null`) {
+		t.Errorf("%d %s %v", w.Code, w.Body, got)
+	}
+	if logged := e.logged(); strings.Contains(logged, goodPINFL) || strings.Contains(logged, "1200") ||
+		!strings.Contains(logged, "a person's daily ceiling was set") || !strings.Contains(logged, "a person's daily ceiling was taken away") {
+		t.Errorf("the log: %s", logged)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
