@@ -19,3 +19,6 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Once checks, at the moment that a test chooses.
+func (w *LedgerWatch) Once(ctx context.Context) error { return w.check(ctx) }

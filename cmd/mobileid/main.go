@@ -72,7 +72,7 @@ over SMPP, charged by message. Start with:
 	return family(root,
 		demoCommand(), serveCommand(), checkConfigCommand(), migrateCommand(), topicsCommand(),
 		keysCommand(), explainCommand(), dlqCommand(), reconcileCommand(), linksCommand(), numbersCommand(),
-		tariffsCommand(),
+		tariffsCommand(), ledgerCommand(), statementCommand(),
 	)
 }
 

@@ -51,7 +51,7 @@ func (a *App) stages() []stage {
 		deciding = append(deciding,
 			a.group(groupOTP, []string{mobileid.TopicOTPRequests}, a.otpRequests()),
 			a.group(groupNotifications, []string{mobileid.TopicNotificationRequests}, a.notificationRequests()))
-		telling = append(telling, part{"sweeper", a.sweep}, part{"status relay", a.relay}, part{"inbound relay", a.relayInbound}, part{"lag exporter", a.watchLag})
+		telling = append(telling, part{"sweeper", a.sweep}, part{"ledger watch", a.watchLedger}, part{"status relay", a.relay}, part{"inbound relay", a.relayInbound}, part{"lag exporter", a.watchLag})
 	}
 	for _, b := range a.bridges {
 		for _, lane := range []mobileid.Lane{mobileid.LaneOTP, mobileid.LaneBulk} {
@@ -164,6 +164,10 @@ func (a *App) sweep(ctx context.Context) error {
 	return registry.NewSweeper(a.db, registry.SweepConfig{
 		Grace: a.cfg.Deadlines.Grace, ReceiptWait: a.cfg.Deadlines.Receipt, Loop: a.progress.loop("sweeper"),
 	}, a.publisher, a.codes).Run(ctx)
+}
+
+func (a *App) watchLedger(ctx context.Context) error {
+	return registry.NewLedgerWatch(a.db, registry.LedgerWatchConfig{Every: a.cfg.Ledger.CheckEvery}).Run(ctx)
 }
 
 func (a *App) relay(ctx context.Context) error {

@@ -24,6 +24,7 @@ func defaults() Config {
 		Postgres:   Postgres{MaxConns: 20},
 		Kafka:      Kafka{Partitions: 12, Replication: 3, MinInsync: 2, ACLs: true},
 		NumberInfo: NumberInfo{Budget: 500 * time.Millisecond, Cache: 10_000, CacheAge: time.Hour},
+		Ledger:     Ledger{CheckEvery: time.Hour},
 		Deadlines:  Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Receipt: time.Hour, Grace: 10 * time.Second},
 	}
 }
@@ -183,6 +184,9 @@ func (c *Config) checkDeadlines(wrong *Mistakes) {
 			wrong.addf(path, "at least 1s")
 		}
 	}
+	if c.Ledger.CheckEvery < time.Minute {
+		wrong.addf("ledger.check_every", "at least 1m: it reads every transfer that is not archived")
+	}
 	// A record must outlive every deadline on its topic.
 	for _, t := range mobileid.Topics() {
 		notices := t.Name == mobileid.TopicNotificationRequests || t.Name == mobileid.TopicSMS("<operator>", mobileid.LaneBulk)
@@ -223,6 +227,10 @@ func (c *Config) checkClients(wrong *Mistakes) {
 			if !slices.Contains(mobileid.Scopes(), mobileid.Scope(s)) {
 				wrong.addf(path+".scopes", "unknown scope %q; known: %v", s, mobileid.Scopes())
 			}
+		}
+		charges := slices.Contains(cl.Scopes, string(mobileid.ScopeChargesRead)) || slices.Contains(cl.Scopes, string(mobileid.ScopeChargesWrite))
+		if charges && cl.Disclosure != string(mobileid.DisclosureFull) {
+			wrong.addf(path+".disclosure", "full, for charges:read and charges:write: what they tell depends on the person")
 		}
 		for _, p := range cl.Purposes {
 			if _, ok := purposes[p]; !ok {

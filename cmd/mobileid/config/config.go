@@ -23,6 +23,7 @@ type Config struct {
 	Keys      Keys      `yaml:"keys"`
 	Auth      Auth      `yaml:"auth"`
 	Deadlines Deadlines `yaml:"deadlines"`
+	Ledger    Ledger    `yaml:"ledger"`
 	Purposes  []Purpose `yaml:"purposes"`
 	Clients   []Client  `yaml:"clients"`
 	Numbers   []Number  `yaml:"numbers"`
@@ -104,6 +105,11 @@ type Deadlines struct {
 	Notice     time.Duration `yaml:"notice"`      // a notice reaches the operator within this, or expires
 	Receipt    time.Duration `yaml:"receipt"`     // how long after its deadline a Message waits for its receipt
 	Grace      time.Duration `yaml:"grace"`       // how much later than its deadline a request surely has ended
+}
+
+// Ledger is what is done about the books while the system runs.
+type Ledger struct {
+	CheckEvery time.Duration `yaml:"check_every"` // between checks of all balances, for the metrics
 }
 
 // Purpose is why a code may be asked (decree clause 29).

@@ -62,19 +62,21 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 	withSecrets(t)
 	text := string(sample(t))
 	for old, wrong := range map[string]string{
-		"max_conns: 20":                  "max_conns: many",
-		"jwks_url: https":                "jwks_url: ftp",
-		"life: 3m, digits: 6, tries: 3}": "life: 3 minutes, digits: 4, tries: 3}",
-		"scopes: [challenges]":           "scopes: [everything]",
-		"grace: 10s":                     "grace: 10s\n  mercy: 1h",
-		"dsn: env:MOBILEID_POSTGRES_DSN": "dsn: postgres://user:hunter2@db/x",
-		`{code: "91", operator: beeline`: `{code: "90", operator: nobody`,
-		`url: ""  `:                      "url: http://number-info.example.uz/  ",
-		"budget: 500ms":                  "budget: 10s",
-		"cache: 10000":                   "cache: 0",
-		"cache_age: 1h":                  "cache_age: 0s",
-		"statuses: []":                   "statuses: [{status: 0x400, class: fatal}, {status: 0x08, class: pace}, {status: 0x08, class: pace}, {status: 0x401, class: retry}]",
-		"[operator.sample.yaml]":         "[operator.sample.yaml, nowhere.yaml, operator.sample.yaml]",
+		"max_conns: 20":                       "max_conns: many",
+		"jwks_url: https":                     "jwks_url: ftp",
+		"life: 3m, digits: 6, tries: 3}":      "life: 3 minutes, digits: 4, tries: 3}",
+		"scopes: [challenges]":                "scopes: [everything]",
+		"check_every: 1h":                     "check_every: 1s",
+		"scopes: [challenges, notifications]": "scopes: [challenges, charges:read]", // of a blind one
+		"grace: 10s":                          "grace: 10s\n  mercy: 1h",
+		"dsn: env:MOBILEID_POSTGRES_DSN":      "dsn: postgres://user:hunter2@db/x",
+		`{code: "91", operator: beeline`:      `{code: "90", operator: nobody`,
+		`url: ""  `:                           "url: http://number-info.example.uz/  ",
+		"budget: 500ms":                       "budget: 10s",
+		"cache: 10000":                        "cache: 0",
+		"cache_age: 1h":                       "cache_age: 0s",
+		"statuses: []":                        "statuses: [{status: 0x400, class: fatal}, {status: 0x08, class: pace}, {status: 0x08, class: pace}, {status: 0x401, class: retry}]",
+		"[operator.sample.yaml]":              "[operator.sample.yaml, nowhere.yaml, operator.sample.yaml]",
 	} {
 		if !strings.Contains(text, old) {
 			t.Fatalf("the sample has no %q", old)
@@ -88,7 +90,7 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 	}
 	for _, path := range []string{
 		"postgres.max_conns:", "postgres.dsn:", "auth.jwks_url:", "purposes[0].life:", "purposes[0].digits:",
-		"clients[0].scopes:", "deadlines.mercy:", "operators[1]:", "operators[2]:", "numbers[1]", "numbers[1].operator:",
+		"clients[0].scopes:", "clients[1].disclosure:", "ledger.check_every:", "deadlines.mercy:", "operators[1]:", "operators[2]:", "numbers[1]", "numbers[1].operator:",
 		"number_info.url:", "number_info.token:", "number_info.budget:", "number_info.cache:", "number_info.cache_age:",
 		"statuses[0x400].class:", "statuses[2].status:", "statuses[0x401].after:",
 	} {

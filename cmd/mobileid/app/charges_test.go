@@ -1,0 +1,90 @@
+package app_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"mobileid/cmd/mobileid/app/apptest"
+	"mobileid/cmd/smscsim/smsc"
+	"mobileid/gateway"
+)
+
+// TestAPersonReadsWhatHePaidAndStopsIt: of two notices one is given back by the
+// operator's receipt. The cabinet sees both with their reasons; and when the person
+// has set a ceiling that they have reached, the third is not sent.
+func TestAPersonReadsWhatHePaidAndStopsIt(t *testing.T) {
+	s := look(t, apptest.Options{})
+	p := s.Bind(1, 1000_00)
+	cabinet := s.Token("charges:read", "charges:write")
+	ask := func(path, body string) apptest.Answer {
+		t.Helper()
+		a, err := s.TryAs(cabinet, http.MethodPost, path, "", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Status != http.StatusOK {
+			t.Fatalf("%s: %d %s", path, a.Status, a.Body)
+		}
+		return a
+	}
+	statement := func() (b gateway.StatementBody) {
+		t.Helper()
+		a := ask("/v1/persons:statement", fmt.Sprintf(`{"pinfl":%q}`, p.PINFL))
+		if err := json.Unmarshal(a.Body, &b); err != nil {
+			t.Fatal(err)
+		}
+		for _, personal := range []string{p.PINFL, p.Number} {
+			if strings.Contains(string(a.Body), personal) {
+				t.Errorf("the answer has %q", personal)
+			}
+		}
+		return b
+	}
+	if b := statement(); len(b.Charges) != 0 || b.Account == nil || b.Account.Available != "1000.00" || b.Account.DailyCeiling != nil {
+		t.Fatalf("before: %+v", b)
+	}
+
+	paid := s.notify(p)
+	s.Await(paid, "delivered")
+	s.fault(smsc.Fault{Kind: smsc.FaultReceipt, State: "UNDELIV", To: p.Number})
+	refunded := s.notify(p)
+	s.Await(refunded, "undeliverable")
+	b := statement()
+	if len(b.Charges) != 2 || b.NextPageToken != "" {
+		t.Fatalf("%+v", b)
+	}
+	newest, oldest := b.Charges[0], b.Charges[1]
+	if newest.MessageID.String() != refunded || newest.Charge != "reversed" || newest.Net != "0.00" || newest.Price != "120.00" || newest.Act == "" ||
+		newest.Client != portal || newest.Kind != "notice" || len(newest.Steps) != 3 || newest.Steps[2].Why != "receipt" || newest.Steps[2].Taken != "-120.00" ||
+		!strings.Contains(newest.Steps[2].Words, "given back") {
+		t.Errorf("the one that was given back: %+v", newest)
+	}
+	if oldest.MessageID.String() != paid || oldest.Charge != "posted" || oldest.Net != "120.00" || len(oldest.Steps) != 2 {
+		t.Errorf("the one that was paid: %+v", oldest)
+	}
+	if a := b.Account; !a.BalanceKnown || a.Available != "880.00" || a.Reserved != "0.00" || a.SpentToday != "240.00" || a.SMSSuspended {
+		t.Errorf("account: %+v", a)
+	}
+
+	// What was given back counts for the day all the same.
+	a := ask("/v1/persons:dailyCeiling", fmt.Sprintf(`{"pinfl":%q,"amount":"300"}`, p.PINFL))
+	if a.JSON("daily_ceiling") != "300.00" || a.JSON("spent_today") != "240.00" {
+		t.Errorf("ceiling: %s", a.Body)
+	}
+	third := s.notify(p)
+	if end := s.Await(third, "no_funds"); end.JSON("reason") != "daily_limit" {
+		t.Errorf("above the ceiling: %s", end.Body)
+	}
+	if b := statement(); len(b.Charges) != 2 || *b.Account.DailyCeiling != "300.00" {
+		t.Errorf("what was not sent was charged: %+v", b)
+	}
+	if sms := s.SMS(p.Number); len(sms) != 2 {
+		t.Errorf("the operator has %d SMS, want 2", len(sms))
+	}
+	ask("/v1/persons:dailyCeiling", fmt.Sprintf(`{"pinfl":%q,"amount":null}`, p.PINFL))
+	s.Await(s.notify(p), "undeliverable")
+	s.balanced()
+}
