@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"io"
@@ -41,7 +40,7 @@ type chargeBody struct {
 	Price     string                `json:"price"`
 	Unit      string                `json:"unit"`
 	Amount    string                `json:"amount"`
-	PaidBy    string                `json:"paid_by"` // person | system
+	Charging  mobileid.Charging     `json:"charging"`
 	Charge    mobileid.ChargeState  `json:"charge"`
 	Net       string                `json:"net"`
 	Steps     []stepBody            `json:"steps"`
@@ -68,14 +67,6 @@ type accountBody struct {
 	SpentToday     string    `json:"spent_today"`
 }
 
-// payer says who pays in the end.
-func payer(c mobileid.Charging) string {
-	if c == mobileid.ChargingPayer {
-		return "system"
-	}
-	return "person"
-}
-
 // NewStatementBody is a statement as its reader sees it.
 func NewStatementBody(s mobileid.PersonStatement) StatementBody {
 	b := StatementBody{Charges: make([]chargeBody, len(s.Charges))}
@@ -88,7 +79,7 @@ func NewStatementBody(s mobileid.PersonStatement) StatementBody {
 		b.Charges[i] = chargeBody{
 			MessageID: c.Message, At: c.Message.Time(), Client: c.Client, TextID: c.TextID, Kind: mobileid.TextKind(c.TextID), Operator: c.Operator,
 			State: c.State, Reason: c.Reason, Parts: c.Parts, TariffID: c.Tariff, Act: c.Act, Price: c.Price.String(), Unit: c.Unit,
-			Amount: c.Amount.String(), PaidBy: payer(c.Charging), Charge: c.Charge, Net: c.Net.String(), Steps: steps,
+			Amount: c.Amount.String(), Charging: c.Charging, Charge: c.Charge, Net: c.Net.String(), Steps: steps,
 		}
 	}
 	if s.More {
@@ -123,7 +114,7 @@ const StatementContract = "person/1"
 // line a step of a Charge.
 var StatementColumns = []string{
 	"contract", "message_id", "accepted_at", "client", "text_id", "kind", "operator", "state", "reason", "parts", "tariff_id", "act",
-	"price_soum", "unit", "amount_soum", "paid_by", "charge", "net_soum", "step", "step_at", "step_kind", "step_why", "step_words", "held_soum", "taken_soum",
+	"price_soum", "unit", "amount_soum", "charging", "charge", "net_soum", "step", "step_at", "step_kind", "step_why", "step_words", "held_soum", "taken_soum",
 }
 
 // StatementCSV writes the Charges of a statement, with the header line when head is
@@ -142,7 +133,7 @@ func StatementCSV(out io.Writer, s mobileid.PersonStatement, head bool) error {
 		for _, t := range c.Transfers {
 			_ = w.Write([]string{
 				StatementContract, c.Message.String(), tashkent(c.Message.Time()), c.Client, c.TextID, mobileid.TextKind(c.TextID), c.Operator,
-				string(c.State), c.Reason, strconv.Itoa(c.Parts), tariff, c.Act, c.Price.String(), c.Unit, c.Amount.String(), payer(c.Charging),
+				string(c.State), c.Reason, strconv.Itoa(c.Parts), tariff, c.Act, c.Price.String(), c.Unit, c.Amount.String(), string(c.Charging),
 				string(c.Charge), c.Net.String(), strconv.Itoa(t.Step), tashkent(t.At), string(t.Kind), t.Why, mobileid.TransferWords(t.Kind, t.Why),
 				t.Held.String(), t.Taken.String(),
 			})
@@ -178,7 +169,7 @@ func (g *Gateway) personStatement(w http.ResponseWriter, r *http.Request, client
 		return err
 	}
 	// Whoever asks us keeps who looked at what; that somebody did is a fact of ours.
-	g.fact(r.Context(), r, "a person's charges were read", client)
+	g.log.InfoContext(r.Context(), "a person's charges were read", "client", client.ID, "trace_id", recordOf(r).trace.id())
 	if !asCSV {
 		return writeJSON(w, http.StatusOK, NewStatementBody(s))
 	}
@@ -228,17 +219,8 @@ func (g *Gateway) dailyCeiling(w http.ResponseWriter, r *http.Request, client mo
 	if err != nil {
 		return err
 	}
-	what := "a person's daily ceiling was set"
-	if ceiling == nil {
-		what = "a person's daily ceiling was taken away"
-	}
-	g.fact(r.Context(), r, what, client)
+	g.log.InfoContext(r.Context(), "a person's daily ceiling was set", "client", client.ID, "trace_id", recordOf(r).trace.id(), "none", ceiling == nil)
 	return writeJSON(w, http.StatusOK, newAccountBody(v))
-}
-
-// fact logs what somebody did with a person's data, and not whose it was.
-func (g *Gateway) fact(ctx context.Context, r *http.Request, what string, client mobileid.Client) {
-	g.log.InfoContext(ctx, what, "client", client.ID, "trace_id", recordOf(r).trace.id())
 }
 
 // aboutCharges reads the body of a request about a person's money. What the answer

@@ -29,7 +29,7 @@ func aStatement(id mobileid.ID) mobileid.PersonStatement {
 			},
 			{
 				Message: id, Client: "portal", TextID: "otp.sign_in", Operator: "beeline", State: mobileid.MessageUnconfirmed, Parts: 1, Unit: "message",
-				Charging: mobileid.ChargingPayer, Charge: mobileid.ChargeUnknown, Transfers: []mobileid.PersonTransfer{
+				Charging: mobileid.ChargingOperator, Charge: mobileid.ChargeUnknown, Transfers: []mobileid.PersonTransfer{
 					{Step: 1, At: at, Kind: mobileid.ChargePending, Why: "admitted"},
 					{Step: 2, At: at, Kind: mobileid.ChargeUnknown, Why: "doubt"},
 				},
@@ -57,7 +57,7 @@ func TestAStatementSaysWhyInBothForms(t *testing.T) {
 		t.Fatalf("%s", w.Body)
 	}
 	c := b.Charges[0]
-	if c.Net != "0.00" || c.Amount != "120.00" || c.Kind != "notice" || c.PaidBy != "person" || c.Steps[2].Taken != "-120.00" ||
+	if c.Net != "0.00" || c.Amount != "120.00" || c.Kind != "notice" || c.Charging != "ledger" || c.Steps[2].Taken != "-120.00" ||
 		c.Steps[2].Words != "the operator reported that the SMS was refused or not delivered: the money is given back" {
 		t.Errorf("%+v", c)
 	}
@@ -74,7 +74,7 @@ func TestAStatementSaysWhyInBothForms(t *testing.T) {
 		t.Fatalf("%v %q %v", err, rows, w.Header())
 	}
 	want := "person/1|" + id.String() + "|2026-11-23T14:00:00+05:00|portal|notice.data_access|notice|beeline|undeliverable|receipt|1|7|Decision 14, of 2026|" +
-		"120.00|message|120.00|person|reversed|0.00|3|2026-11-23T14:01:01+05:00|reversed|receipt|" +
+		"120.00|message|120.00|ledger|reversed|0.00|3|2026-11-23T14:01:01+05:00|reversed|receipt|" +
 		"the operator reported that the SMS was refused or not delivered: the money is given back|0.00|-120.00"
 	if got := strings.Join(rows[3], "|"); got != want {
 		t.Errorf("have %s\nwant %s", got, want)
@@ -97,7 +97,7 @@ func TestACeilingIsSetAndTakenAway(t *testing.T) {
 		t.Errorf("%d %s %v", w.Code, w.Body, got)
 	}
 	if logged := e.logged(); strings.Contains(logged, goodPINFL) || strings.Contains(logged, "1200") ||
-		!strings.Contains(logged, "a person's daily ceiling was set") || !strings.Contains(logged, "a person's daily ceiling was taken away") {
+		strings.Count(logged, "a person's daily ceiling was set") != 2 || strings.Count(logged, `"none":true`) != 1 {
 		t.Errorf("the log: %s", logged)
 	}
 }

@@ -376,8 +376,8 @@ func (e *env) reading(fn func()) error {
 	})
 }
 
-// TestArchivingThatIsCutLeavesNothingBehind cuts the connection after each of its
-// statements, and archives then.
+// TestArchivingThatIsCutLeavesNothingBehind stops it at each of its statements, by a
+// refusal, a kill, a lock and a cancellation, and archives then.
 func TestArchivingThatIsCutLeavesNothingBehind(t *testing.T) {
 	e := newEnv(t)
 	b := newBooks(e)
@@ -395,9 +395,14 @@ select concat((select count(*) from transfers), ' ', (select count(*) from openi
 		{`alter table archives add constraint cut check (false) not valid`, `alter table archives drop constraint cut`},
 		{`alter table openings add constraint cut check (false) not valid`, `alter table openings drop constraint cut`},
 		{`alter table operator_days add constraint cut check (false) not valid`, `alter table operator_days drop constraint cut`},
+		// Killed in the middle.
+		{
+			`create function die() returns trigger language plpgsql as $$ begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$;
+			create trigger cut before insert on operator_days for each row execute function die()`, `drop trigger cut on operator_days; drop function die`,
+		},
 		{`create table archived_transfers_2026_11 ()`, `drop table archived_transfers_2026_11`},
 	} {
-		e.exec(way[0])
+		e.execs(way[0])
 		stands := state()
 		if _, err := e.Archive(e.ctx(), november, false); err == nil {
 			t.Fatalf("%s did not stop it", way[0])
@@ -405,7 +410,7 @@ select concat((select count(*) from transfers), ' ', (select count(*) from openi
 		if got := state(); got != stands {
 			t.Errorf("%s: %s, want %s", way[0], got, stands)
 		}
-		e.exec(way[1])
+		e.execs(way[1])
 		e.wantBalanced()
 	}
 	// A writer that keeps the table open makes it give up, not wait.

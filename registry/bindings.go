@@ -91,7 +91,8 @@ func queueBindings(b *pgx.Batch, persons []mobileid.Pseudonym, at time.Time) map
 // Bind makes an active binding at version 1 and the account that pays for its
 // SMS, if the number has none yet. A person or a number that is bound already
 // is KindConflict, code "bound": one number a person, one person a number
-// (decree clauses 5, 14).
+// (decree clauses 5, 14). It begins without a daily ceiling: one on the account was
+// the wish of whoever had the number before.
 func (db *DB) Bind(ctx context.Context, nb mobileid.NewBinding) (int64, error) {
 	locale := nb.Locale
 	if locale == "" {
@@ -103,10 +104,15 @@ func (db *DB) Bind(ctx context.Context, nb mobileid.NewBinding) (int64, error) {
 		if _, err := tx.Exec(ctx, `insert into accounts (owner) values ($1) on conflict (owner) do nothing`, owner); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, `
+		err := tx.QueryRow(ctx, `
 insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at)
 select $1, $2, $3, $4, $5, 'active', $6, a.id, $7 from accounts a where a.owner = $8
 returning id`, nb.Person[:], nb.Number[:], nb.PINFL.Reveal(), nb.MSISDN.Reveal(), nb.Operator, locale, db.clock(), owner).Scan(&id)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update accounts set daily_limit = null where owner = $1 and daily_limit is not null`, owner)
+		return err
 	})
 	if isConstraint(err, "bindings_person_active") || isConstraint(err, "bindings_number_active") {
 		return 0, conflict("bound", "the person or the number is bound already")

@@ -12,6 +12,7 @@ import (
 
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
+	"mobileid/registry/ledger"
 )
 
 // told is a log that gives its lines to a channel.
@@ -82,7 +83,7 @@ func TestTheLedgerIsWatched(t *testing.T) {
 	cancel()
 	must(t, <-done)
 	want(fmt.Sprintf("10 1 1 %v", float64(e.clk.now().Unix())))
-	if wantLine := fmt.Sprintf("the ledger does not add up account account %d granted is off by 0.03 soum, posted is off by 0.07 soum", b.people[0].binding.Account); account != wantLine {
+	if wantLine := fmt.Sprintf("the ledger does not add up %s account %d granted is off by 0.03 soum, posted is off by 0.07 soum", ledger.RuleAccount, b.people[0].binding.Account); account != wantLine {
 		t.Errorf("logged %q, want %q", account, wantLine)
 	}
 	if !strings.HasPrefix(message, "the ledger does not add up over "+b.ids[0].String()+" ") {

@@ -206,11 +206,14 @@ func TestANumberThatHadAnotherOwnerTellsOnlyHisOwn(t *testing.T) {
 	b := newBooks(e)
 	old := b.people[0]
 	before := b.live(old, "notice.access", 1, "posted")
+	ceiling := cost
+	_, err := e.SetDailyCeiling(e.ctx(), old.binding.Person, &ceiling)
+	must(t, err)
 	must(t, e.Revoke(e.ctx(), old.binding.ID))
 	next := b.people[1].asked
 	must(t, e.Revoke(e.ctx(), b.people[1].binding.ID))
 	next.MSISDN, next.Number = old.asked.MSISDN, old.asked.Number
-	_, err := e.Bind(e.ctx(), next)
+	_, err = e.Bind(e.ctx(), next)
 	must(t, err)
 	found, err := e.ActiveBindings(e.ctx(), []mobileid.Pseudonym{next.Person})
 	must(t, err)
@@ -224,6 +227,9 @@ func TestANumberThatHadAnotherOwnerTellsOnlyHisOwn(t *testing.T) {
 		must(t, err)
 		if len(s.Charges) != 1 || s.Charges[0].Message != want || (s.Account != nil) != (who == next.Person) {
 			t.Errorf("%+v, want %s", s, want)
+		}
+		if s.Account != nil && s.Account.Ceiling != nil {
+			t.Errorf("the next person has the ceiling of the one before: %s", *s.Account.Ceiling)
 		}
 	}
 }
@@ -255,7 +261,7 @@ func TestTheDailyCeilingStopsWhatIsAboveIt(t *testing.T) {
 	b := newBooks(e)
 	p := b.people[0]
 	b.live(p, "notice.access", 1, "posted")
-	ceiling := mobileid.Money(2 * cost)
+	ceiling := 2 * cost
 	v, err := e.SetDailyCeiling(e.ctx(), p.binding.Person, &ceiling)
 	must(t, err)
 	if v.Ceiling == nil || *v.Ceiling != ceiling || v.SpentToday != cost {

@@ -17,6 +17,7 @@ import (
 	"mobileid/cmd/mobileid/app/apptest"
 	"mobileid/gateway"
 	"mobileid/internal/mobileid"
+	"mobileid/registry/ledger"
 )
 
 // sent has a notice delivered to each person, and returns the ids.
@@ -145,7 +146,7 @@ func TestTheLedgerIsCheckedAndStatementsArePrinted(t *testing.T) {
 
 	sql(t, s, `update accounts set posted = posted + 1 where id = $1`, people[0].Account)
 	code, out, errOut := output(t, append([]string{"ledger", "check"}, config...)...)
-	if code != exitFailed || !strings.Contains(out, fmt.Sprintf("account  account %d: posted is off by 0.01 soum\n", people[0].Account)) || !strings.Contains(errOut, "does not add up") {
+	if code != exitFailed || !strings.Contains(out, fmt.Sprintf("%-8s account %d: posted is off by 0.01 soum\n", ledger.RuleAccount, people[0].Account)) || !strings.Contains(errOut, "does not add up") {
 		t.Errorf("a tiyin too many: exit %d: %s%s", code, out, errOut)
 	}
 	code, out, _ = output(t, append([]string{"ledger", "check", "--json"}, config...)...)
@@ -175,11 +176,19 @@ func TestTheLedgerIsCheckedAndStatementsArePrinted(t *testing.T) {
 	}
 
 	for _, c := range []struct{ args, want string }{
-		{"statement operator beeline", "--day"}, {"statement operator beeline --day today", "--day"}, {"statement operator --day 2026-11-30", "one operator"},
-		{"statement operator nobody --day 2026-11-30", "want one of beeline"}, {"statement operator beeline --day 2026-11-30 --csv --json", "exclude each other"},
+		{"statement operator beeline", "--day"},
+		{"statement operator beeline --day today", "--day"},
+		{"statement operator --day 2026-11-30", "one operator"},
+		{"statement operator nobody --day 2026-11-30", "want one of beeline"},
+		{"statement operator beeline --day 2026-11-30 --csv --json", "exclude each other"},
 		{"statement operator beeline --day 2026-11-30 --numbers", "--detail"},
-		{"statement person", "PINFL"}, {"statement person " + people[0].PINFL, "not on the command line"}, {"statement person " + s.ConfigFile, "pinfl"},
-		{"statement person - --from yesterday", "--from"}, {"ledger archive", "YYYY-MM"}, {"ledger archive 2026", "no month"}, {"ledger check now", `"now"`},
+		{"statement person", "PINFL"},
+		{"statement person " + people[0].PINFL, "not on the command line"},
+		{"statement person " + s.ConfigFile, "pinfl"},
+		{"statement person - --from yesterday", "--from"},
+		{"ledger archive", "YYYY-MM"},
+		{"ledger archive 2026", "no month"},
+		{"ledger check now", `"now"`},
 	} {
 		code, out, errOut := output(t, append(strings.Fields(c.args), config...)...)
 		if code != exitUsage || out != "" || !strings.Contains(errOut, c.want) {

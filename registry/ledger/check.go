@@ -74,7 +74,10 @@ func (r Report) Balanced() bool { return r.Accounts == 0 && r.Orphans == 0 && r.
 // Imbalance is all that does not add up, in tiyin.
 func (r Report) Imbalance() mobileid.Money { return r.Granted + r.Pending + r.Posted + r.Late }
 
-func (r *Report) find(f Finding) {
+// checking gathers what a check finds.
+type checking struct{ Report }
+
+func (r *checking) find(f Finding) {
 	if len(r.Findings) < MaxFindings {
 		r.Findings = append(r.Findings, f)
 	}
@@ -124,16 +127,16 @@ where coalesce(o.taken, 0) <> coalesce(d.taken, 0) or coalesce(o.transfers, 0) <
 // sees one instant and may run beside traffic, and then every Message of the
 // months that are not archived with its transfers.
 func Check(ctx context.Context, q Querier) (Report, error) {
-	var r Report
+	var r checking
 	for _, check := range []func(context.Context, Querier) error{r.accounts, r.archives, r.messages} {
 		if err := check(ctx, q); err != nil {
 			return Report{}, err
 		}
 	}
-	return r, nil
+	return r.Report, nil
 }
 
-func (r *Report) accounts(ctx context.Context, q Querier) error {
+func (r *checking) accounts(ctx context.Context, q Querier) error {
 	rows, err := q.Query(ctx, checkSQL)
 	if err != nil {
 		return err
@@ -168,7 +171,7 @@ func (r *Report) accounts(ctx context.Context, q Querier) error {
 	return err
 }
 
-func (r *Report) archives(ctx context.Context, q Querier) error {
+func (r *checking) archives(ctx context.Context, q Querier) error {
 	rows, err := q.Query(ctx, archivesSQL)
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ select edge.until, b.id, coalesce(b.rule, ''), coalesce(b.charge, ''), coalesce(
 from edge left join (select * from broken where rule is not null order by id) b on true`
 
 // messages walks over the Messages of each month by their ids.
-func (r *Report) messages(ctx context.Context, q Querier) error {
+func (r *checking) messages(ctx context.Context, q Querier) error {
 	rows, err := q.Query(ctx, monthsSQL)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (r *Report) messages(ctx context.Context, q Querier) error {
 }
 
 // compare looks at one page and returns where the next one begins.
-func (r *Report) compare(ctx context.Context, q Querier, from, until string) (next string, err error) {
+func (r *checking) compare(ctx context.Context, q Querier, from, until string) (next string, err error) {
 	rows, err := q.Query(ctx, messagesSQL, []byte(from), []byte(until), page)
 	if err != nil {
 		return "", err
