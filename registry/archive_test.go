@@ -416,6 +416,7 @@ select concat((select count(*) from transfers), ' ', (select count(*) from openi
 	// A writer that keeps the table open makes it give up, not wait.
 	tx, err := e.pool.Begin(e.ctx())
 	must(t, err)
+	defer func() { _ = tx.Rollback(e.ctx()) }()
 	_, err = tx.Exec(e.ctx(), `select 1 from transfers_2026_11 for update`)
 	must(t, err)
 	if _, err := e.Archive(e.ctx(), november, false); mobileid.KindOf(err) != mobileid.KindUnavailable {

@@ -56,6 +56,7 @@ func (db *DB) reading(ctx context.Context, op string, longest time.Duration, fn 
 		b.Queue(fmt.Sprintf(`set local statement_timeout = %d`, longest.Milliseconds()))
 		b.Queue(`set local idle_in_transaction_session_timeout = 0`) // who reads the rows may take his time
 		b.Queue(`set local plan_cache_mode = force_custom_plan`)
+		b.Queue(`set local max_parallel_workers_per_gather = 0`) // no more than one processor is taken from the others
 		b.Queue(`select pg_advisory_xact_lock_shared($1)`, int64(archiveLock))
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err

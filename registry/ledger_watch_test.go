@@ -65,6 +65,7 @@ func TestTheLedgerIsWatched(t *testing.T) {
 	// Another process checks just then.
 	tx, err := e.pool.Begin(e.ctx())
 	must(t, err)
+	defer func() { _ = tx.Rollback(e.ctx()) }()
 	_, err = tx.Exec(e.ctx(), `select pg_advisory_xact_lock(x'6d6f62696c656964'::bigint + 2)`)
 	must(t, err)
 	must(t, watch.Once(e.ctx()))
