@@ -73,6 +73,21 @@ where b.person = $1`, person[:])
 	return slices.Compact(accounts), err
 }
 
+// chargesSQL finds a person's Charges by the index of his accounts, whatever the
+// planner believes: a LIMIT tempts it to walk all transfers backwards until it has
+// met enough of his.
+func chargesSQL(from string) string {
+	return `
+with mine as materialized (
+	select message_id from ` + from + ` t
+	where t.step = 1 and t.account_id = any($1) and t.message_id >= $2 and t.message_id < $3
+)
+select m.id, m.client, m.text_id, m.operator, m.state, m.reason, m.parts, coalesce(m.tariff_id, 0), coalesce(f.act, ''), coalesce(f.amount, 0),
+       coalesce(f.unit, 'message'), m.amount, m.charging, m.charge, m.charged
+from mine join messages m on m.id = mine.message_id left join tariffs f on f.id = m.tariff_id
+where m.person = $4 order by m.id desc limit $5`
+}
+
 // chargesOf reads one Charge more than the page has, to know whether there is one.
 func chargesOf(ctx context.Context, tx pgx.Tx, q mobileid.StatementQuery, from string, accounts []int64, s *mobileid.PersonStatement) error {
 	low, high := mobileid.IDFloor(q.From), mobileid.IDFloor(q.Until)
@@ -85,12 +100,7 @@ func chargesOf(ctx context.Context, tx pgx.Tx, q mobileid.StatementQuery, from s
 	if !q.Before.IsZero() && slices.Compare(q.Before[:], high[:]) < 0 {
 		high = q.Before
 	}
-	rows, err := tx.Query(ctx, `
-select m.id, m.client, m.text_id, m.operator, m.state, m.reason, m.parts, coalesce(m.tariff_id, 0), coalesce(f.act, ''), coalesce(f.amount, 0),
-       coalesce(f.unit, 'message'), m.amount, m.charging, m.charge, m.charged
-from `+from+` t join messages m on m.id = t.message_id left join tariffs f on f.id = m.tariff_id
-where t.step = 1 and t.account_id = any($1) and t.message_id >= $2 and t.message_id < $3 and m.person = $4
-order by t.message_id desc limit $5`, accounts, low[:], high[:], q.Person[:], q.Limit+1)
+	rows, err := tx.Query(ctx, chargesSQL(from), accounts, low[:], high[:], q.Person[:], q.Limit+1)
 	if err != nil {
 		return err
 	}

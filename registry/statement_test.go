@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -290,5 +291,36 @@ func TestTheDailyCeilingStopsWhatIsAboveIt(t *testing.T) {
 	less := mobileid.Money(-1)
 	if _, err := e.SetDailyCeiling(e.ctx(), p.binding.Person, &less); mobileid.KindOf(err) != mobileid.KindInvalid {
 		t.Errorf("below nothing: %v", err)
+	}
+}
+
+// TestEachReasonOfATransferHasWords reads the closed lists of the schema.
+func TestEachReasonOfATransferHasWords(t *testing.T) {
+	e := newEnv(t)
+	listed := func(column string) []string {
+		def := query[string](e, `select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'transfers'::regclass and conname = $1`, "transfers_"+column+"_check")
+		var out []string
+		for i, word := range strings.Split(def, "'") {
+			if i%2 == 1 {
+				out = append(out, word)
+			}
+		}
+		return out
+	}
+	kinds, whys := listed("kind"), listed("why")
+	if len(kinds) < 5 || len(whys) < 9 {
+		t.Fatalf("the schema lists %q and %q", kinds, whys)
+	}
+	for _, why := range whys {
+		told := slices.ContainsFunc(kinds, func(kind string) bool {
+			words := mobileid.TransferWords(mobileid.ChargeState(kind), why)
+			return kind == "pending" && why == "admitted" || kind != "pending" && words != "the Charge became "+kind
+		})
+		if !told {
+			t.Errorf("%s has no words: internal/mobileid/statement.go, and docs/statements.md", why)
+		}
+	}
+	if got := mobileid.TransferWords("posted", "magic"); got != "the Charge became posted" {
+		t.Errorf("of no list: %q", got)
 	}
 }
