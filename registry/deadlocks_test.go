@@ -43,7 +43,7 @@ func (m *mix) run() {
 	for _, job := range []func(int){
 		m.issue, m.queue, m.useKeysTwice, m.revoke, m.admit,
 		m.settler(mobileid.MessageSent), m.settler(mobileid.MessageRejected), m.settler(mobileid.MessageRetry),
-		m.receive, m.verify, m.sweep, m.relay, m.credit,
+		m.receive, m.verify, m.sweep, m.relay, m.credit, m.tell, m.relayBindings,
 	} {
 		for range 2 {
 			wg.Go(func() {
@@ -63,6 +63,8 @@ func (m *mix) leftOut() (missing []string) {
 		`select count(*) from messages where state = 'fenced'`,
 		`select count(*) from challenges where state = 'confirmed'`,
 		`select count(*) from challenges where state = 'unbound'`,
+		`select count(*) from bindings where event_version > 1`,
+		`select count(*) from accounts where warned is not null`,
 	} {
 		if query[int](m.env, what) == 0 {
 			missing = append(missing, what)
@@ -247,7 +249,7 @@ func (m *mix) verify(round int) {
 }
 
 func (m *mix) sweep(int) {
-	s := registry.NewSweeper(m.DB, registry.SweepConfig{Grace: time.Second, Batch: 20, RepublishAfter: time.Millisecond}, &lanes{}, &codes{epoch: "one"})
+	s := registry.NewSweeper(m.DB, registry.SweepConfig{Grace: time.Second, Batch: 20, RepublishAfter: time.Millisecond, WarnBelow: 20_000}, &lanes{}, &codes{epoch: "one"})
 	m.failed(s.Sweep(m.ctx()))
 }
 
@@ -262,6 +264,27 @@ func (m *mix) credit(round int) {
 	m.mu.Unlock()
 	m.failed(m.Credit(m.ctx(), account, "stress", fmt.Sprint(round), 1))
 	m.clk.advance(500 * time.Millisecond)
+}
+
+// tell has the operator say everything of somebody, now and then that there is
+// nothing left.
+func (m *mix) tell(round int) {
+	m.mu.Lock()
+	p := m.persons[rand.IntN(len(m.persons))]
+	m.mu.Unlock()
+	kinds := []mobileid.BalanceKind{
+		mobileid.BalanceTold, mobileid.BalanceTopUp, mobileid.BalanceBarred, mobileid.BalanceUnbarred, mobileid.BalanceTold, mobileid.BalanceTopUp,
+	}
+	n := m.news(p, kinds[round%len(kinds)], 0)
+	if n.Kind == mobileid.BalanceTopUp || n.Kind == mobileid.BalanceTold && round%2 == 0 {
+		n.Amount = 1000 * cost
+	}
+	m.failed(m.Tell(m.ctx(), n))
+}
+
+func (m *mix) relayBindings(int) {
+	_, err := registry.NewBindingRelay(m.DB, &bindingTopic{}, nil).Once(m.ctx())
+	m.failed(err)
 }
 
 // wantEachKeyUsedOnce looks at the requests that had one key: all but one of

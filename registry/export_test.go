@@ -11,6 +11,12 @@ func (r *Relay) Once(ctx context.Context) (int, error) { return r.once(ctx) }
 // Once relays one batch, likewise.
 func (r *InboundRelay) Once(ctx context.Context) (int, error) { return r.once(ctx) }
 
+// Once relays one batch, likewise.
+func (r *BindingRelay) Once(ctx context.Context) (int, error) { return r.once(ctx) }
+
+// LookAt has the sweeper look at that many accounts in a pass for little money.
+func (s *Sweeper) LookAt(accounts int) { s.lowPage = accounts }
+
 // Sweep makes one pass; the errors of its steps come back together.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	var errs []error

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -111,42 +110,19 @@ func NewInboundRelay(db *DB, pub InboundPublisher, loop *mobileid.Loop) *Inbound
 	return &InboundRelay{db: db, pub: pub, loop: loop}
 }
 
-// The pace of an InboundRelay: nobody waits for these as for a status.
-const (
-	inboundPause   = time.Second
-	inboundBatch   = 200
-	inboundTimeout = 10 * time.Second
-)
-
 // Run relays until ctx ends, and then returns nil.
 func (r *InboundRelay) Run(ctx context.Context) error {
-	for {
-		r.loop.Step()
-		n, err := r.once(ctx)
-		r.loop.Rest()
-		if err != nil && ctx.Err() == nil {
-			r.db.log.LogAttrs(ctx, levelOf(err), "inbound messages wait to be published", slog.Any("err", err))
-		}
-		pause := inboundPause
-		if n == inboundBatch {
-			pause = 0
-		}
-		if !sleep(ctx, pause) {
-			return nil
-		}
-	}
+	return r.db.poll(ctx, r.loop, "inbound messages wait to be published", r.once)
 }
 
 // once relays at most one batch and returns how many it had.
 func (r *InboundRelay) once(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, inboundTimeout)
-	defer cancel()
 	var batch []mobileid.InboundMessage
 	err := r.db.inTx(ctx, "relay inbound", func(tx pgx.Tx) error {
 		batch = nil
 		rows, err := tx.Query(ctx, `
 select id, operator, account, number, part_reference, part_total, part, sealed, received_at, fingerprint
-from inbound where published_at is null order by received_at limit $1 for update skip locked`, inboundBatch)
+from inbound where published_at is null order by received_at limit $1 for update skip locked`, pollBatch)
 		if err != nil {
 			return err
 		}

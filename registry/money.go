@@ -10,16 +10,25 @@ import (
 )
 
 // Credit adds to what an account may spend, as a top-up that is told now: see
-// Tell. An unknown account is KindNotFound.
+// Tell. It touches no binding. An unknown account is KindNotFound.
 func (db *DB) Credit(ctx context.Context, account int64, source, seq string, amount mobileid.Money) error {
+	n := mobileid.BalanceNews{Source: source, Seq: seq, Kind: mobileid.BalanceTopUp, Amount: amount, At: db.clock()}
+	if err := checkNews(n); err != nil {
+		return err
+	}
 	return db.inTx(ctx, "credit", func(tx pgx.Tx) error {
-		return db.told(ctx, tx, account, mobileid.BalanceNews{Source: source, Seq: seq, Kind: mobileid.BalanceTopUp, Amount: amount, At: db.clock()})
+		a, err := lockAccount(ctx, tx, `id = $1`, account)
+		if err != nil {
+			return err
+		}
+		_, _, err = db.book(ctx, tx, a, n)
+		return err
 	})
 }
 
 // Tell stores what an operator tells of the account of a number. (Source, Seq)
-// names it there: told again, nothing changes; told again with another account,
-// kind, amount or time is KindConflict, code "credit_differs". A number without an
+// names it there: told again, nothing changes; told again of another account, or as
+// another kind or amount, is KindConflict, code "credit_differs". A number without an
 // account at that operator is KindNotFound; a negative amount is KindInvalid.
 //
 // A top-up adds. A balance replaces what was told before: it is what could be
@@ -28,27 +37,52 @@ func (db *DB) Credit(ctx context.Context, account int64, source, seq string, amo
 // which is in it. The first news make the balance known: until then nothing is
 // refused for it.
 //
-// Money brings suspended SMS back, as unbarred does; barred suspends them.
+// Money that leaves something to spend brings suspended SMS back. barred suspends
+// them and unbarred brings them back, unless the operator has said otherwise of a
+// later time. What changes of the binding is told to others (binding_events).
 func (db *DB) Tell(ctx context.Context, n mobileid.BalanceNews) error {
-	switch n.Kind {
-	case mobileid.BalanceTopUp, mobileid.BalanceTold:
-	case mobileid.BalanceBarred, mobileid.BalanceUnbarred:
-		return db.bar(ctx, n)
-	default:
-		return mobileid.Invalid("kind", "balance_kind", "the kind is top_up, balance, barred or unbarred")
+	if err := checkNews(n); err != nil {
+		return err
 	}
+	var changed mobileid.BindingChange
 	err := db.inTx(ctx, "tell balance", func(tx pgx.Tx) error {
-		var account int64
-		err := tx.QueryRow(ctx, `select id from accounts where owner = $1`, subscriberAccount(n.Number, n.Operator)).Scan(&account)
+		changed = "" // of an attempt that is undone
+		b, err := lockBinding(ctx, tx, n.Number)
 		if err != nil {
 			return err
 		}
-		return db.told(ctx, tx, account, n)
+		a, err := lockAccount(ctx, tx, `owner = $1`, subscriberAccount(n.Number, n.Operator))
+		if err != nil {
+			return err
+		}
+		counts, left, err := db.book(ctx, tx, a, n)
+		// An account of before the number was bound elsewhere pays for nothing.
+		if err != nil || !counts || b.account != a.id {
+			return err
+		}
+		changed = b.after(n, left)
+		return db.changeBinding(ctx, tx, b.id, changed)
 	})
-	if err != nil || n.Amount == 0 {
-		return err
+	if err == nil && changed != "" {
+		db.metrics.suspended.WithLabelValues(string(changed)).Inc()
 	}
-	return db.resume(ctx, n.Number, []string{"balance"})
+	return err
+}
+
+func checkNews(n mobileid.BalanceNews) error {
+	switch n.Kind {
+	case mobileid.BalanceTopUp, mobileid.BalanceTold:
+		if n.Amount < 0 {
+			return mobileid.Invalid("amount", "amount_negative", "an amount is not negative")
+		}
+	case mobileid.BalanceBarred, mobileid.BalanceUnbarred:
+		if n.Amount != 0 {
+			return mobileid.Invalid("amount", "amount_unexpected", "barred and unbarred have no amount")
+		}
+	default:
+		return mobileid.Invalid("kind", "balance_kind", "the kind is top_up, balance, barred or unbarred")
+	}
+	return nil
 }
 
 // subscriberAccount is the owner of the mirror of a number's account.
@@ -56,43 +90,68 @@ func subscriberAccount(number mobileid.Pseudonym, operator string) string {
 	return "subscriber:" + number.String() + ":" + operator
 }
 
-// told books news of an account.
-func (db *DB) told(ctx context.Context, tx pgx.Tx, account int64, n mobileid.BalanceNews) error {
-	if n.Amount < 0 {
-		return mobileid.Invalid("amount", "amount_negative", "an amount is not negative")
-	}
-	var granted, pending, posted, late mobileid.Money
-	var known, balanceAt *time.Time
-	err := tx.QueryRow(ctx, `
-select granted, pending, posted, late, told_at, balance_at from accounts where id = $1 for no key update`, account).
-		Scan(&granted, &pending, &posted, &late, &known, &balanceAt)
-	if err != nil {
-		return err
-	}
-	change := n.Amount
-	reserved := posted + pending - late // what granted cannot be less than
-	old := balanceAt != nil && !n.At.After(*balanceAt)
+// account is a locked row of accounts.
+type account struct {
+	id                             int64
+	granted, pending, posted, late mobileid.Money
+	known, balanceAt, barredAt     *time.Time
+	warned                         *mobileid.Money
+}
+
+func lockAccount(ctx context.Context, tx pgx.Tx, which string, arg any) (a account, err error) {
+	err = tx.QueryRow(ctx, `
+select id, granted, pending, posted, late, told_at, balance_at, barred_at, warned from accounts where `+which+` for no key update`, arg).
+		Scan(&a.id, &a.granted, &a.pending, &a.posted, &a.late, &a.known, &a.balanceAt, &a.barredAt, &a.warned)
+	return a, err
+}
+
+// change is by how much news move what is granted, and whether they are older
+// than what they are about.
+func (a *account) change(n mobileid.BalanceNews) (change mobileid.Money, old bool) {
+	reserved := a.posted + a.pending - a.late // what granted cannot be less than
 	switch {
-	case old:
-		change = 0
+	case n.Kind == mobileid.BalanceBarred || n.Kind == mobileid.BalanceUnbarred:
+		// Of two that are told of one second the later one counts.
+		return 0, a.barredAt != nil && n.At.Before(*a.barredAt)
+	case a.balanceAt != nil && !n.At.After(*a.balanceAt):
+		return 0, true
 	case n.Kind == mobileid.BalanceTold:
-		change = max(posted+n.Amount, reserved) - granted
-	case known == nil:
-		change = max(granted, reserved) + n.Amount - granted
+		return max(a.posted+n.Amount, reserved) - a.granted, false
+	case a.known == nil:
+		return max(a.granted, reserved) + n.Amount - a.granted, false
 	}
+	return n.Amount, false
+}
+
+// book stores news of a locked account. counts says that they are neither told
+// before nor older than what is known, and left what there is to spend.
+func (db *DB) book(ctx context.Context, tx pgx.Tx, a account, n mobileid.BalanceNews) (counts bool, left mobileid.Money, err error) {
+	change, old := a.change(n)
 	tag, err := tx.Exec(ctx, `
 insert into credits (source, seq, account_id, kind, told, told_at, amount, at) values ($1, $2, $3, $4, $5, $6, $7, $8)
-on conflict (source, seq) do nothing`, n.Source, n.Seq, account, n.Kind, n.Amount, n.At, change, db.clock())
+on conflict (source, seq) do nothing`, n.Source, n.Seq, a.id, n.Kind, n.Amount, n.At, change, db.clock())
 	if err != nil {
-		return err
+		return false, 0, err
 	}
 	if tag.RowsAffected() == 0 {
-		return sameCredit(ctx, tx, account, n)
+		return false, 0, sameCredit(ctx, tx, a.id, n)
 	}
-	_, err = tx.Exec(ctx, `
-update accounts set granted = granted + $2, told_at = coalesce(told_at, $3), balance_at = case when $4 then $3 else balance_at end
-where id = $1`, account, change, n.At, n.Kind == mobileid.BalanceTold && !old)
-	return err
+	left = a.granted + change - a.posted - a.pending
+	switch n.Kind {
+	case mobileid.BalanceBarred, mobileid.BalanceUnbarred:
+		if !old {
+			_, err = tx.Exec(ctx, `update accounts set barred = $2, barred_at = $3 where id = $1`, a.id, n.Kind == mobileid.BalanceBarred, n.At)
+		}
+	case mobileid.BalanceTopUp, mobileid.BalanceTold:
+		// Money came: he may be warned again. A balance says so by being more than
+		// there was then.
+		rearm := !old && (n.Kind == mobileid.BalanceTopUp && n.Amount > 0 || a.warned != nil && left > *a.warned)
+		_, err = tx.Exec(ctx, `
+update accounts set granted = granted + $2, told_at = coalesce(told_at, $3), balance_at = case when $4 then $3 else balance_at end,
+	warned = case when not $5 then warned end
+where id = $1`, a.id, change, n.At, n.Kind == mobileid.BalanceTold && !old, rearm)
+	}
+	return !old, left, err
 }
 
 // sameCredit refuses news that were told before otherwise.

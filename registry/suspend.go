@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"mobileid/internal/mobileid"
 )
 
@@ -19,26 +21,37 @@ const (
 	probeMost  = time.Hour
 )
 
-// suspendSQL suspends the bindings of Messages ($2) that could not be paid. A probe
-// ($3) that was in vain doubles the time to the next one.
+// suspendSQL suspends the locked bindings of Messages ($2) that could not be paid.
+// A probe ($3) that was in vain doubles the time to the next one, and is told to
+// nobody. When money has come since a Message was refused for our mirror's balance
+// alone, it is not out any more.
 var suspendSQL = fmt.Sprintf(`
-with broke as (
-	select b.id, bool_or(i.probe) as probe
+with broke as materialized (
+	select m.fence_id as id, bool_or(i.probe) as probe
 	from unnest($2::bytea[], $3::boolean[]) as i(id, probe)
-	join messages m on m.id = i.id join bindings b on b.id = m.fence_id and m.fence_kind = 'binding'
-	where b.state = 'active' and (not b.sms_suspended or i.probe and b.suspended_why = 'balance')
-	group by b.id
-), locked as (
-	select b.id from bindings b where b.id in (select id from broke) order by b.id for no key update
+	join messages m on m.id = i.id and m.fence_kind = 'binding' left join accounts a on a.id = m.account_id
+	where not coalesce(m.charging = 'ledger' and m.reason = '`+mobileid.ReasonBalance+`' and a.told_at is not null
+	                   and a.granted - a.posted - a.pending >= m.amount, false)
+	group by m.fence_id
+), seen as materialized (
+	select b.id, b.sms_suspended as was, case when broke.probe or b.probe_at > $1::timestamptz - interval '1 day' then least(b.probes + 1, 30) else 0 end as probes
+	from broke join bindings b on b.id = broke.id
+	where b.state = 'active' and (not b.sms_suspended or broke.probe and b.suspended_why = 'balance')
 ), suspended as (
 	update bindings b set sms_suspended = true, suspended_why = 'balance',
-		suspended_at = coalesce(b.suspended_at, $1), probes = n.probes,
-		probe_at = $1::timestamptz + least(interval '%[1]d s' * power(2, n.probes), interval '%[2]d s')
-	from locked join broke using (id), lateral (select case when broke.probe or p.probe_at > $1::timestamptz - interval '1 day' then least(p.probes + 1, 30) else 0 end as probes from bindings p where p.id = broke.id) n
-	where b.id = locked.id and b.state = 'active' and b.suspended_why is distinct from 'barred' and (not b.sms_suspended or broke.probe)
-	returning 1
+		suspended_at = coalesce(b.suspended_at, $1), probes = s.probes,
+		probe_at = $1::timestamptz + least(interval '%[1]d s' * power(2, s.probes), interval '%[2]d s'),
+		event_version = b.event_version + (not s.was)::integer
+	from seen s where b.id = s.id
+	returning `+bindingColumns+`, s.was
+), told as (`+bindingToldSQL(`'suspended'`, `'balance'`, `suspended where not was`)+`
 )
-select count(*) from suspended`, probeAfter/time.Second, probeMost/time.Second)
+select count(*) from suspended where not was`, probeAfter/time.Second, probeMost/time.Second)
+
+// lockFencesSQL locks the bindings of Messages.
+const lockFencesSQL = `
+select from bindings where id in (select fence_id from messages where id = any($1::bytea[]) and fence_kind = 'binding')
+order by id for no key update`
 
 // unpaid are Messages that ended for want of money.
 type unpaid struct {
@@ -58,7 +71,10 @@ func (db *DB) suspend(ctx context.Context, u unpaid) {
 		return
 	}
 	n := 0
-	if err := db.one(ctx, "suspend", []any{&n}, suspendSQL, db.clock(), u.ids, u.probes); err != nil {
+	b := &pgx.Batch{}
+	b.Queue(lockFencesSQL, u.ids)
+	b.Queue(suspendSQL, db.clock(), u.ids, u.probes)
+	if err := db.send(ctx, "suspend", b, func(r pgx.Rows) error { return r.Scan(&n) }); err != nil {
 		db.log.LogAttrs(ctx, levelOf(err), "SMS that cannot be paid are not suspended yet", slog.Any("err", err))
 	}
 	db.metrics.suspended.WithLabelValues("suspended").Add(float64(n))
@@ -67,66 +83,95 @@ func (db *DB) suspend(ctx context.Context, u unpaid) {
 // probing puts off the next probe of the bindings of these Messages, which are
 // under way.
 func (db *DB) probing(ctx context.Context, ids [][]byte) {
-	db.changeSuspended(ctx, "probing", `probe_at = $1::timestamptz + interval '1 minute'`, ids)
+	db.changeSuspended(ctx, "probing", `probe_at = $1::timestamptz + interval '1 minute'`, `select from changed`, ids)
 }
 
 // resumed brings back the SMS to the bindings of Messages that were paid.
 func (db *DB) resumed(ctx context.Context, ids [][]byte) {
-	n := db.changeSuspended(ctx, "resume", resumeSet, ids)
+	n := db.changeSuspended(ctx, "resume", resumeSet, bindingToldSQL(`'resumed'`, `''`, `changed`), ids)
 	db.metrics.suspended.WithLabelValues("resumed").Add(float64(n))
 }
 
 const (
-	resumeSet = `sms_suspended = false, suspended_at = null, suspended_why = null`
+	resumeSet = `sms_suspended = false, suspended_at = null, suspended_why = null, event_version = event_version + 1`
 	freshSet  = resumeSet + `, probe_at = null, probes = 0`
 )
 
-func (db *DB) changeSuspended(ctx context.Context, op, set string, ids [][]byte) (n int) {
+func (db *DB) changeSuspended(ctx context.Context, op, set, told string, ids [][]byte) (n int) {
 	if len(ids) == 0 {
 		return 0
 	}
-	err := db.one(ctx, op, []any{&n}, `
-with old as (
-	select b.id from bindings b where b.id in (
-		select m.fence_id from messages m where m.id = any($2) and m.fence_kind = 'binding')
-	and b.sms_suspended and b.suspended_why = 'balance' order by b.id for no key update
-), changed as (
-	update bindings b set `+set+` from old where b.id = old.id and b.sms_suspended and $1::timestamptz is not null returning 1
+	b := &pgx.Batch{}
+	b.Queue(lockFencesSQL, ids)
+	b.Queue(`
+with changed as (
+	update bindings b set `+set+`
+	where b.id in (select m.fence_id from messages m where m.id = any($2::bytea[]) and m.fence_kind = 'binding')
+	and b.sms_suspended and b.suspended_why = 'balance' and b.state = 'active'
+	returning `+bindingColumns+`
+), told as (`+told+`
 )
-select count(*) from changed`, db.clock(), ids)
+select count(*) from changed where $1::timestamptz is not null`, db.clock(), ids)
+	err := db.send(ctx, op, b, func(r pgx.Rows) error { return r.Scan(&n) })
 	if err != nil {
 		db.log.LogAttrs(ctx, levelOf(err), "suspended SMS are not brought back yet", slog.Any("err", err))
 	}
 	return n
 }
 
-// resume brings back the SMS to a number that were suspended for one of these
-// reasons.
-func (db *DB) resume(ctx context.Context, number mobileid.Pseudonym, why []string) error {
-	n := 0
-	err := db.one(ctx, "resume", []any{&n}, `
-with changed as (
-	update bindings set `+freshSet+` where number = $1 and state = 'active' and sms_suspended and suspended_why = any($2) returning 1)
-select count(*) from changed`, number[:], why)
-	db.metrics.suspended.WithLabelValues("resumed").Add(float64(n))
-	return err
+// binding is a locked row of bindings; the zero value says that there is none.
+type binding struct {
+	id, account int64
+	suspended   bool
+	why         string
 }
 
-// bar suspends the SMS to a number until the operator takes it back, or brings
-// them back.
-func (db *DB) bar(ctx context.Context, n mobileid.BalanceNews) error {
-	if n.Kind == mobileid.BalanceUnbarred {
-		return db.resume(ctx, n.Number, []string{"barred", "balance"})
+// lockBinding locks the active binding of a number, if it has one: before the
+// account, as the lock order says.
+func lockBinding(ctx context.Context, tx pgx.Tx, number mobileid.Pseudonym) (b binding, err error) {
+	rows, err := tx.Query(ctx, `
+select id, account_id, sms_suspended, coalesce(suspended_why, '') from bindings
+where number = $1 and state = 'active' for no key update`, number[:])
+	if err != nil {
+		return b, err
 	}
-	barred := 0
-	err := db.one(ctx, "bar", []any{&barred}, `
-with changed as (
-	update bindings set sms_suspended = true, suspended_at = coalesce(suspended_at, $2), suspended_why = 'barred', probe_at = null, probes = 0
-	where number = $1 and state = 'active' returning 1)
-select count(*) from changed`, n.Number[:], db.clock())
-	if err == nil && barred == 0 {
-		return notFound()
+	_, err = pgx.ForEachRow(rows, []any{&b.id, &b.account, &b.suspended, &b.why}, func() error { return nil })
+	return b, err
+}
+
+// after is what becomes of a binding by news of its account that leave so much to
+// spend; "" is nothing.
+func (b binding) after(n mobileid.BalanceNews, left mobileid.Money) mobileid.BindingChange {
+	switch n.Kind {
+	case mobileid.BalanceBarred:
+		if b.why != mobileid.SuspendedAsBarred {
+			return mobileid.BindingSuspended
+		}
+	case mobileid.BalanceUnbarred:
+		if b.suspended { // for the balance, too: the next Message tells
+			return mobileid.BindingResumed
+		}
+	case mobileid.BalanceTopUp, mobileid.BalanceTold:
+		if b.why == mobileid.SuspendedForBalance && n.Amount > 0 && left > 0 {
+			return mobileid.BindingResumed
+		}
 	}
-	db.metrics.suspended.WithLabelValues("suspended").Add(float64(barred))
+	return ""
+}
+
+// changeBinding suspends the SMS to a locked binding until the operator takes it
+// back, or brings them back.
+func (db *DB) changeBinding(ctx context.Context, tx pgx.Tx, id int64, change mobileid.BindingChange) error {
+	set, why := freshSet, `''`
+	switch change {
+	case "":
+		return nil
+	case mobileid.BindingSuspended:
+		set, why = `sms_suspended = true, suspended_at = coalesce(suspended_at, $1), suspended_why = 'barred', probe_at = null, probes = 0, event_version = event_version + 1`, `'barred'`
+	case mobileid.BindingResumed, mobileid.BindingFundsLow:
+	}
+	_, err := tx.Exec(ctx, `
+with changed as (update bindings b set `+set+` where b.id = $2 returning `+bindingColumns+`)`+
+		bindingToldSQL(`$3::text`, why, `changed`), db.clock(), id, string(change))
 	return err
 }

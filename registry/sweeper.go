@@ -36,6 +36,7 @@ type SweepConfig struct {
 	StepTimeout    time.Duration // for one step of a pass; 10 s
 	Batch          int           // rows at once; 500
 	Batches        int           // batches of one step in one pass; 10
+	WarnBelow      int           // Messages that the money is enough for, below which a person is warned; 0 = never
 
 	Loop *mobileid.Loop // nil is told nothing
 }
@@ -75,6 +76,8 @@ func (c SweepConfig) withDefaults() SweepConfig {
 //     those that have waited for 72 h: forgotten, as receipts that could not be read after
 //     30 days, and inbound messages 7 days after they were published;
 //   - receipts that have waited for a minute: counted, by account;
+//   - accounts of a known balance that has come below WarnBelow Messages: told,
+//     once, and again when money has come;
 //   - Idempotency-Keys older than 48 h and counts of wrong codes older than 30
 //     days: forgotten; partitions ahead: made.
 //
@@ -101,6 +104,9 @@ type Sweeper struct {
 	waiting     map[string]int // receipts that wait, by account, as last counted
 	waitingDone time.Time      // when the receipts that wait were last counted
 
+	lowAfter int64 // account up to which those with little money were looked for
+	lowPage  int   // accounts that are looked at in a pass
+
 	triesDone time.Time // when the counts of wrong codes were last looked at
 }
 
@@ -111,7 +117,7 @@ func NewSweeper(db *DB, cfg SweepConfig, lanes Lanes, codes Codes) *Sweeper {
 	if cfg.Grace <= 0 {
 		panic("registry: SweepConfig.Grace is required")
 	}
-	return &Sweeper{db: db, cfg: cfg.withDefaults(), lanes: lanes, codes: codes}
+	return &Sweeper{db: db, cfg: cfg.withDefaults(), lanes: lanes, codes: codes, lowPage: lowPage}
 }
 
 // Run makes a pass every interval until ctx ends, and then returns nil. An
@@ -154,6 +160,7 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"doubt_forgotten", s.oldDoubts},
 		{"charge_call_given_up", s.oldCalls},
 		{"receipt_waiting", s.waitingReceipts},
+		{"funds_low", s.fundsLow},
 		{"inbound_forgotten", s.oldInbound},
 		{"idempotency_key", s.oldKeys},
 		{"wrong_tries", s.oldTries},

@@ -1,0 +1,332 @@
+package registry_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"mobileid/internal/mobileid"
+)
+
+const teller = "operator:" + operator
+
+// news is what the operator tells of a person now, under a name of its own.
+func (e *env) news(p person, kind mobileid.BalanceKind, amount mobileid.Money) mobileid.BalanceNews {
+	return mobileid.BalanceNews{
+		Source: teller, Seq: fmt.Sprint("news-", e.n.Add(1)), Operator: operator, Number: p.binding.Number,
+		Kind: kind, Amount: amount, At: e.clk.now(),
+	}
+}
+
+func (e *env) tell(news ...mobileid.BalanceNews) {
+	e.t.Helper()
+	for _, n := range news {
+		must(e.t, e.Tell(e.ctx(), n))
+	}
+	e.wantBalanced()
+}
+
+// untold is a person whose operator never told anything.
+func (e *env) untold() person {
+	e.t.Helper()
+	p := e.bind(0)
+	e.exec(`update accounts set told_at = null where id = $1`, p.binding.Account)
+	return p
+}
+
+// left is what a person may spend; known says that anything is refused for it.
+func (e *env) left(p person) (left mobileid.Money, known bool) {
+	e.t.Helper()
+	must(e.t, e.pool.QueryRow(e.ctx(), `select granted - posted - pending, told_at is not null from accounts where id = $1`, p.binding.Account).Scan(&left, &known))
+	return left, known
+}
+
+func (e *env) wantLeft(p person, want mobileid.Money) {
+	e.t.Helper()
+	e.wantBalanced()
+	if left, known := e.left(p); left != want || !known {
+		e.t.Fatalf("left %d (known %v), want %d", left, known, want)
+	}
+}
+
+// reserve has that many Messages of a person admitted, and returns their ids.
+func (e *env) reserve(p person, bridge int64, n int) []mobileid.ID {
+	e.t.Helper()
+	var ids []mobileid.ID
+	for range n {
+		notice := e.notice(p, fmt.Sprint("reserve-", e.n.Add(1)))
+		e.queue(notice)
+		ids = append(ids, notice.Message.ID)
+	}
+	for i, a := range e.admit(bridge, ids...) {
+		if a.Verdict != mobileid.VerdictMine {
+			e.t.Fatalf("message %d: %s (%s)", i, a.Verdict, a.State)
+		}
+	}
+	return ids
+}
+
+func (e *env) post(p person, bridge int64, ids []mobileid.ID) {
+	e.t.Helper()
+	for _, id := range ids {
+		e.settle(bridge, e.outcome(id, mobileid.MessageSent, p.binding.Number, "op-"+id.String()))
+	}
+}
+
+func TestATopUpToldAgainAddsOnce(t *testing.T) {
+	e := newEnv(t)
+	p := e.bind(0)
+	n := e.news(p, mobileid.BalanceTopUp, 500)
+	e.tell(n, n)
+	e.wantLeft(p, 500)
+	other := e.bind(0)
+	for what, differs := range map[string]func(*mobileid.BalanceNews){
+		"another amount": func(n *mobileid.BalanceNews) { n.Amount = 501 },
+		"another kind":   func(n *mobileid.BalanceNews) { n.Kind = mobileid.BalanceTold },
+		"a bar":          func(n *mobileid.BalanceNews) { n.Kind, n.Amount = mobileid.BalanceBarred, 0 },
+		"another number": func(n *mobileid.BalanceNews) { n.Number = other.binding.Number },
+	} {
+		again := n
+		differs(&again)
+		if err := e.Tell(e.ctx(), again); mobileid.CodeOf(err) != "credit_differs" {
+			t.Errorf("%s under the same name: %v", what, err)
+		}
+	}
+	e.wantLeft(p, 500)
+	e.wantLeft(other, 0)
+	if e.suspended(p) {
+		t.Error("a bar under a name that was used has suspended")
+	}
+}
+
+func TestTopUpsAddInAnyOrder(t *testing.T) {
+	e := newEnv(t)
+	p := e.bind(0)
+	first := e.news(p, mobileid.BalanceTopUp, 100)
+	e.clk.advance(time.Hour)
+	second := e.news(p, mobileid.BalanceTopUp, 30)
+	e.tell(second, first)
+	e.wantLeft(p, 130)
+}
+
+func TestWhatIsOlderThanABalanceIsInIt(t *testing.T) {
+	e := newEnv(t)
+	p := e.bind(70)
+	topUp, balance := e.news(p, mobileid.BalanceTopUp, 100), e.news(p, mobileid.BalanceTold, 40)
+	e.clk.advance(time.Minute)
+	newest := e.news(p, mobileid.BalanceTold, 900)
+	after := e.news(p, mobileid.BalanceTopUp, 11)
+	after.At = after.At.Add(time.Second)
+	e.tell(newest, balance, topUp)
+	e.wantLeft(p, 900)
+	e.tell(after)
+	e.wantLeft(p, 911)
+	e.tell(newest) // again, and the top-up stays
+	e.wantLeft(p, 911)
+}
+
+// What is reserved was not taken by the operator yet; what is posted was.
+func TestABalanceKeepsWhatIsReserved(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p, b := e.bind(10*cost), e.bridge()
+	posted := e.reserve(p, b, 2)
+	e.post(p, b, posted)
+	pending := e.reserve(p, b, 3)
+	e.tell(e.news(p, mobileid.BalanceTold, 7*cost))
+	e.wantLeft(p, 4*cost)
+	e.post(p, b, pending)
+	e.wantLeft(p, 4*cost)
+	e.clk.advance(time.Second)
+	e.tell(e.news(p, mobileid.BalanceTold, 4*cost))
+	e.wantLeft(p, 4*cost)
+}
+
+func TestABalanceBelowWhatIsReservedLeavesNothing(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p, b := e.bind(10*cost), e.bridge()
+	pending := e.reserve(p, b, 3)
+	e.tell(e.news(p, mobileid.BalanceTold, cost))
+	e.wantLeft(p, 0)
+	e.post(p, b, pending) // they are on their way: what was reserved is paid
+	e.wantLeft(p, 0)
+	notice := e.notice(p, "one more")
+	e.queue(notice)
+	e.admit(b, notice.Message.ID)
+	e.wantMessage(notice.Message.ID, mobileid.MessageNoFunds, mobileid.ReasonBalance)
+	e.wantBalanced()
+}
+
+func TestTheFirstNewsMakeABalanceKnown(t *testing.T) {
+	for kind, want := range map[mobileid.BalanceKind]mobileid.Money{mobileid.BalanceTopUp: 2 * cost, mobileid.BalanceTold: cost} {
+		t.Run(string(kind), func(t *testing.T) {
+			e := newEnv(t)
+			e.tariff()
+			p, b := e.untold(), e.bridge()
+			pending := e.reserve(p, b, 1) // nothing is refused for a balance that nobody told
+			e.post(p, b, e.reserve(p, b, 2))
+			if _, known := e.left(p); known {
+				t.Fatal("the balance is known")
+			}
+			e.tell(e.news(p, kind, 2*cost))
+			e.wantLeft(p, want)
+			e.post(p, b, pending)
+			e.wantLeft(p, want)
+		})
+	}
+}
+
+func TestNewsOfANumberWithoutAnAccountThereAreNotFound(t *testing.T) {
+	e := newEnv(t)
+	p := e.bind(0)
+	for _, kind := range []mobileid.BalanceKind{mobileid.BalanceTopUp, mobileid.BalanceTold, mobileid.BalanceBarred, mobileid.BalanceUnbarred} {
+		stranger, elsewhere := e.news(p, kind, 0), e.news(p, kind, 0)
+		stranger.Number, elsewhere.Operator = mobileid.Pseudonym{9}, "ucell"
+		for _, n := range []mobileid.BalanceNews{stranger, elsewhere} {
+			if err := e.Tell(e.ctx(), n); mobileid.KindOf(err) != mobileid.KindNotFound {
+				t.Errorf("%s: %v", kind, err)
+			}
+		}
+	}
+	for _, bad := range []mobileid.BalanceNews{
+		e.news(p, mobileid.BalanceTopUp, -1), e.news(p, mobileid.BalanceTold, -1), e.news(p, mobileid.BalanceBarred, 1), e.news(p, "gift", 1),
+	} {
+		if err := e.Tell(e.ctx(), bad); mobileid.KindOf(err) != mobileid.KindInvalid {
+			t.Errorf("%s %d: %v", bad.Kind, bad.Amount, err)
+		}
+	}
+	e.wantLeft(p, 0)
+	if e.suspended(p) {
+		t.Error("the bar of another operator has suspended")
+	}
+}
+
+func (e *env) suspended(p person) bool {
+	e.t.Helper()
+	return query[bool](e, `select sms_suspended from bindings where id = $1`, p.binding.ID)
+}
+
+// Whatever is told while bridges admit, what is admitted was there to be spent,
+// and nobody runs into the seat belt of the table.
+func TestToldWhileItIsSpentNothingIsOverdrawn(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	const tops, notices = 40, 120
+	p := e.bind(10 * cost)
+	var list []mobileid.NewNotification
+	for i := range notices {
+		list = append(list, e.notice(p, fmt.Sprint("n", i)))
+	}
+	e.queue(list...)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	mine := 0
+	for w := range 2 {
+		b := e.bridge()
+		wg.Go(func() {
+			for i := w; i < notices; i += 2 {
+				as, err := e.Admit(e.ctx(), b, []mobileid.AdmitItem{{ID: list[i].Message.ID, Source: mobileid.RecordRef{Topic: "lane"}}})
+				if err != nil {
+					t.Error(err, cause(err))
+					return
+				}
+				if as[0].Verdict != mobileid.VerdictMine {
+					continue
+				}
+				mu.Lock()
+				mine++
+				mu.Unlock()
+				if rand.IntN(2) == 0 {
+					err = e.Settle(e.ctx(), b, account, []mobileid.Outcome{e.outcome(list[i].Message.ID, mobileid.MessageSent, p.binding.Number, fmt.Sprint("op", i))})
+					if err != nil {
+						t.Error(err, cause(err))
+					}
+				}
+			}
+		})
+	}
+	for w := range 2 {
+		wg.Go(func() {
+			for i := w; i < tops; i += 2 {
+				n := e.news(p, mobileid.BalanceTopUp, cost)
+				for range 2 { // and again, as Kafka does
+					if err := e.Tell(e.ctx(), n); err != nil {
+						t.Error(err, cause(err))
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if most := 10 + tops; mine > most || mine < 10 {
+		t.Errorf("%d were admitted, there was money for %d", mine, most)
+	}
+	e.wantLeft(p, mobileid.Money(10+tops-mine)*cost)
+}
+
+// TestWhatIsToldInAnyOrder compares the registry with a model that knows the
+// operator's clock: the newest balance and all top-ups after it, whatever comes
+// when and how often, less what was spent since.
+func TestWhatIsToldInAnyOrder(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	b := e.bridge()
+	rapid.Check(t, func(rt *rapid.T) {
+		p := e.bind(0)
+		e.clk.advance(time.Hour)
+		type fact struct {
+			kind   mobileid.BalanceKind
+			amount mobileid.Money
+			at     int
+		}
+		var facts []fact
+		var told []mobileid.BalanceNews
+		begin := e.clk.now()
+		for i := range rapid.IntRange(1, 6).Draw(rt, "news") {
+			f := fact{
+				rapid.SampledFrom([]mobileid.BalanceKind{mobileid.BalanceTopUp, mobileid.BalanceTold}).Draw(rt, "kind"),
+				mobileid.Money(rapid.IntRange(0, 5).Draw(rt, "amount")) * cost, i,
+			}
+			n := e.news(p, f.kind, f.amount)
+			n.At = begin.Add(time.Duration(i) * time.Second)
+			facts, told = append(facts, f), append(told, n)
+		}
+		order := rapid.Permutation(append(append([]int{}, indexes(len(told))...), indexes(len(told))...)).Draw(rt, "order")
+		// The model: a balance wins over what is of a time up to its own when it
+		// comes after that, or before.
+		var base mobileid.Money
+		newest, seen := -1, map[int]bool{}
+		for _, i := range order {
+			must(e.t, e.Tell(e.ctx(), told[i]))
+			if seen[i] || facts[i].at <= newest {
+				seen[i] = true
+				continue
+			}
+			seen[i] = true
+			switch facts[i].kind {
+			case mobileid.BalanceTold:
+				newest, base = facts[i].at, facts[i].amount
+			default:
+				base += facts[i].amount
+			}
+		}
+		e.wantLeft(p, base)
+		for i := range int(base / cost) {
+			e.post(p, b, e.reserve(p, b, 1))
+			e.wantLeft(p, base-mobileid.Money(i+1)*cost)
+		}
+	})
+}
+
+func indexes(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
