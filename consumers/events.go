@@ -109,6 +109,25 @@ func (p *Publisher) PublishInbound(ctx context.Context, messages []mobileid.Inbo
 	return p.write(ctx, records)
 }
 
+// PublishBindingEvents tells what happened to bindings, on registry.events. The
+// errors are Publish's.
+func (p *Publisher) PublishBindingEvents(ctx context.Context, events []mobileid.BindingEvent) error {
+	records, err := encodeAll(events, func(b mobileid.BindingEvent) (string, mobileid.Event, error) {
+		v := mobileid.BindingChanged{
+			Binding: b.Binding, Version: b.Version, Person: b.Person.String(), Number: b.Number.String(),
+			Operator: b.Operator, Change: b.Change, Why: b.Why, At: b.At,
+		}
+		subject := strconv.FormatInt(b.Binding, 10)
+		e, err := NewEvent(mobileid.TypeBindingChanged, subject+"/"+strconv.FormatInt(b.Version, 10), v)
+		e.Key, e.Subject, e.Time = v.Person, subject, b.At
+		return mobileid.TopicRegistryEvents, e, err
+	})
+	if err != nil {
+		return err
+	}
+	return p.write(ctx, records)
+}
+
 // statusEvent makes one event a version of a subject: a reader that sees it
 // twice knows.
 func statusEvent(s mobileid.StatusChanged) (string, mobileid.Event, error) {

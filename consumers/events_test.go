@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -133,6 +134,39 @@ func TestAnInboundMessageIsToldUnderTheNumbersPseudonymAndSealed(t *testing.T) {
 		}
 		if e.Key != key || v.Number != key || e.ID != want.ID.String()+"/1" || e.Subject != v.ID || v.ID != want.ID.String() ||
 			v.Version != 1 || v.Operator != "beeline" || v.Part != want.Part || v.Fingerprint != want.Fingerprint.String() || string(v.Sealed) != "sealed" || !v.ReceivedAt.Equal(want.At) {
+			t.Errorf("%s %s %+v", e.Key, e.ID, v)
+		}
+	}
+}
+
+func TestAnEventOfABindingIsToldUnderThePersonsPseudonymAndItsVersion(t *testing.T) {
+	_, kc := startKafka(t, kfake.SeedTopics(1, mobileid.TopicRegistryEvents))
+	p := newTestPublisher(t, kc, PublisherConfig{})
+	of := mobileid.BindingEvent{
+		Binding: 17, Version: 3, Person: mobileid.Pseudonym{1}, Number: mobileid.Pseudonym{2}, Operator: "beeline",
+		Change: mobileid.BindingSuspended, Why: mobileid.SuspendedAsBarred, At: time.Now().UTC(),
+	}
+	low := of
+	low.Version, low.Change, low.Why = 4, mobileid.BindingFundsLow, ""
+	if err := p.PublishBindingEvents(t.Context(), []mobileid.BindingEvent{of, low}); err != nil {
+		t.Fatal(err)
+	}
+	log := logOf(t, kc, mobileid.TopicRegistryEvents)
+	if len(log) != 2 {
+		t.Fatalf("%d records", len(log))
+	}
+	for i, want := range []mobileid.BindingEvent{of, low} {
+		e, err := decode(log[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := DecodeValue[mobileid.BindingChanged](e, mobileid.TypeBindingChanged)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Key != want.Person.String() || e.ID != fmt.Sprintf("17/%d", want.Version) || e.Subject != "17" || v.Binding != 17 ||
+			v.Version != want.Version || v.Person != e.Key || v.Number != want.Number.String() || v.Operator != "beeline" ||
+			v.Change != want.Change || v.Why != want.Why || !v.At.Equal(want.At) {
 			t.Errorf("%s %s %+v", e.Key, e.ID, v)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"time"
 
 	"mobileid/internal/mobileid"
@@ -128,6 +129,9 @@ func (h *ingress) accept(ctx context.Context, client mobileid.Client, rec *Recor
 	case mobileid.TypeChallengeCommand:
 	case mobileid.TypeNotificationCommand:
 		accept, oldest = h.Accepter.AcceptNotification, maxNotificationAge
+	case mobileid.TypeBalanceCommand:
+		// Never too late: what is older than what is known changes nothing.
+		accept, oldest = h.Accepter.AcceptBalance, math.MaxInt64
 	default:
 		return mobileid.Accepted{}, mobileid.Invalid(headerType, "type_unknown", "this ce_type is not a command")
 	}

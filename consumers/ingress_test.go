@@ -38,6 +38,10 @@ func (e *edge) AcceptNotification(_ context.Context, c mobileid.Client, key stri
 	return e.accept("notification", mobileid.KindMessage, c, key, body)
 }
 
+func (e *edge) AcceptBalance(_ context.Context, c mobileid.Client, key string, body []byte) (mobileid.Accepted, error) {
+	return e.accept("balance", mobileid.KindBalance, c, key, body)
+}
+
 func (e *edge) Publish(_ context.Context, topic string, list ...mobileid.Event) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -97,6 +101,14 @@ func TestIngressAsksTheEdgeAndTellsTheAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := e.asked[len(e.asked)-1]; got != "notification:tax:n:{}" {
+		t.Fatalf("asked %s", got)
+	}
+	// What an operator tells is never too late: it says of what time it is.
+	rec = ingressRecord(command("tax", 20*maxNotificationAge, `{"events":[]}`, "ce_id", "b", "ce_type", mobileid.TypeBalanceCommand))
+	if err := h.Handle(t.Context(), []*Record{rec}); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.asked[len(e.asked)-1]; got != `balance:tax:b:{"events":[]}` {
 		t.Fatalf("asked %s", got)
 	}
 }

@@ -28,6 +28,14 @@ type NotificationRegistry interface {
 	QueueNotifications(ctx context.Context, list []mobileid.NewNotification) ([]mobileid.LaneItem, error)
 }
 
+// BalanceRegistry is what balance.events needs of it.
+type BalanceRegistry interface {
+	// Tell stores what an operator tells of an account. (Source, Seq) names it: told
+	// again, nothing changes, and told otherwise it is KindConflict. A number without
+	// an account at that operator is KindNotFound.
+	Tell(ctx context.Context, n mobileid.BalanceNews) error
+}
+
 // Codes makes codes. Each call makes another code under another nonce; which
 // one is live is decided by the row that stores the nonce.
 type Codes interface {
@@ -59,4 +67,5 @@ type EventPublisher interface {
 type Accepter interface {
 	AcceptChallenge(ctx context.Context, client mobileid.Client, key string, body []byte) (mobileid.Accepted, error)
 	AcceptNotification(ctx context.Context, client mobileid.Client, key string, body []byte) (mobileid.Accepted, error)
+	AcceptBalance(ctx context.Context, client mobileid.Client, key string, body []byte) (mobileid.Accepted, error)
 }

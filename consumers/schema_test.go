@@ -24,13 +24,15 @@ func payloads() map[string]any {
 		mobileid.TypeMessageQueued:         mobileid.LaneRecord{},
 		mobileid.TypeStatusChanged:         mobileid.StatusChanged{},
 		mobileid.TypeInboundReceived:       mobileid.InboundReceived{},
+		mobileid.TypeBalanceChanged:        mobileid.BalanceChanged{},
+		mobileid.TypeBindingChanged:        mobileid.BindingChanged{},
 		mobileid.TypeRequestAccepted:       mobileid.RequestAccepted{},
 		mobileid.TypeRequestRefused:        mobileid.RequestRefused{},
 	}
 }
 
 func allTypes() []string {
-	return append(slices.Sorted(maps.Keys(payloads())), mobileid.TypeChallengeCommand, mobileid.TypeNotificationCommand)
+	return append(slices.Sorted(maps.Keys(payloads())), mobileid.TypeChallengeCommand, mobileid.TypeNotificationCommand, mobileid.TypeBalanceCommand)
 }
 
 type schemaDoc struct {
@@ -125,6 +127,14 @@ func TestSchemasOnlyGrow(t *testing.T) {
 			[]string{"id", "version", "operator", "number", "part", "received_at", "sealed"},
 			[]string{"id", "version", "operator", "received_at", "sealed"},
 		},
+		mobileid.TypeBalanceChanged: {
+			[]string{"source", "seq", "operator", "number", "kind", "amount", "at"},
+			[]string{"source", "seq", "operator", "number", "kind", "amount", "at"},
+		},
+		mobileid.TypeBindingChanged: {
+			[]string{"binding", "version", "person", "number", "operator", "change", "why", "at"},
+			[]string{"binding", "version", "person", "number", "operator", "change", "at"},
+		},
 		mobileid.TypeRequestAccepted: {[]string{"request_key", "id"}, []string{"request_key", "id"}},
 		mobileid.TypeRequestRefused: {
 			[]string{"request_key", "status", "code", "field", "detail", "retryable", "retry_after_seconds"},
@@ -171,7 +181,15 @@ func TestRealPayloadsFitTheirSchemas(t *testing.T) {
 			ID: mobileid.InboundID{1}.String(), Version: 1, Operator: "beeline", Number: person,
 			Part: mobileid.InboundPart{Reference: 65535, Total: 2, Number: 1}, Fingerprint: mobileid.Fingerprint{1}.String(), ReceivedAt: now, Sealed: []byte{1, 2},
 		},
-		mobileid.TypeRequestAccepted: mobileid.RequestAccepted{RequestKey: "k", ID: ch},
+		mobileid.TypeBalanceChanged: mobileid.BalanceChanged{
+			Source: mobileid.SourceOfOperator("beeline"), Seq: "2026-11-23:17", Operator: "beeline", Number: person,
+			Kind: mobileid.BalanceTold, Amount: mobileid.MaxBalance, At: now,
+		},
+		mobileid.TypeBindingChanged: mobileid.BindingChanged{
+			Binding: 17, Version: 2, Person: person, Number: person, Operator: "beeline",
+			Change: mobileid.BindingSuspended, Why: mobileid.SuspendedForBalance, At: now,
+		},
+		mobileid.TypeRequestAccepted: mobileid.RequestAccepted{RequestKey: "k", ID: key.Make(mobileid.KindBalance, "oneid", "k", now)},
 		mobileid.TypeRequestRefused:  mobileid.RequestRefused{RequestKey: "k", Status: 422, Code: "mismatch", Detail: "d"},
 	} {
 		e, err := NewEvent(eventType, "1", v)

@@ -70,6 +70,11 @@ type Sizing struct {
 	MinISR      int
 }
 
+// ungrouped are the topics that no group of ours reads: they have no dead letters.
+var ungrouped = []string{
+	mobileid.TopicOut("<client>"), mobileid.TopicMessageStatus, mobileid.TopicSMSInbound, mobileid.TopicRegistryEvents,
+}
+
 // edgePartitions is for topics of one client and for dead letters.
 const edgePartitions = 3
 
@@ -92,7 +97,7 @@ func TopicSpecs(size Sizing, operators []string, clients []mobileid.Client) []To
 			spec.AppendTime, spec.Plain, spec.MaxBatch = true, true, ingressBytes
 		}
 		out = append(out, spec)
-		if row.Name != mobileid.TopicOut("<client>") && row.Name != mobileid.TopicMessageStatus && row.Name != mobileid.TopicSMSInbound {
+		if !slices.Contains(ungrouped, row.Name) {
 			dead := TopicSpec{
 				Name: mobileid.TopicDLQ(name), Partitions: 1, Replication: size.Replication, MinISR: size.MinISR,
 				Retention: deadLife, MaxBatch: deadLetterBytes,

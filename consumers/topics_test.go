@@ -93,6 +93,11 @@ func TestTopicSpecsFollowTheTable(t *testing.T) {
 			t.Errorf("%s is missing", want)
 		}
 	}
+	for topic, dead := range map[string]bool{mobileid.TopicBalanceEvents: true, mobileid.TopicRegistryEvents: false} {
+		if _, ok := have[mobileid.TopicDLQ(topic)]; ok != dead {
+			t.Errorf("%s has dead letters: %v, want %v", topic, ok, dead)
+		}
+	}
 	if _, ok := have[mobileid.TopicIn("web")]; ok {
 		t.Error("a client without Kafka has a topic")
 	}

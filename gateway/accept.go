@@ -138,7 +138,7 @@ func (a *Accepter) AcceptChallenge(ctx context.Context, client mobileid.Client, 
 	}
 	deadline := a.limit.of(got.ID)
 	got.ExpiresAt = deadline.Add(purpose.Life)
-	return got, a.publish(ctx, mobileid.TopicOTPRequests, mobileid.TypeChallengeRequested, person, got,
+	return got, a.publishOne(ctx, mobileid.TopicOTPRequests, mobileid.TypeChallengeRequested, "challenge", person, got,
 		mobileid.ChallengeRequested{
 			ID: got.ID, Client: client.ID, Person: req.Person, Purpose: req.Purpose,
 			Locale: mobileid.Locale(req.Locale), ContextHash: req.ContextHash, ClientRef: req.ClientRef,
@@ -168,11 +168,48 @@ func (a *Accepter) AcceptNotification(ctx context.Context, client mobileid.Clien
 		return mobileid.Accepted{}, err
 	}
 	got.ExpiresAt = a.limit.of(got.ID)
-	return got, a.publish(ctx, mobileid.TopicNotificationRequests, mobileid.TypeNotificationRequested, person, got,
+	return got, a.publishOne(ctx, mobileid.TopicNotificationRequests, mobileid.TypeNotificationRequested, "notification", person, got,
 		mobileid.NotificationRequested{
 			ID: got.ID, Client: client.ID, Person: req.Person, TextID: req.TextID, Slots: req.Slots,
 			Locale: mobileid.Locale(req.Locale), ClientRef: req.ClientRef, BodyHash: hash, Deadline: got.ExpiresAt,
 		})
+}
+
+// AcceptBalance accepts the body of POST /v1/balance-events for an operator's
+// client: each event is a record of its own, under the pseudonym of its number. Of
+// whose accounts the client may tell is its configuration's to say, never the
+// body's. It may be published again: the registry knows each event by its seq.
+func (a *Accepter) AcceptBalance(ctx context.Context, client mobileid.Client, key string, body []byte) (
+	mobileid.Accepted, error,
+) {
+	if err := admissible(client, mobileid.ScopeBalance, key, body); err != nil {
+		return mobileid.Accepted{}, err
+	}
+	if client.Operator == "" {
+		return mobileid.Accepted{}, &mobileid.Error{
+			Kind: mobileid.KindForbidden, Code: "operator_missing", Message: "this client speaks for no operator",
+		}
+	}
+	req, err := parseBalance(body, client.Operator, a.deps.Pseudonyms, a.deps.Now())
+	if err != nil {
+		return mobileid.Accepted{}, err
+	}
+	got, _, err := a.identify(ctx, client, mobileid.KindBalance, key, req)
+	if err != nil {
+		return mobileid.Accepted{}, err
+	}
+	source := mobileid.SourceOfOperator(client.Operator)
+	events := make([]mobileid.Event, len(req.Events))
+	for i, e := range req.Events {
+		events[i], err = a.event(ctx, mobileid.TypeBalanceChanged, source+"/"+e.Seq, got, e.key, mobileid.BalanceChanged{
+			Source: source, Seq: e.Seq, Operator: client.Operator, Number: e.Number,
+			Kind: e.Kind, Amount: mobileid.Money(e.Amount), At: e.At,
+		})
+		if err != nil {
+			return got, err
+		}
+	}
+	return got, a.publish(ctx, mobileid.TopicBalanceEvents, "balance", got, events...)
 }
 
 func admissible(client mobileid.Client, scope mobileid.Scope, key string, body []byte) error {
@@ -274,28 +311,39 @@ func (a *Accepter) known(client mobileid.Client, kind mobileid.IDKind, stored mo
 	return mobileid.Accepted{ID: stored, At: stored.Time(), Replayed: true}, nil
 }
 
-// publish is step 5. It outlives the request's context: a client that hangs up
-// must not turn a write that is under way into a guess.
-func (a *Accepter) publish(ctx context.Context, topic, eventType string, person mobileid.Pseudonym,
-	got mobileid.Accepted, payload any,
-) error {
+// event makes a record of an accepted request, keyed by a pseudonym.
+func (a *Accepter) event(ctx context.Context, eventType, id string, got mobileid.Accepted, key mobileid.Pseudonym, payload any) (
+	mobileid.Event, error,
+) {
 	value, err := json.Marshal(payload)
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", eventType, err)
+		return mobileid.Event{}, fmt.Errorf("encode %s: %w", eventType, err)
 	}
+	return mobileid.Event{
+		ID: id, Type: eventType, Source: a.cfg.Source, Subject: got.ID.String(), Time: a.deps.Now().UTC(),
+		TraceParent: mobileid.TraceParentOf(ctx), Key: key.String(), Value: value,
+	}, nil
+}
+
+// publishOne publishes the one record that a request makes.
+func (a *Accepter) publishOne(ctx context.Context, topic, eventType, kind string, person mobileid.Pseudonym,
+	got mobileid.Accepted, payload any,
+) error {
+	e, err := a.event(ctx, eventType, got.ID.String(), got, person, payload)
+	if err != nil {
+		return err
+	}
+	return a.publish(ctx, topic, kind, got, e)
+}
+
+// publish is step 5. It outlives the request's context: a client that hangs up
+// must not turn a write that is under way into a guess.
+func (a *Accepter) publish(ctx context.Context, topic, kind string, got mobileid.Accepted, events ...mobileid.Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.PublishTimeout)
 	defer cancel()
-	id := got.ID.String()
-	err = a.deps.Publisher.Publish(ctx, topic, mobileid.Event{
-		ID: id, Type: eventType, Source: a.cfg.Source, Subject: id, Time: a.deps.Now().UTC(),
-		TraceParent: mobileid.TraceParentOf(ctx), Key: person.String(), Value: value,
-	})
+	err := a.deps.Publisher.Publish(ctx, topic, events...)
 	switch {
 	case err == nil:
-		kind := "challenge"
-		if got.ID.Kind() == mobileid.KindMessage {
-			kind = "notification"
-		}
 		a.total.WithLabelValues(kind, strconv.FormatBool(got.Replayed)).Inc()
 		return nil
 	case mobileid.KindOf(err) == mobileid.KindUnavailable:

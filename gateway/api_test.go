@@ -175,6 +175,47 @@ func refusals() []refusal {
 		{name: "notification, Kafka away", set: kafkaGone, call: tell, status: 503, code: "kafka_away"},
 		{name: "notification, inner error", set: func(e *edge) { e.quotas.err = &mobileid.Error{Kind: mobileid.KindInternal} }, call: tell, status: 500, code: "internal"},
 
+		{name: "events missing", call: report(`{}`), status: 400, code: "field_missing", field: "events"},
+		{name: "no event", call: report(`{"events":[]}`), status: 400, code: "field_missing", field: "events"},
+		{name: "events of another type", call: report(`{"events":{}}`), status: 400, code: "wrong_type", field: "events"},
+		{name: "too many events", call: report(events(slices.Repeat([]string{`{}`}, maxEvents+1)...)), status: 400, code: "too_many", field: "events"},
+		{name: "an event of another type", call: report(`{"events":[1]}`), status: 400, code: "wrong_type", field: "events[0]"},
+		{name: "an operator in the body", call: report(events(topUp(`"operator":"ucell"`))), status: 400, code: "unknown_field", field: "events[0].operator"},
+		{name: "a source in the body", call: report(`{"source":"operator:ucell","events":[` + topUp() + `]}`), status: 400, code: "unknown_field", field: "source"},
+		{name: "number missing", call: report(events(topUp(), topUp(`"number":""`, `"seq":"s2"`))), status: 400, code: "field_missing", field: "events[1].number"},
+		{name: "number wrong", call: report(events(topUp(`"number":"+79161234567"`))), status: 400, code: "msisdn_format", field: "events[0].number"},
+		{name: "kind missing", call: report(events(topUp(`"kind":""`))), status: 400, code: "field_missing", field: "events[0].kind"},
+		{name: "kind unknown", call: report(events(topUp(`"kind":"gift"`))), status: 400, code: "balance_kind", field: "events[0].kind"},
+		{name: "amount missing", call: report(events(`{"number":"+998901234567","kind":"balance","seq":"s","at":"2026-11-23T09:00:00Z"}`)), status: 400, code: "field_missing", field: "events[0].amount"},
+		{name: "negative amount", call: report(events(topUp(`"amount":-1`))), status: 400, code: "amount_format", field: "events[0].amount"},
+		{name: "fractional amount", call: report(events(topUp(`"amount":0.5`))), status: 400, code: "amount_format", field: "events[0].amount"},
+		{name: "amount with an exponent", call: report(events(topUp(`"amount":1e3`))), status: 400, code: "amount_format", field: "events[0].amount"},
+		{name: "amount as text", call: report(events(topUp(`"amount":"5"`))), status: 400, code: "amount_format", field: "events[0].amount"},
+		{name: "amount too large", call: report(events(topUp(`"amount":100000000000001`))), status: 400, code: "amount_format", field: "events[0].amount"},
+		{name: "amount of a bar", call: report(events(topUp(`"kind":"barred"`))), status: 400, code: "amount_unexpected", field: "events[0].amount"},
+		{name: "seq missing", call: report(events(topUp(`"seq":""`))), status: 400, code: "field_missing", field: "events[0].seq"},
+		{name: "seq with a space", call: report(events(topUp(`"seq":"a b"`))), status: 400, code: "seq_format", field: "events[0].seq"},
+		{name: "seq too long", call: report(events(topUp(`"seq":"` + strings.Repeat("s", 65) + `"`))), status: 400, code: "seq_format", field: "events[0].seq"},
+		{name: "number for a seq", call: report(events(topUp(`"seq":"998901234567"`))), status: 400, code: "seq_format", field: "events[0].seq"},
+		{name: "seq twice", call: report(events(topUp(), topUp(`"amount":7`))), status: 400, code: "seq_repeated", field: "events[1].seq"},
+		{name: "time missing", call: report(events(topUp(`"at":""`))), status: 400, code: "field_missing", field: "events[0].at"},
+		{name: "time without an offset", call: report(events(topUp(`"at":"2026-11-23T09:00:00"`))), status: 400, code: "time_format", field: "events[0].at"},
+		{name: "time ahead", call: report(events(topUp(`"at":"2026-11-23T09:05:01Z"`))), status: 400, code: "time_ahead", field: "events[0].at"},
+		{name: "report without token", call: with(report(events(topUp())), noToken), status: 401, code: "token_missing"},
+		{name: "report of a client without the scope", call: with(report(events(topUp())), func(e *edge, c *call) { c.token = e.token("shop") }), status: 403, code: "scope_missing"},
+		{name: "report of a client of no operator", call: with(report(events(topUp())), func(e *edge, c *call) { c.token = e.token("oneid") }), status: 403, code: "operator_missing"},
+		{name: "report in test mode", call: with(report(events(topUp())), func(e *edge, c *call) { c.token = e.token("trial") }), status: 403, code: "test_mode"},
+		{name: "report under a key of another", set: func(e *edge) {
+			e.do(report(events(topUp(`"seq":"other"`)))(e))
+			e.kafka.list = nil
+		}, call: report(events(topUp())), status: 422, code: "idempotency_key_reused", field: "Idempotency-Key"},
+		{name: "report, key of an id that no longer checks", set: olderID(report(events(topUp()))), call: report(events(topUp())), status: 409, code: "key_of_older_id", field: "Idempotency-Key"},
+		{name: "report too large", call: report(events(topUp()) + strings.Repeat(" ", maxBody)), status: 413, code: "body_too_large"},
+		{name: "report type", call: with(report(events(topUp())), headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "report quota", set: poor, call: report(events(topUp())), status: 429, code: "quota_exceeded"},
+		{name: "report, inner error", set: func(e *edge) { e.quotas.err = &mobileid.Error{Kind: mobileid.KindInternal} }, call: report(events(topUp())), status: 500, code: "internal"},
+		{name: "report, Kafka away", set: kafkaGone, call: report(events(topUp())), status: 503, code: "kafka_away"},
+
 		{name: "code of letters", call: verifying("pending", verifyBody("12345a")), status: 400, code: "code_format", field: "code"},
 		{name: "code of other length", call: verifying("pending", verifyBody("12345")), status: 400, code: "code_format", field: "code"},
 		{name: "code missing", call: verifying("pending", `{}`), status: 400, code: "field_missing", field: "code"},
@@ -309,7 +350,7 @@ func TestRefusalsAreProblemsAndPublishNothing(t *testing.T) {
 			if n := len(e.kafka.all()); n != 0 {
 				t.Errorf("%d records published", n)
 			}
-			for _, secret := range []string{goodPINFL, "31210932040248", "123456", "connection refused", "secret words"} {
+			for _, secret := range []string{goodPINFL, "998901234567", "79161234567", "31210932040248", "123456", "connection refused", "secret words"} {
 				if strings.Contains(w.Body.String(), secret) {
 					t.Errorf("the problem repeats %q: %s", secret, w.Body)
 				}
@@ -348,6 +389,7 @@ func everythingThatWorks(t *testing.T, c *contract) {
 	want(503, call{method: "GET", path: "/livez"})
 	want(202, ask(e))
 	want(202, with(tell, func(_ *edge, c *call) { c.key = "other" })(e))
+	want(202, report(events(topUp(), `{"number":"+998901234568","kind":"barred","seq":"s:2","at":"2026-11-23T10:00:00+05:00"}`))(e))
 	id := e.stored("oneid", mobileid.ChallengePending)
 	want(200, call{method: "GET", path: challengePath(id), token: token})
 	want(304, call{method: "GET", path: challengePath(id), token: token, header: map[string]string{"If-None-Match": `"1"`}})

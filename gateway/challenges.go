@@ -29,25 +29,11 @@ func (g *Gateway) createNotification(w http.ResponseWriter, r *http.Request, cli
 func (g *Gateway) create(w http.ResponseWriter, r *http.Request, client mobileid.Client, where string,
 	accept func(context.Context, mobileid.Client, string, []byte) (mobileid.Accepted, error),
 ) error {
-	key, err := idempotencyKey(r)
+	got, err := g.accepted(w, r, client, accept)
 	if err != nil {
 		return err
 	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return err
-	}
-	got, err := accept(r.Context(), client, key, body)
-	if err != nil {
-		return err
-	}
-	recordOf(r).id = got.ID
-	h := w.Header()
-	h.Set("Location", where+got.ID.String())
-	ratePolicy(h, client)
-	if got.Replayed {
-		h.Set("Idempotent-Replay", "true")
-	}
+	w.Header().Set("Location", where+got.ID.String())
 	out := acceptedBody{
 		ID: got.ID, State: string(mobileid.ChallengeAccepted),
 		AcceptedAt: got.At.UTC(), ExpiresAt: got.ExpiresAt.UTC(),
@@ -56,6 +42,29 @@ func (g *Gateway) create(w http.ResponseWriter, r *http.Request, client mobileid
 		out.CanResendAt = got.At.Add(g.cfg.ResendAfter).UTC()
 	}
 	return writeJSON(w, http.StatusAccepted, out)
+}
+
+// accepted has a request accepted and sets the headers of its answer.
+func (g *Gateway) accepted(w http.ResponseWriter, r *http.Request, client mobileid.Client,
+	accept func(context.Context, mobileid.Client, string, []byte) (mobileid.Accepted, error),
+) (got mobileid.Accepted, err error) {
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return got, err
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return got, err
+	}
+	if got, err = accept(r.Context(), client, key, body); err != nil {
+		return got, err
+	}
+	recordOf(r).id = got.ID
+	ratePolicy(w.Header(), client)
+	if got.Replayed {
+		w.Header().Set("Idempotent-Replay", "true")
+	}
+	return got, nil
 }
 
 // challengeBody is a challenge as its client sees it.

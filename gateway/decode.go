@@ -149,6 +149,32 @@ func readString(name string, raw json.RawMessage, limit int) (string, error) {
 	return s, nil
 }
 
+// tiyin reads a whole number from 0 to mobileid.MaxBalance. A fraction, an exponent
+// or a text is refused: money is not rounded.
+func tiyin(name string, dst **int64) field {
+	return func(raw json.RawMessage) error {
+		n, err := strconv.ParseInt(string(raw), 10, 64)
+		if err != nil || n < 0 || n > int64(mobileid.MaxBalance) || raw[0] == '-' {
+			return mobileid.Invalid(name, "amount_format", "whole tiyin, from 0 to "+strconv.FormatInt(int64(mobileid.MaxBalance), 10))
+		}
+		*dst = &n
+		return nil
+	}
+}
+
+// objects reads a list of at most maxItems values, each left as it is.
+func objects(name string, maxItems int, dst *[]json.RawMessage) field {
+	return func(raw json.RawMessage) error {
+		if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, dst) != nil {
+			return mobileid.Invalid(name, "wrong_type", "must be a JSON array")
+		}
+		if len(*dst) > maxItems {
+			return mobileid.Invalid(name, "too_many", "at most "+strconv.Itoa(maxItems)+" of them")
+		}
+		return nil
+	}
+}
+
 // stringMap reads an object of strings, at most maxItems members.
 func stringMap(name string, maxItems, limit int, dst *map[string]string) field {
 	return func(raw json.RawMessage) error {

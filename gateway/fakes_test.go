@@ -437,6 +437,10 @@ var testClients = []mobileid.Client{
 		Disclosure: mobileid.DisclosureBlind,
 	},
 	{ID: "cabinet", Scopes: mobileid.Scopes(), Disclosure: mobileid.DisclosureBlind},
+	{
+		ID: "billing", Scopes: []mobileid.Scope{mobileid.ScopeBalance}, Operator: "beeline",
+		Disclosure: mobileid.DisclosureBlind, Quota: mobileid.Quota{Rate: 10, Per: time.Second},
+	},
 	{ID: "trial", Scopes: mobileid.Scopes(), Purposes: []string{"login"}, Mode: mobileid.ModeTest},
 }
 
@@ -499,7 +503,7 @@ func (e *edge) token(client string) string { return e.tokenWith(client, nil) }
 func (e *edge) tokenWith(client string, change func(claims map[string]any)) string {
 	at := e.g.now()
 	claims := map[string]any{
-		"iss": issuerURL, "aud": audience, "sub": client, "client_id": client, "scope": "challenges notifications charges:read charges:write",
+		"iss": issuerURL, "aud": audience, "sub": client, "client_id": client, "scope": "challenges notifications charges:read charges:write balance:write",
 		"iat": at.Unix(), "nbf": at.Unix(), "exp": at.Add(time.Hour).Unix(),
 	}
 	if change != nil {

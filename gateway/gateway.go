@@ -127,6 +127,7 @@ type route struct {
 func (g *Gateway) routes() []route {
 	challenges := []mobileid.Scope{mobileid.ScopeChallenges}
 	notifications := []mobileid.Scope{mobileid.ScopeNotifications}
+	balance := []mobileid.Scope{mobileid.ScopeBalance}
 	// A code's Message is a Message too.
 	either := []mobileid.Scope{mobileid.ScopeNotifications, mobileid.ScopeChallenges}
 	table := []route{
@@ -134,6 +135,7 @@ func (g *Gateway) routes() []route {
 		{"GET /v1/challenges/{id}", g.authed(challenges, g.get(mobileid.KindChallenge, g.readChallenge))},
 		{"POST /v1/challenges/{id}/verify", g.authed(challenges, g.verifyChallenge)},
 		{"POST /v1/notifications", g.authed(notifications, g.createNotification)},
+		{"POST /v1/balance-events", g.authed(balance, g.createBalanceEvents)},
 		{"GET /v1/messages/{id}", g.authed(either, g.get(mobileid.KindMessage, g.readMessage))},
 		{"POST /v1/persons:statement", g.authed([]mobileid.Scope{mobileid.ScopeChargesRead}, g.personStatement)},
 		{"POST /v1/persons:dailyCeiling", g.authed([]mobileid.Scope{mobileid.ScopeChargesWrite}, g.dailyCeiling)},

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"encoding/json"
+	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,6 +91,115 @@ func parseNotification(body []byte) (notificationRequest, error) {
 	return r, firstError(checkLocale(r.Locale), checkClientRef(r.ClientRef))
 }
 
+// A report of balances.
+const (
+	maxEvents = 100             // in one body
+	maxSeq    = 64              // characters
+	maxAhead  = 5 * time.Minute // that an operator's clock may be ahead of ours
+)
+
+// balanceRequest is POST /v1/balance-events.
+type balanceRequest struct {
+	Is       string         `json:"is"`
+	Operator string         `json:"operator"`
+	Events   []balanceEvent `json:"events"`
+}
+
+type balanceEvent struct {
+	Number string               `json:"number"` // pseudonym: the number stays at the edge
+	Kind   mobileid.BalanceKind `json:"kind"`
+	Amount int64                `json:"amount"` // tiyin
+	Seq    string               `json:"seq"`
+	At     time.Time            `json:"at"`
+	key    mobileid.Pseudonym
+}
+
+func parseBalance(body []byte, operator string, keys mobileid.PseudonymKey, now time.Time) (balanceRequest, error) {
+	r := balanceRequest{Is: "balance", Operator: operator}
+	var list []json.RawMessage
+	err := decodeObject(body, map[string]field{"events": objects("events", maxEvents, &list)})
+	if err != nil {
+		return r, err
+	}
+	if len(list) == 0 {
+		return r, missing("events")
+	}
+	seen := map[string]bool{}
+	for i, raw := range list {
+		e, err := parseBalanceEvent(raw, keys, now)
+		if err == nil && seen[e.Seq] {
+			err = mobileid.Invalid("seq", "seq_repeated", "two events of one body have this seq")
+		}
+		if err != nil {
+			return r, inItem("events", i, err)
+		}
+		seen[e.Seq] = true
+		r.Events = append(r.Events, e)
+	}
+	return r, nil
+}
+
+func parseBalanceEvent(raw []byte, keys mobileid.PseudonymKey, now time.Time) (e balanceEvent, err error) {
+	var number, kind, at string
+	var amount *int64
+	err = decodeObject(raw, map[string]field{
+		"number": text("number", &number),
+		"kind":   text("kind", &kind),
+		"amount": tiyin("amount", &amount),
+		"seq":    text("seq", &e.Seq),
+		"at":     text("at", &at),
+	})
+	if err != nil {
+		return e, err
+	}
+	for _, m := range []struct{ name, value string }{{"number", number}, {"kind", kind}, {"seq", e.Seq}, {"at", at}} {
+		if m.value == "" {
+			return e, missing(m.name)
+		}
+	}
+	msisdn, err := mobileid.ParseMSISDN(number)
+	if err != nil {
+		return e, mobileid.Invalid("number", mobileid.CodeOf(err), "a number is +998 and nine digits")
+	}
+	e.key = keys.Number(msisdn)
+	e.Number = e.key.String()
+	switch e.Kind = mobileid.BalanceKind(kind); e.Kind {
+	case mobileid.BalanceTopUp, mobileid.BalanceTold:
+		if amount == nil {
+			return e, missing("amount")
+		}
+		e.Amount = *amount
+	case mobileid.BalanceBarred, mobileid.BalanceUnbarred:
+		if amount != nil {
+			return e, mobileid.Invalid("amount", "amount_unexpected", "barred and unbarred have no amount")
+		}
+	default:
+		return e, mobileid.Invalid("kind", "balance_kind", "the kind is top_up, balance, barred or unbarred")
+	}
+	if !isName(e.Seq, maxSeq) {
+		return e, mobileid.Invalid("seq", "seq_format", "1 to 64 letters, digits and . _ : - and no number of a subscriber")
+	}
+	if e.At, err = time.Parse(time.RFC3339Nano, at); err != nil {
+		return e, mobileid.Invalid("at", "time_format", "a timestamp of RFC 3339, for example 2026-11-23T10:00:00+05:00")
+	}
+	// As Postgres keeps it.
+	if e.At = e.At.UTC().Truncate(time.Microsecond); e.At.After(now.Add(maxAhead)) {
+		return e, mobileid.Invalid("at", "time_ahead", "the time is more than five minutes ahead: nothing would be newer than this for so long")
+	}
+	return e, nil
+}
+
+// inItem says in which item of a list a mistake is.
+func inItem(list string, i int, err error) error {
+	e, ok := errors.AsType[*mobileid.Error](err)
+	if !ok {
+		return err
+	}
+	in := *e
+	in.Field = strings.TrimSuffix(list+"["+strconv.Itoa(i)+"]."+e.Field, ".")
+	return &in
+}
+
 // verifyRequest is POST /v1/challenges/{id}/verify.
 type verifyRequest struct {
 	Code        mobileid.Code
@@ -161,17 +273,31 @@ func checkClientRef(s string) error {
 	if len(s) > maxClientRef {
 		return mobileid.Invalid("client_ref", "client_ref_format", "at most 64 characters")
 	}
-	for i := range len(s) {
-		c := s[i]
-		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("._:-", c) >= 0) {
-			return mobileid.Invalid("client_ref", "client_ref_format", "letters, digits and . _ : - only")
-		}
+	if !isWord(s) {
+		return mobileid.Invalid("client_ref", "client_ref_format", "letters, digits and . _ : - only")
 	}
 	// It travels and is stored in clear, so what names a person stays outside.
 	if mobileid.HoldsPersonal(s) {
 		return mobileid.Invalid("client_ref", "client_ref_format", "no PINFL and no phone number; a reference of your own")
 	}
 	return nil
+}
+
+// isWord reports whether there is nothing in s but letters, digits and . _ : -
+func isWord(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("._:-", c) >= 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// isName reports whether s is a word of an outside system for something of its
+// own, which may be stored in clear.
+func isName(s string, most int) bool {
+	return s != "" && len(s) <= most && isWord(s) && !mobileid.HoldsPersonal(s)
 }
 
 // checkKey wants 1 to 128 visible ASCII characters.

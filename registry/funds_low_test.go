@@ -31,11 +31,11 @@ func (e *env) spend(p person, bridge int64) {
 func TestAWarningComesOnceBeforeTheMoneyEnds(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
-	p, b := e.bind(7*cost), e.bridge()
+	p, b, s := e.bind(7*cost), e.bridge(), e.warner()
 	told := []string{}
 	for n := range 7 {
 		e.spend(p, b)
-		e.warn()
+		must(t, s.Sweep(e.ctx()))
 		for range e.events(p) {
 			told = append(told, fmt.Sprint(6-n))
 		}
@@ -44,36 +44,36 @@ func TestAWarningComesOnceBeforeTheMoneyEnds(t *testing.T) {
 		t.Fatalf("warned with money for %q Messages left, want once, with money for 4", told)
 	}
 	e.refuse(p, b)
-	e.warn()
+	must(t, s.Sweep(e.ctx()))
 	e.wantEvents(p, "2 suspended balance")
 }
 
 func TestAWarningComesAgainWhenMoneyHasCome(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
-	p, b := e.bind(4*cost), e.bridge()
-	e.warn()
+	p, b, s := e.bind(4*cost), e.bridge(), e.warner()
+	must(t, s.Sweep(e.ctx()))
 	e.wantEvents(p, "1 funds_low")
 	e.spend(p, b)
 	e.clk.advance(time.Minute)
 	e.tell(e.news(p, mobileid.BalanceTold, 3*cost)) // as we have it
-	e.warn()
+	must(t, s.Sweep(e.ctx()))
 	e.wantEvents(p)
 	e.clk.advance(time.Minute)
 	topUp := e.news(p, mobileid.BalanceTopUp, cost/2)
 	e.tell(topUp)
-	e.warn()
+	must(t, s.Sweep(e.ctx()))
 	e.wantEvents(p, "2 funds_low") // some came, and it is still little
 	e.tell(topUp)
-	e.warn()
+	must(t, s.Sweep(e.ctx()))
 	e.wantEvents(p)
 	e.clk.advance(time.Minute)
 	e.tell(e.news(p, mobileid.BalanceTold, 6*cost))
-	e.warn()
+	must(t, s.Sweep(e.ctx()))
 	e.wantEvents(p)
 	e.spend(p, b)
 	e.spend(p, b)
-	e.warn()
+	must(t, s.Sweep(e.ctx()))
 	e.wantEvents(p, "3 funds_low")
 }
 

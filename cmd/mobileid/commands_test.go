@@ -72,12 +72,12 @@ func TestTopicsSaysWhatItMadeAndChangesNothingTheSecondTime(t *testing.T) {
 	_, file := fresh(t)
 	var names []string
 	for _, name := range []string{
-		mobileid.TopicIn(sandbox.Client), mobileid.TopicOTPRequests, mobileid.TopicNotificationRequests,
+		mobileid.TopicIn(sandbox.Client), mobileid.TopicOTPRequests, mobileid.TopicNotificationRequests, mobileid.TopicBalanceEvents,
 		mobileid.TopicSMS(sandbox.Operator, mobileid.LaneOTP), mobileid.TopicSMS(sandbox.Operator, mobileid.LaneBulk),
 	} {
 		names = append(names, name, mobileid.TopicDLQ(name))
 	}
-	names = append(names, mobileid.TopicOut(sandbox.Client), mobileid.TopicMessageStatus, mobileid.TopicSMSInbound)
+	names = append(names, mobileid.TopicOut(sandbox.Client), mobileid.TopicMessageStatus, mobileid.TopicSMSInbound, mobileid.TopicRegistryEvents)
 	slices.Sort(names)
 	every := func(action string) string { return action + " " + strings.Join(names, "\n"+action+" ") }
 	if got := strings.Join(lines(succeeds(t, "topics", "--config", file)), "\n"); got != every("created") {

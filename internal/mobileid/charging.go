@@ -67,9 +67,16 @@ const (
 	BalanceUnbarred BalanceKind = "unbarred" // he does again
 )
 
+// MaxBalance bounds an amount that is told: more is a mistake of the sender.
+const MaxBalance Money = 100_000_000_000_000
+
+// SourceOfOperator is the Source of what an operator tells: no other may tell of
+// his accounts.
+func SourceOfOperator(operator string) string { return "operator:" + operator }
+
 // BalanceNews is one thing that an operator tells of a subscriber's account.
 type BalanceNews struct {
-	Source   string // who tells, for example "operator:beeline"
+	Source   string // who tells, see SourceOfOperator
 	Seq      string // how he names it: told again, nothing changes
 	Operator string
 	Number   Pseudonym

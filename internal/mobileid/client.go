@@ -14,11 +14,12 @@ const (
 	ScopeNotifications Scope = "notifications" // ask to tell a person something
 	ScopeChargesRead   Scope = "charges:read"  // read what any person was charged, and why
 	ScopeChargesWrite  Scope = "charges:write" // set the ceiling of any person's day
+	ScopeBalance       Scope = "balance:write" // tell of the prepaid accounts at Client.Operator
 )
 
 // Scopes is the closed list.
 func Scopes() []Scope {
-	return []Scope{ScopeChallenges, ScopeNotifications, ScopeChargesRead, ScopeChargesWrite}
+	return []Scope{ScopeChallenges, ScopeNotifications, ScopeChargesRead, ScopeChargesWrite, ScopeBalance}
 }
 
 // Disclosure is what a client may learn about a person.
@@ -47,6 +48,7 @@ type Client struct {
 	Disclosure Disclosure
 	Mode       Mode
 	Quota      Quota
+	Operator   string // whose accounts it may tell of; "" = nobody's
 	Kafka      bool   // has in.<client> and out.<client>
 	Principal  string // Kafka principal of its topics, for example "User:oneid"
 }

@@ -12,6 +12,7 @@ const (
 	TypeNotificationRequested = "mobileid.notification.requested.v1"
 	TypeMessageQueued         = "mobileid.message.queued.v1"
 	TypeStatusChanged         = "mobileid.status.changed.v1"
+	TypeBalanceChanged        = "mobileid.balance.changed.v1"
 )
 
 // The ce_type of each command on in.<client>: the value is the body of the
@@ -19,6 +20,7 @@ const (
 const (
 	TypeChallengeCommand    = "mobileid.challenge.create.v1"
 	TypeNotificationCommand = "mobileid.notification.create.v1"
+	TypeBalanceCommand      = "mobileid.balance.event.v1"
 )
 
 // The ce_type of each answer on out.<client>, beside TypeStatusChanged: what
@@ -65,6 +67,18 @@ type NotificationRequested struct {
 	ClientRef string            `json:"client_ref,omitempty"`
 	BodyHash  string            `json:"body_hash"`
 	Deadline  time.Time         `json:"deadline"`
+}
+
+// BalanceChanged is one thing that an operator tells of a subscriber's prepaid
+// account (topic balance.events).
+type BalanceChanged struct {
+	Source   string      `json:"source"` // SourceOfOperator
+	Seq      string      `json:"seq"`    // the operator's name for it: told again, nothing changes
+	Operator string      `json:"operator"`
+	Number   string      `json:"number"` // Pseudonym.String
+	Kind     BalanceKind `json:"kind"`
+	Amount   Money       `json:"amount"` // tiyin; 0 with barred and unbarred
+	At       time.Time   `json:"at"`     // by the operator's clock
 }
 
 // LaneRecord is a record of a lane: the id of a Message, nothing else.

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// ID names a challenge or a Message. Its 24 bytes are
+// ID names a challenge, a Message or a report of balances. Its 24 bytes are
 //
 //	6  accept time, Unix milliseconds, big-endian: ids sort by time, and the
 //	   month of the time is the partition of every table the id lives in
@@ -33,6 +33,7 @@ type IDKind byte
 const (
 	KindChallenge IDKind = 'c' // printed "ch_..."
 	KindMessage   IDKind = 'm' // printed "ms_..."; a notification is addressed by its one Message
+	KindBalance   IDKind = 'b' // printed "be_..."; what an operator told at once of accounts, of which nothing is read later
 )
 
 func (k IDKind) prefix() string {
@@ -41,6 +42,8 @@ func (k IDKind) prefix() string {
 		return "ch"
 	case KindMessage:
 		return "ms"
+	case KindBalance:
+		return "be"
 	}
 	return ""
 }

@@ -50,6 +50,8 @@ const (
 	TopicOTPRequests          = "mobileid.otp.requests.v1"
 	TopicNotificationRequests = "mobileid.notification.requests.v1"
 	TopicMessageStatus        = "mobileid.message.status.v1"
+	TopicBalanceEvents        = "mobileid.balance.events.v1"
+	TopicRegistryEvents       = "mobileid.registry.events.v1"
 	TopicSMSInbound           = "mobileid.sms.inbound.v1"
 )
 
@@ -110,10 +112,12 @@ func Topics() []Topic {
 		{Name: TopicOut("<client>"), Retention: 7 * day, Exposure: Pseudonymous, Keyed: "id of the request"},
 		{Name: TopicOTPRequests, Retention: 3 * day, Exposure: Pseudonymous, Keyed: "pseudonym of the person"},
 		{Name: TopicNotificationRequests, Retention: 7 * day, Exposure: Pseudonymous, Keyed: "pseudonym of the person"},
+		{Name: TopicBalanceEvents, Retention: 7 * day, Exposure: Pseudonymous, Keyed: "pseudonym of the number"},
 		{Name: TopicSMS("<operator>", LaneOTP), Retention: 3 * day, Exposure: Pseudonymous, Keyed: "pseudonym of the person"},
 		{Name: TopicSMS("<operator>", LaneBulk), Retention: 7 * day, Exposure: Pseudonymous, Keyed: "pseudonym of the person"},
 		{Name: TopicSMSInbound, Retention: 7 * day, Exposure: Sealed, Keyed: "pseudonym of the number"},
 		{Name: TopicMessageStatus, Retention: 3 * day, Exposure: Pseudonymous, Keyed: "id of the request"},
+		{Name: TopicRegistryEvents, Retention: 7 * day, Exposure: Pseudonymous, Keyed: "pseudonym of the person"},
 		{Name: TopicDLQ("<topic>"), Retention: 30 * day, Exposure: Sealed, Keyed: "none"},
 	}
 }

@@ -70,6 +70,7 @@ func TestTableOfTopicsIsWhole(t *testing.T) {
 	for _, name := range []string{
 		TopicIn("<client>"), TopicOut("<client>"), TopicOTPRequests, TopicNotificationRequests,
 		TopicSMS("<operator>", LaneOTP), TopicSMS("<operator>", LaneBulk), TopicSMSInbound, TopicMessageStatus, TopicDLQ("<topic>"),
+		TopicBalanceEvents, TopicRegistryEvents,
 	} {
 		if !seen[name] {
 			t.Errorf("%s is not in the table", name)
