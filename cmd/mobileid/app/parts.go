@@ -26,6 +26,7 @@ const (
 	groupIngress       = "mobileid.ingress"
 	groupOTP           = "mobileid.otp"
 	groupNotifications = "mobileid.notifications"
+	groupBalance       = "mobileid.balance"
 )
 
 // bridgeGroup is a group for each lane: a lane never waits for another.
@@ -50,8 +51,9 @@ func (a *App) stages() []stage {
 		}
 		deciding = append(deciding,
 			a.group(groupOTP, []string{mobileid.TopicOTPRequests}, a.otpRequests()),
-			a.group(groupNotifications, []string{mobileid.TopicNotificationRequests}, a.notificationRequests()))
-		telling = append(telling, part{"sweeper", a.sweep}, part{"ledger watch", a.watchLedger}, part{"status relay", a.relay}, part{"inbound relay", a.relayInbound}, part{"lag exporter", a.watchLag})
+			a.group(groupNotifications, []string{mobileid.TopicNotificationRequests}, a.notificationRequests()),
+			a.group(groupBalance, []string{mobileid.TopicBalanceEvents}, consumers.NewBalanceEvents(consumers.BalanceDeps{Registry: a.db, Reg: a.reg})))
+		telling = append(telling, part{"sweeper", a.sweep}, part{"ledger watch", a.watchLedger}, part{"status relay", a.relay}, part{"inbound relay", a.relayInbound}, part{"binding relay", a.relayBindings}, part{"lag exporter", a.watchLag})
 	}
 	for _, b := range a.bridges {
 		for _, lane := range []mobileid.Lane{mobileid.LaneOTP, mobileid.LaneBulk} {
@@ -162,7 +164,7 @@ func (a *App) bridgeSealer() *mobileid.Sealer {
 
 func (a *App) sweep(ctx context.Context) error {
 	return registry.NewSweeper(a.db, registry.SweepConfig{
-		Grace: a.cfg.Deadlines.Grace, ReceiptWait: a.cfg.Deadlines.Receipt, Loop: a.progress.loop("sweeper"),
+		Grace: a.cfg.Deadlines.Grace, ReceiptWait: a.cfg.Deadlines.Receipt, WarnBelow: a.cfg.Charging.WarnBelow, Loop: a.progress.loop("sweeper"),
 	}, a.publisher, a.codes).Run(ctx)
 }
 
@@ -178,12 +180,17 @@ func (a *App) relayInbound(ctx context.Context) error {
 	return registry.NewInboundRelay(a.db, a.publisher, a.progress.loop("inbound relay")).Run(ctx)
 }
 
+func (a *App) relayBindings(ctx context.Context) error {
+	return registry.NewBindingRelay(a.db, a.publisher, a.progress.loop("binding relay")).Run(ctx)
+}
+
 // watchLag exports how far each group is behind, the bridges' too: whoever has
 // the consumers role speaks for all.
 func (a *App) watchLag(ctx context.Context) error {
 	groups := []consumers.GroupTopics{
 		{Group: groupOTP, Topics: []string{mobileid.TopicOTPRequests}},
 		{Group: groupNotifications, Topics: []string{mobileid.TopicNotificationRequests}},
+		{Group: groupBalance, Topics: []string{mobileid.TopicBalanceEvents}},
 	}
 	if topics := a.ingressTopics(); len(topics) > 0 {
 		groups = append(groups, consumers.GroupTopics{Group: groupIngress, Topics: topics})

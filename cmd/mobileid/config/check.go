@@ -26,6 +26,7 @@ func defaults() Config {
 		NumberInfo: NumberInfo{Budget: 500 * time.Millisecond, Cache: 10_000, CacheAge: time.Hour},
 		Ledger:     Ledger{CheckEvery: time.Hour},
 		Deadlines:  Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Receipt: time.Hour, Grace: 10 * time.Second},
+		Charging:   Charging{WarnBelow: 5},
 	}
 }
 
@@ -39,6 +40,9 @@ func (c *Config) check(wrong *Mistakes) {
 	c.checkKeys(wrong)
 	c.checkAuth(wrong)
 	c.checkDeadlines(wrong)
+	if n := c.Charging.WarnBelow; n < 0 || n > mostWarned {
+		wrong.addf("charging.warn_below", "from 0, which is never, to %d", mostWarned)
+	}
 	c.checkPurposes(wrong)
 	c.checkClients(wrong)
 	c.checkOperators(wrong)
@@ -47,6 +51,10 @@ func (c *Config) check(wrong *Mistakes) {
 		*wrong = append(*wrong, err...)
 	}
 }
+
+// mostWarned bounds charging.warn_below: somebody with money for that many Messages
+// is not warned that it ends.
+const mostWarned = 1000
 
 func (c *Config) checkEngines(wrong *Mistakes) {
 	checkAddr("http.listen", c.HTTP.Listen, wrong)
@@ -246,9 +254,22 @@ func (c *Config) checkClients(wrong *Mistakes) {
 		if cl.Quota.Rate < 1 || cl.Quota.Burst < 1 || cl.Quota.Per < time.Second {
 			wrong.addf(path+".quota", "rate and burst at least 1, per at least 1s")
 		}
+		c.checkOperatorOf(path, cl, wrong)
 		if cl.Kafka && c.Kafka.ACLs && cl.Principal == "" {
 			wrong.addf(path+".principal", "missing: the ACL of in.%s needs to know who writes it", cl.ID)
 		}
+	}
+}
+
+// checkOperatorOf checks whose accounts a client may tell of.
+func (c *Config) checkOperatorOf(path string, cl Client, wrong *Mistakes) {
+	switch writes := slices.Contains(cl.Scopes, string(mobileid.ScopeBalance)); {
+	case cl.Operator != "" && !slices.Contains(c.OperatorIDs(), cl.Operator):
+		wrong.addf(path+".operator", "no operator %q in operators: nobody here has an account there", cl.Operator)
+	case writes && cl.Operator == "":
+		wrong.addf(path+".operator", "missing: with the scope %s the client tells of one operator's accounts only", mobileid.ScopeBalance)
+	case !writes && cl.Operator != "":
+		wrong.addf(path+".operator", "says nothing without the scope %s", mobileid.ScopeBalance)
 	}
 }
 

@@ -24,6 +24,7 @@ type Config struct {
 	Auth      Auth      `yaml:"auth"`
 	Deadlines Deadlines `yaml:"deadlines"`
 	Ledger    Ledger    `yaml:"ledger"`
+	Charging  Charging  `yaml:"charging"`
 	Purposes  []Purpose `yaml:"purposes"`
 	Clients   []Client  `yaml:"clients"`
 	Numbers   []Number  `yaml:"numbers"`
@@ -112,6 +113,13 @@ type Ledger struct {
 	CheckEvery time.Duration `yaml:"check_every"` // between checks of all balances, for the metrics
 }
 
+// Charging says what is done about the money of subscribers.
+type Charging struct {
+	// WarnBelow is for how many Messages a known balance must be enough, or its
+	// person is warned; 0 = never.
+	WarnBelow int `yaml:"warn_below"`
+}
+
 // Purpose is why a code may be asked (decree clause 29).
 type Purpose struct {
 	ID     string        `yaml:"id"`
@@ -121,7 +129,7 @@ type Purpose struct {
 	Tries  int           `yaml:"tries"`
 }
 
-// Client is a relying party's account.
+// Client is a relying party's account, or an operator's.
 type Client struct {
 	ID         string   `yaml:"id"`
 	Scopes     []string `yaml:"scopes"`
@@ -129,6 +137,7 @@ type Client struct {
 	Disclosure string   `yaml:"disclosure"` // full | blind
 	Mode       string   `yaml:"mode"`       // live | test
 	Quota      Quota    `yaml:"quota"`
+	Operator   string   `yaml:"operator"`  // whose accounts it tells of; "" = nobody's
 	Kafka      bool     `yaml:"kafka"`     // has in.<client> and out.<client>
 	Principal  string   `yaml:"principal"` // of its topics, for example User:oneid
 }
@@ -177,7 +186,7 @@ func (c *Config) ClientSet() map[string]mobileid.Client {
 		out[cl.ID] = mobileid.Client{
 			ID: cl.ID, Scopes: scopes, Purposes: cl.Purposes,
 			Disclosure: mobileid.Disclosure(cl.Disclosure), Mode: mobileid.Mode(cl.Mode),
-			Quota: mobileid.Quota(cl.Quota), Kafka: cl.Kafka, Principal: cl.Principal,
+			Quota: mobileid.Quota(cl.Quota), Operator: cl.Operator, Kafka: cl.Kafka, Principal: cl.Principal,
 		}
 	}
 	return out

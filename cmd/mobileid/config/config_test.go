@@ -50,6 +50,12 @@ func TestSampleIsAValidManual(t *testing.T) {
 	if got := cfg.ClientSet()["oneid"]; got.Quota.Rate != 500 || got.Quota.Per != time.Second || !got.Kafka {
 		t.Errorf("client oneid = %+v", got)
 	}
+	if got := cfg.ClientSet()["beeline-billing"]; got.Operator != "beeline" || !got.Has(mobileid.ScopeBalance) {
+		t.Errorf("client beeline-billing = %+v", got)
+	}
+	if want := defaults().Charging; cfg.Charging != want {
+		t.Errorf("charging = %+v, the defaults are %+v", cfg.Charging, want)
+	}
 	if want := defaults().NumberInfo; cfg.NumberInfo != want {
 		t.Errorf("number_info = %+v, the defaults are %+v", cfg.NumberInfo, want)
 	}
@@ -77,6 +83,8 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 		"cache_age: 1h":                       "cache_age: 0s",
 		"statuses: []":                        "statuses: [{status: 0x400, class: fatal}, {status: 0x08, class: pace}, {status: 0x08, class: pace}, {status: 0x401, class: retry}]",
 		"[operator.sample.yaml]":              "[operator.sample.yaml, nowhere.yaml, operator.sample.yaml]",
+		"warn_below: 5":                       "warn_below: -1",
+		"    operator: beeline ":              "    operator: ucell ",
 	} {
 		if !strings.Contains(text, old) {
 			t.Fatalf("the sample has no %q", old)
@@ -91,7 +99,7 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 	for _, path := range []string{
 		"postgres.max_conns:", "postgres.dsn:", "auth.jwks_url:", "purposes[0].life:", "purposes[0].digits:",
 		"clients[0].scopes:", "clients[1].disclosure:", "ledger.check_every:", "deadlines.mercy:", "operators[1]:", "operators[2]:", "numbers[1]", "numbers[1].operator:",
-		"number_info.url:", "number_info.token:", "number_info.budget:", "number_info.cache:", "number_info.cache_age:",
+		"number_info.url:", "number_info.token:", "number_info.budget:", "number_info.cache:", "charging.warn_below:", "clients[2].operator:", "number_info.cache_age:",
 		"statuses[0x400].class:", "statuses[2].status:", "statuses[0x401].after:",
 	} {
 		if !slices.ContainsFunc(wrong, func(m string) bool { return strings.HasPrefix(m, path) }) {
@@ -141,6 +149,11 @@ func TestAMistakeThatServeWouldMeetIsFoundInTheFile(t *testing.T) {
 		"a port too high":      {text: text, env: []string{"MOBILEID_HTTP__ADMIN=127.0.0.1:65536"}, path: "http.admin:"},
 		"a broker's port":      {text: text, env: []string{"MOBILEID_KAFKA__BROKERS=a:1,b:99999"}, path: "kafka.brokers[1]:"},
 		"a key of another":     {text: strings.Replace(withPair, "PRIVATE", "env:OTHER_KEY", 1), path: "keys.bridge_private:"},
+		"balances of nobody":   {text: strings.Replace(text, "    operator: beeline ", "    operator: \"\" ", 1), path: "clients[2].operator: missing"},
+		"an operator unasked":  {text: strings.Replace(text, `"balance:write"`, "challenges", 1), path: "clients[2].operator: says nothing"},
+		"a file that is gone":  {text: strings.Replace(text, "    operator: beeline ", "    operator: mobiuz ", 1), path: "clients[2].operator: no operator"},
+		"a warning never":      {text: text, env: []string{"MOBILEID_CHARGING__WARN_BELOW=0"}},
+		"a warning for ever":   {text: text, env: []string{"MOBILEID_CHARGING__WARN_BELOW=1001"}, path: "charging.warn_below:"},
 		"the key and an older": {text: strings.Replace(withPair, "PRIVATE", "env:OTHER_KEY, env:OUR_KEY", 1)},
 	} {
 		if c.dsn == "" {
