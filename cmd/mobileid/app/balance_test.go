@@ -59,7 +59,7 @@ func (l *looker) awaitChanges(binding int64, want ...string) {
 // TestAnOperatorTellsAndTheBindingFollows goes the whole way: money runs out, is
 // told of over HTTP, and a bar over Kafka; what follows leaves on registry.events.
 func TestAnOperatorTellsAndTheBindingFollows(t *testing.T) {
-	const billing = "beeline-billing"
+	const billing = "feed"
 	s := look(t, apptest.Options{MoreClients: []config.Client{operatorClient(billing, sandbox.Operator)}})
 	token := s.TokenOf(billing, string(mobileid.ScopeBalance))
 	p, other := s.Bind(1, 120_00), s.Bind(2, 0)
@@ -137,7 +137,7 @@ func TestAnOperatorTellsOfItsOwnSubscribersOnly(t *testing.T) {
 
 // What contradicts an earlier word stands among the dead letters, with the reason.
 func TestAContradictionIsParked(t *testing.T) {
-	const billing = "beeline-billing"
+	const billing = "feed"
 	s := look(t, apptest.Options{MoreClients: []config.Client{operatorClient(billing, sandbox.Operator)}})
 	p := s.Bind(1, 0)
 	for i, amount := range []string{"100", "200"} {

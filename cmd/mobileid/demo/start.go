@@ -110,7 +110,7 @@ func (d *demo) startWorld() error {
 		return err
 	}
 	d.world, err = world.Start(world.Config{
-		Clients: map[string]string{sandbox.Client: secret}, NumberInfoToken: token, Numbers: d.served(), Log: d.opts.Log,
+		Clients: map[string]string{sandbox.Client: secret, sandbox.Billing: secret}, NumberInfoToken: token, Numbers: d.served(), Log: d.opts.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("start the simulated agencies: %w", err)

@@ -107,20 +107,31 @@ func (t *tokens) Token(ctx context.Context) (page.Token, error) {
 	if time.Until(t.held.Expires) > t.life/2 {
 		return t.held, nil
 	}
-	secret, err := sandbox.Secret(t.dir, "client")
+	token, life, err := askIssuer(ctx, t.url, t.dir, sandbox.Client, "challenges notifications")
 	if err != nil {
 		return page.Token{}, err
 	}
-	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"challenges notifications"}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, strings.NewReader(form.Encode()))
+	t.life = life
+	t.held = page.Token{Value: token, Client: sandbox.Client, Expires: time.Now().Add(life)}
+	return t.held, nil
+}
+
+// askIssuer gets a token for a client of the demo's configuration.
+func askIssuer(ctx context.Context, at, dir, client, scopes string) (token string, life time.Duration, err error) {
+	secret, err := sandbox.Secret(dir, "client")
 	if err != nil {
-		return page.Token{}, err
+		return "", 0, err
+	}
+	form := url.Values{"grant_type": {"client_credentials"}, "scope": {scopes}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at, strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", 0, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(sandbox.Client, secret)
+	req.SetBasicAuth(client, secret)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return page.Token{}, mobileid.Unavailable("issuer_away", time.Second, err)
+		return "", 0, mobileid.Unavailable("issuer_away", time.Second, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	var got struct {
@@ -129,11 +140,9 @@ func (t *tokens) Token(ctx context.Context) (page.Token, error) {
 	}
 	err = json.NewDecoder(res.Body).Decode(&got)
 	if err != nil || res.StatusCode != http.StatusOK {
-		return page.Token{}, fmt.Errorf("the token issuer answered %d: %w", res.StatusCode, err)
+		return "", 0, fmt.Errorf("the token issuer answered %d: %w", res.StatusCode, err)
 	}
-	t.life = time.Duration(got.Life) * time.Second
-	t.held = page.Token{Value: got.Token, Client: sandbox.Client, Expires: time.Now().Add(t.life)}
-	return t.held, nil
+	return got.Token, time.Duration(got.Life) * time.Second, nil
 }
 
 // records reads Kafka records back.

@@ -121,7 +121,7 @@ func (s *System) startWorld(o Options) {
 	s.T.Cleanup(func() { must(s.T, s.SMSC.Close()) })
 	secret, err := sandbox.Secret(s.dir, "client")
 	must(s.T, err)
-	clients := map[string]string{sandbox.Client: secret}
+	clients := map[string]string{sandbox.Client: secret, sandbox.Billing: secret}
 	for _, c := range o.MoreClients {
 		clients[c.ID] = secret
 	}

@@ -52,6 +52,7 @@ type file struct {
 	Secrets           string // folder
 	BridgeKey, DLQKey string // public halves
 	Client, Operator  string
+	Billing           string
 	SourceAddr        string
 	Burst             int
 }
@@ -59,6 +60,8 @@ type file struct {
 const (
 	// Client is the one relying party of the file.
 	Client = "portal"
+	// Billing is the operator's client, which tells of balances.
+	Billing = "beeline-billing"
 	// Operator is its one operator.
 	Operator = "beeline"
 	// SystemID is our account at the operator.
@@ -123,7 +126,7 @@ func randomText(bytes int) string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// Secret reads one: "client" is the relying party's at the token issuer, "smpp"
+// Secret reads one: "client" is that of the file's clients at the token issuer, "smpp"
 // the account's at the operator, "number_info" ours at the number-info service.
 func Secret(dir, name string) (string, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, secretDir, name))
@@ -157,7 +160,7 @@ func WriteConfig(dir string, a Addresses) (string, error) {
 		a.Quota = 50
 	}
 	a.SystemID = cmp.Or(a.SystemID, SystemID)
-	f := file{Addresses: a, Secrets: secrets, Client: Client, Operator: Operator, SourceAddr: "MobileID", Burst: 4 * a.Quota}
+	f := file{Addresses: a, Secrets: secrets, Client: Client, Operator: Operator, Billing: Billing, SourceAddr: "MobileID", Burst: 4 * a.Quota}
 	for name, out := range map[string]*string{"bridge.public": &f.BridgeKey, "dlq.public": &f.DLQKey} {
 		*out, err = Secret(dir, name)
 		if err != nil {
