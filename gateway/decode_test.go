@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"mobileid/internal/mobileid"
 )
@@ -20,11 +22,18 @@ func FuzzBodies(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
+	f.Add([]byte(events(topUp(), `{"number":"+998901234568","kind":"barred","seq":"s2","at":"2026-11-23T10:00:00+05:00"}`)))
+	fuzzNow := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	fuzzKeys, err := mobileid.NewPseudonymKey(bytes.Repeat([]byte{1}, 16))
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		ch, chErr := parseChallenge(body)
 		_, nErr := parseNotification(body)
 		v, vErr := parseVerify(body)
-		for _, err := range []error{chErr, nErr, vErr} {
+		report, bErr := parseBalance(body, "beeline", fuzzKeys, fuzzNow)
+		for _, err := range []error{chErr, nErr, vErr, bErr} {
 			var e *mobileid.Error
 			if err == nil {
 				continue
@@ -34,6 +43,11 @@ func FuzzBodies(f *testing.F) {
 			}
 			if digitRun(e.Field) > 5 || len(e.Field) > 100 {
 				t.Fatalf("the field repeats data: %q", e.Field)
+			}
+		}
+		for _, ev := range report.Events {
+			if bErr == nil && (ev.Amount < 0 || ev.Amount > int64(mobileid.MaxBalance) || ev.Seq == "" || ev.At.After(fuzzNow.Add(maxAhead)) || ev.Number == "") {
+				t.Fatalf("taken: %+v", ev)
 			}
 		}
 		var std map[string]any

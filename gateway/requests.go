@@ -283,7 +283,7 @@ func checkClientRef(s string) error {
 	return nil
 }
 
-// isWord reports whether there is nothing in s but letters, digits and . _ : -
+// isWord reports whether s is of letters, digits and the characters . _ : - only.
 func isWord(s string) bool {
 	for i := range len(s) {
 		c := s[i]

@@ -49,7 +49,7 @@ func NewBindingRelay(db *DB, pub BindingPublisher, loop *mobileid.Loop) *Binding
 
 // Run relays until ctx ends, and then returns nil.
 func (r *BindingRelay) Run(ctx context.Context) error {
-	return r.db.poll(ctx, r.loop, "events of bindings wait to be published", r.once)
+	return r.db.poll(ctx, r.loop, "events of bindings", r.once)
 }
 
 // once relays at most one batch and returns how many it had. The rows go in the
@@ -96,8 +96,8 @@ const (
 )
 
 // poll calls once, which handles at most pollBatch, until ctx ends, and then
-// returns nil. What fails waits for the next call.
-func (db *DB) poll(ctx context.Context, loop *mobileid.Loop, waits string, once func(context.Context) (int, error)) error {
+// returns nil. What fails waits for the next call; what it is, is for the log.
+func (db *DB) poll(ctx context.Context, loop *mobileid.Loop, what string, once func(context.Context) (int, error)) error {
 	for {
 		loop.Step()
 		bounded, cancel := context.WithTimeout(ctx, pollTimeout)
@@ -105,7 +105,7 @@ func (db *DB) poll(ctx context.Context, loop *mobileid.Loop, waits string, once 
 		cancel()
 		loop.Rest()
 		if err != nil && ctx.Err() == nil {
-			db.log.LogAttrs(ctx, levelOf(err), waits, slog.Any("err", err))
+			db.log.LogAttrs(ctx, levelOf(err), "rows wait to be published", slog.String("rows", what), slog.Any("err", err))
 		}
 		pause := pollPause
 		if n == pollBatch {

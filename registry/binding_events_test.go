@@ -194,6 +194,27 @@ func TestNewsOfAnAccountThatABindingDoesNotUseLeaveItAlone(t *testing.T) {
 	}
 }
 
+func TestABarOutlivesTheBindingThatItWasToldOf(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p, b := e.bind(10*cost), e.bridge()
+	e.tell(e.news(p, mobileid.BalanceBarred, 0))
+	must(t, e.Revoke(e.ctx(), p.binding.ID))
+	id, err := e.Bind(e.ctx(), p.asked)
+	must(t, err)
+	found, err := e.ActiveBindings(e.ctx(), []mobileid.Pseudonym{p.asked.Person})
+	must(t, err)
+	p.binding = found[p.asked.Person]
+	if p.binding.ID != id || !p.binding.Suspended {
+		t.Fatalf("bound as %+v", p.binding)
+	}
+	e.refuse(p, b)
+	e.clk.advance(time.Second)
+	e.tell(e.news(p, mobileid.BalanceUnbarred, 0))
+	e.reserve(p, b, 1)
+	e.wantEvents(p, "1 resumed")
+}
+
 func TestBindingEventsLeaveAtLeastOnce(t *testing.T) {
 	e := newEnv(t)
 	p, q := e.bind(0), e.bind(0)

@@ -89,7 +89,8 @@ func queueBindings(b *pgx.Batch, persons []mobileid.Pseudonym, at time.Time) map
 }
 
 // Bind makes an active binding at version 1 and the account that pays for its
-// SMS, if the number has none yet. A person or a number that is bound already
+// SMS, if the number has none yet. A number that its operator bars begins
+// suspended. A person or a number that is bound already
 // is KindConflict, code "bound": one number a person, one person a number
 // (decree clauses 5, 14). It begins without a daily ceiling: one on the account was
 // the wish of whoever had the number before.
@@ -105,8 +106,9 @@ func (db *DB) Bind(ctx context.Context, nb mobileid.NewBinding) (int64, error) {
 			return err
 		}
 		err := tx.QueryRow(ctx, `
-insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at)
-select $1, $2, $3, $4, $5, 'active', $6, a.id, $7 from accounts a where a.owner = $8
+insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at, sms_suspended, suspended_why, suspended_at)
+select $1, $2, $3, $4, $5, 'active', $6, a.id, $7, a.barred, case when a.barred then 'barred' end, case when a.barred then $7::timestamptz end
+from accounts a where a.owner = $8
 returning id`, nb.Person[:], nb.Number[:], nb.PINFL.Reveal(), nb.MSISDN.Reveal(), nb.Operator, locale, db.clock(), owner).Scan(&id)
 		if err != nil {
 			return err

@@ -112,7 +112,7 @@ func NewInboundRelay(db *DB, pub InboundPublisher, loop *mobileid.Loop) *Inbound
 
 // Run relays until ctx ends, and then returns nil.
 func (r *InboundRelay) Run(ctx context.Context) error {
-	return r.db.poll(ctx, r.loop, "inbound messages wait to be published", r.once)
+	return r.db.poll(ctx, r.loop, "inbound messages", r.once)
 }
 
 // once relays at most one batch and returns how many it had.

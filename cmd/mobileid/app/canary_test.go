@@ -150,6 +150,7 @@ func TestNoCanaryLeavesItsCage(t *testing.T) {
 
 	seenID := b.deliver()
 	b.refusals()
+	b.balances()
 	b.outsiders()
 	b.violations()
 	inFlight := b.inFlight()
@@ -317,6 +318,42 @@ func (b *birds) refusals() {
 	b.call(http.MethodPost, challenge, good, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pinfl+":"+number)))
 	b.call(http.MethodPost, challenge, good, "traceparent", "00-"+pinfl+"-"+pinfl+"-00", "User-Agent", pinfl, "Forwarded", "for="+pinfl)
 	b.call(http.MethodPut, challenge, pinfl)
+}
+
+// balances has the operator tell of a person, rightly and wrongly.
+func (b *birds) balances() {
+	p, barred := b.person("with a balance", 1000_00), b.person("barred", 1000_00)
+	nobody := fmt.Sprintf("99891%07d", b.n) // of whom nothing is kept: no canary
+	token := b.s.TokenOf(sandbox.Billing, string(mobileid.ScopeBalance))
+	b.plant(aSecret, "the operator's token", strings.Split(token, ".")[2])
+	event := func(number, kind, amount, seq string) string {
+		return `{"events":[` + balanceEvent(number, kind, amount, seq) + `]}`
+	}
+	for i, x := range []struct {
+		status int
+		body   string
+	}{
+		{http.StatusAccepted, event(p.Number, "balance", "100000", "s1")},
+		{http.StatusAccepted, event(nobody, "top_up", "100000", "s2")},
+		{http.StatusAccepted, event(p.Number, "top_up", "5", "s3")},
+		{http.StatusAccepted, event(p.Number, "top_up", "6", "s3")}, // parked
+		{http.StatusAccepted, event(barred.Number, "barred", "", "s4")},
+		{http.StatusBadRequest, event(p.Number, "top_up", "5", p.Number)},
+		{http.StatusBadRequest, event(p.Number+"0", "top_up", "5", "s5")},
+		{http.StatusBadRequest, event(p.Number, "+"+p.Number, "5", "s5")},
+		{http.StatusBadRequest, event(p.Number, "top_up", p.Number+".5", "s5")},
+		{http.StatusBadRequest, strings.Replace(event(p.Number, "top_up", "5", "s5"), `"number"`, `"`+p.Number+`"`, 1)},
+	} {
+		a := b.call(http.MethodPost, "/v1/balance-events", x.body, "Authorization", "Bearer "+token)
+		b.refused(fmt.Sprint("report ", i), a, x.status)
+	}
+	b.s.Until("the contradiction is parked, and the bar is told", func() bool {
+		have := map[string]bool{}
+		for _, r := range readTopics(b.t, b.s.Env.Kafka()) {
+			have[r.Topic] = true
+		}
+		return have[mobileid.TopicDLQ(mobileid.TopicBalanceEvents)] && have[mobileid.TopicRegistryEvents]
+	})
 }
 
 // outsiders writes good records and poison on the client's own topic, and
