@@ -52,7 +52,7 @@ func NewBalanceEvents(d BalanceDeps) Handler {
 }
 
 // Handle tells those of one number one after the other, as they were written, and
-// numbers side by side. It answers with the error of the first number that has one.
+// numbers side by side. It answers with an error of one of them.
 func (h *balanceEvents) Handle(ctx context.Context, recs []*Record) error {
 	var bad error
 	var numbers [][]balanceRecord
@@ -72,16 +72,18 @@ func (h *balanceEvents) Handle(ctx context.Context, recs []*Record) error {
 		}
 		numbers[i] = append(numbers[i], r)
 	}
-	err := each(len(numbers), func(i int) error {
+	err := each(min(tellers, len(numbers)), func(i int) error {
 		var first error
-		for _, r := range numbers[i] {
-			err := h.tell(ctx, r, len(recs) == 1)
-			switch {
-			case err == nil:
-			case mobileid.KindOf(err).Retryable():
-				return err
-			case first == nil:
-				first = err
+		for ; i < len(numbers); i += tellers {
+			for _, r := range numbers[i] {
+				err := h.tell(ctx, r, len(recs) == 1)
+				switch {
+				case err == nil:
+				case mobileid.KindOf(err).Retryable():
+					return err
+				case first == nil:
+					first = err
+				}
 			}
 		}
 		return first
@@ -91,6 +93,10 @@ func (h *balanceEvents) Handle(ctx context.Context, recs []*Record) error {
 	}
 	return bad
 }
+
+// tellers tell at once: each takes a connection of the registry, and a feed that
+// catches up must leave some for codes.
+const tellers = 4
 
 // balanceRecord is a record that was read.
 type balanceRecord struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"mobileid/internal/mobileid"
@@ -62,6 +63,15 @@ func TestAnOperatorsNewsAreToldNumberByNumberInTheirOrder(t *testing.T) {
 	if got := b.news["a1"]; got != want {
 		t.Errorf("told %+v, want %+v", got, want)
 	}
+	var many []kafka.Message
+	for n := range 10 * tellers {
+		many = append(many, message(t, mobileid.TypeBalanceChanged, fmt.Sprint("m", n), balanceOf(byte(n), fmt.Sprint("m", n))))
+	}
+	recs = tracked(many...)
+	if err := h.Handle(t.Context(), recs); err != nil || len(b.news) != 4+len(many) {
+		t.Fatalf("%d of %d were told: %v", len(b.news)-4, len(many), err)
+	}
+	b.told = b.told[:4]
 	order := slices.DeleteFunc(slices.Clone(b.told), func(seq string) bool { return seq[0] != 'a' })
 	if !slices.Equal(order, []string{"a1", "a2", "a3"}) || len(b.told) != 4 {
 		t.Errorf("told in the order %v", b.told)

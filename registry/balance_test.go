@@ -269,6 +269,66 @@ func TestToldWhileItIsSpentNothingIsOverdrawn(t *testing.T) {
 	e.wantLeft(p, mobileid.Money(10+tops-mine)*cost)
 }
 
+// The same with balances, which take back what was granted: what is reserved in
+// between stays covered.
+func TestABalanceToldWhileItIsSpentBreaksNothing(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(30 * cost)
+	var list []mobileid.NewNotification
+	for i := range 90 {
+		list = append(list, e.notice(p, fmt.Sprint("n", i)))
+	}
+	e.queue(list...)
+	var wg sync.WaitGroup
+	for w := range 2 {
+		b := e.bridge()
+		wg.Go(func() {
+			for i := w; i < len(list); i += 2 {
+				as, err := e.Admit(e.ctx(), b, []mobileid.AdmitItem{{ID: list[i].Message.ID, Source: mobileid.RecordRef{Topic: "lane"}}})
+				if err == nil && as[0].Verdict == mobileid.VerdictMine && i%3 > 0 {
+					err = e.Settle(e.ctx(), b, account, []mobileid.Outcome{e.outcome(list[i].Message.ID, mobileid.MessageSent, p.binding.Number, fmt.Sprint("op", i))})
+				}
+				if err != nil {
+					t.Error(err, cause(err))
+				}
+			}
+		})
+		wg.Go(func() {
+			for i := range 40 {
+				n := e.news(p, mobileid.BalanceTold, mobileid.Money(i%4)*cost)
+				n.At = n.At.Add(time.Duration(2*i+w) * time.Second)
+				if err := e.Tell(e.ctx(), n); err != nil {
+					t.Error(err, cause(err))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	e.wantBalanced()
+	if left, _ := e.left(p); left < 0 {
+		t.Errorf("%d tiyin are left", left)
+	}
+}
+
+// What is reserved while news wait for the account is seen by them.
+func TestNewsWaitForWhoeverHasTheAccount(t *testing.T) {
+	e := newEnv(t)
+	p := e.bind(2 * cost)
+	tx, err := e.pool.Begin(e.ctx())
+	must(t, err)
+	_, err = tx.Exec(e.ctx(), `update accounts set pending = pending + $2 where id = $1`, p.binding.Account, cost)
+	must(t, err)
+	done := make(chan error, 1)
+	go func() { done <- e.Tell(e.ctx(), e.news(p, mobileid.BalanceTold, 0)) }()
+	e.blocked()
+	must(t, tx.Commit(e.ctx()))
+	must(t, <-done)
+	if left, _ := e.left(p); left != 0 {
+		t.Errorf("%d tiyin are left of nothing", left)
+	}
+}
+
 // TestWhatIsToldInAnyOrder compares the registry with a model that knows the
 // operator's clock: the newest balance and all top-ups after it, whatever comes
 // when and how often, less what was spent since.
