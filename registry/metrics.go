@@ -45,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"verdict", "state"}),
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mobileid_registry_swept_total",
-			Help: "Rows that the sweeper ended, returned or removed.",
+			Help: "Rows that the sweeper ended, returned, removed or warned of.",
 		}, []string{"what"}),
 		relayed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mobileid_registry_relayed_total",
