@@ -115,17 +115,24 @@ func (db *DB) warn(ctx context.Context, low []lowAccount) (told int, err error) 
 	}
 	err = db.inTx(ctx, "warn", func(tx pgx.Tx) error {
 		// Only what is locked here is changed: a binding that is made in between
-		// has its turn when the walk comes around.
+		// has its turn when the walk comes around. An account that pays for none
+		// is met at each turn, so it is not even locked.
 		rows, err := tx.Query(ctx, `
-select id from bindings where number = any($1::bytea[]) and state = 'active' order by id for no key update`, numbers)
+select id, account_id from bindings
+where number = any($1::bytea[]) and account_id = any($2::bigint[]) and state = 'active' order by id for no key update`, numbers, ids)
 		if err != nil {
 			return err
 		}
-		bindings, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-		if err != nil {
+		var bindings, accounts []int64
+		var id, payer int64
+		_, err = pgx.ForEachRow(rows, []any{&id, &payer}, func() error {
+			bindings, accounts = append(bindings, id), append(accounts, payer)
+			return nil
+		})
+		if err != nil || len(bindings) == 0 {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `select from accounts where id = any($1::bigint[]) order by id for no key update`, ids); err != nil {
+		if _, err := tx.Exec(ctx, `select from accounts where id = any($1::bigint[]) order by id for no key update`, accounts); err != nil {
 			return err
 		}
 		return tx.QueryRow(ctx, `
