@@ -74,8 +74,8 @@ func (c *bookCharge) reverse() {
 	c.charge, c.charged = mobileid.ChargeReversed, 0
 }
 
-// books are the model and the registry side by side.
-type books struct {
+// book is the model and the registry side by side.
+type book struct {
 	*env
 	rt       *rapid.T
 	bridge   int64
@@ -97,7 +97,7 @@ func TestTheLedgerIsThatOfAPlainBook(t *testing.T) {
 		e.price(fmt.Sprint("op", i), price, now0.AddDate(-1, 0, 0))
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &books{env: e, rt: rt, charges: map[mobileid.ID]*bookCharge{}}
+		m := &book{env: e, rt: rt, charges: map[mobileid.ID]*bookCharge{}}
 		op := rapid.IntRange(0, len(prices)-1).Draw(rt, "operator")
 		m.price = prices[op]
 		var err error
@@ -124,7 +124,7 @@ func TestTheLedgerIsThatOfAPlainBook(t *testing.T) {
 }
 
 // some draws Messages in a state.
-func (m *books) some(states ...mobileid.MessageState) (out []mobileid.ID) {
+func (m *book) some(states ...mobileid.MessageState) (out []mobileid.ID) {
 	for _, id := range m.order {
 		for _, s := range states {
 			if m.charges[id].state == s && rapid.Bool().Draw(m.rt, "this one") {
@@ -135,7 +135,7 @@ func (m *books) some(states ...mobileid.MessageState) (out []mobileid.ID) {
 	return out
 }
 
-func (m *books) queueSome(rt *rapid.T) {
+func (m *book) queueSome(rt *rapid.T) {
 	var ns []mobileid.NewNotification
 	for range rapid.IntRange(1, 4).Draw(rt, "messages") {
 		i := rapid.IntRange(0, len(m.persons)-1).Draw(rt, "person")
@@ -148,7 +148,7 @@ func (m *books) queueSome(rt *rapid.T) {
 	m.queue(ns...)
 }
 
-func (m *books) admitSome(*rapid.T) {
+func (m *book) admitSome(*rapid.T) {
 	ids := m.some(mobileid.MessageQueued, mobileid.MessageRetry, mobileid.MessageInDoubt, mobileid.MessageSent)
 	was := map[*bookAccount]bool{} // suspension follows a batch
 	for _, a := range m.accounts {
@@ -173,7 +173,7 @@ func (m *books) admitSome(*rapid.T) {
 	}
 }
 
-func (m *books) settleSome(rt *rapid.T) {
+func (m *book) settleSome(rt *rapid.T) {
 	var os []mobileid.Outcome
 	for _, id := range m.some(mobileid.MessageAdmitted, mobileid.MessageInDoubt) {
 		c := m.charges[id]
@@ -200,7 +200,7 @@ func (m *books) settleSome(rt *rapid.T) {
 	}
 }
 
-func (m *books) receiptSome(rt *rapid.T) {
+func (m *book) receiptSome(rt *rapid.T) {
 	var rs []mobileid.Receipt
 	for _, id := range m.order {
 		c := m.charges[id]
@@ -222,7 +222,7 @@ func (m *books) receiptSome(rt *rapid.T) {
 	}
 }
 
-func (m *books) tell(i int, kind mobileid.BalanceKind, amount mobileid.Money) {
+func (m *book) tell(i int, kind mobileid.BalanceKind, amount mobileid.Money) {
 	m.clk.advance(time.Millisecond)
 	b := m.persons[i].binding
 	must(m.t, m.Tell(m.ctx(), mobileid.BalanceNews{
@@ -233,14 +233,14 @@ func (m *books) tell(i int, kind mobileid.BalanceKind, amount mobileid.Money) {
 	}
 }
 
-func (m *books) topUp(rt *rapid.T) {
+func (m *book) topUp(rt *rapid.T) {
 	i := rapid.IntRange(0, len(m.persons)-1).Draw(rt, "person")
 	amount := mobileid.Money(rapid.IntRange(0, 3*int(cost)).Draw(rt, "amount"))
 	m.accounts[i].granted += amount
 	m.tell(i, mobileid.BalanceTopUp, amount)
 }
 
-func (m *books) balance(rt *rapid.T) {
+func (m *book) balance(rt *rapid.T) {
 	i := rapid.IntRange(0, len(m.persons)-1).Draw(rt, "person")
 	amount := mobileid.Money(rapid.IntRange(0, 3*int(cost)).Draw(rt, "amount"))
 	a := m.accounts[i]
@@ -249,7 +249,7 @@ func (m *books) balance(rt *rapid.T) {
 }
 
 // waitInVain lets the time of everything run out.
-func (m *books) waitInVain(*rapid.T) {
+func (m *book) waitInVain(*rapid.T) {
 	m.clk.advance(3 * time.Hour)
 	for range 3 {
 		m.sweep(m.sweeper)
@@ -274,7 +274,7 @@ func (m *books) waitInVain(*rapid.T) {
 	m.exec(`update bindings set sms_suspended = false, suspended_at = null, suspended_why = null where sms_suspended`)
 }
 
-func (m *books) compare() {
+func (m *book) compare() {
 	for i, a := range m.accounts {
 		var have bookAccount
 		must(m.t, m.pool.QueryRow(m.ctx(), `
