@@ -486,11 +486,21 @@ func TestTheChargingSystemIsToldOfEachTransfer(t *testing.T) {
 	e.wantTransfers(denied.Message.ID, "pending admitted 1 0", "unknown charger -1 0", "voided charger 0 0")
 	e.wantTransfers(lapsed.Message.ID, "pending admitted 1 0", "posted answer -1 1", "reversed charger 0 -1")
 
+	// Of one that was in doubt to the end a receipt says enough.
+	doubtful := make3("doubtful", "in_doubt", "")
+	e.clk.advance(3 * time.Hour)
+	e.sweep(registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil))
+	e.wantCharge(doubtful.Message.ID, "unknown")
+	late := e.outcome(doubtful.Message.ID, mobileid.MessageSent, p.binding.Number, "id of doubtful, late")
+	e.settle(b, late)
+	e.receipts(e.receipt(p.binding.Number, "id of doubtful, late", mobileid.MessageDelivered))
+	e.wantTransfers(doubtful.Message.ID, "pending admitted 1 0", "unknown doubt -1 0", "posted receipt 0 1")
+
 	// A receipt that refuses what was paid is a call of its own.
 	e.receipts(e.receipt(p.binding.Number, "id of sent", mobileid.MessageRejected))
 	e.clk.advance(time.Minute)
 	again := calls()
-	if again[sent.Message.ID].Kind != "reversed" || again[unknown.Message.ID].Kind != "posted" || len(again) != 2 {
+	if again[sent.Message.ID].Kind != "reversed" || again[unknown.Message.ID].Kind != "posted" || again[doubtful.Message.ID].Kind != "posted" || len(again) != 3 {
 		t.Errorf("calls %+v", again)
 	}
 	// Not told, it is due again, later each time, and given up after a day.
