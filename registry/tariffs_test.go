@@ -155,7 +155,7 @@ func TestALoadedTariffIsNeverChanged(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
 	for _, sql := range []string{
-		`update tariffs set amount = 1`, `update tariffs set author = author where false`, `delete from tariffs`, `truncate tariffs`,
+		`update tariffs set amount = 1`, `update tariffs set author = author where false`, `delete from tariffs`, `truncate tariffs cascade`,
 	} {
 		_, err := e.pool.Exec(e.ctx(), sql)
 		if err == nil || !strings.Contains(err.Error(), "a tariff is never changed: load a version that takes its place (SQLSTATE 23001)") {
