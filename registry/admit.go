@@ -85,7 +85,8 @@ with recursive alive as (
 		when final = 'no_funds' then coalesce(short, 'suspended')
 		else '' end as why, case
 		when charge is null and final = 'admitted' and account_id is not null then 'pending'
-		when charge = 'pending' and final in ('expired', 'cancelled', 'fenced', 'no_funds') then 'voided' end as charge_to, 0::bigint as due
+		when charge = 'pending' and final in ('expired', 'cancelled', 'fenced', 'no_funds') then case when ` + takenSQL + ` > 0 then 'posted' else 'voided' end
+		end as charge_to, case when charge = 'pending' and final in ('expired', 'cancelled', 'fenced', 'no_funds') then ` + takenSQL + ` else 0 end as due
 	from verdict v where final <> state
 ), changed as (
 	update messages m set

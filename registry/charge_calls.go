@@ -19,11 +19,23 @@ const (
 	callTries     = 150
 )
 
-// chargeCallsSQL takes what is due. The units that a transfer moves are its money by
+// chargeCallsSQL takes what is due, of each Message the first step that is not told:
+// the next one may only be true when that was. What nobody knew and is known by now
+// is not asked about any more. The units that a transfer moves are its money by
 // the price of one; where that is nothing, all of them.
 var chargeCallsSQL = fmt.Sprintf(`
-with due as (
-	select message_id, step from charge_calls where operator = $1 and due_at <= $2 order by due_at limit $3 for update skip locked
+with seen as (
+	select c.message_id, c.step from charge_calls c
+	where c.operator = $1 and c.due_at <= $2
+	  and not exists (select from charge_calls e where e.message_id = c.message_id and e.step < c.step)
+	order by c.due_at limit $3 for update skip locked
+), known as (
+	delete from charge_calls c using seen s, transfers t, messages m
+	where c.message_id = s.message_id and c.step = s.step and t.message_id = c.message_id and t.step = c.step
+	  and m.id = c.message_id and t.kind = 'unknown' and m.charge <> 'unknown'
+	returning c.message_id, c.step
+), due as (
+	select * from seen except select * from known
 ), taken as (
 	update charge_calls c set tries = c.tries + 1,
 		due_at = $2::timestamptz + least(interval '%[1]d s' * power(2, least(c.tries, 20)), interval '%[2]d s')
@@ -62,7 +74,9 @@ with told as (
 	select id, account_id, operator, amount, charging, charge, charge_step, charged, case
 		when $3 in ('posted', 'voided') and charge = 'unknown' then $3
 		when $3 = 'reversed' and charge = 'posted' then 'reversed' end as charge_to,
-	       case when $3 = 'posted' then amount else 0 end as due
+	       case when $3 <> 'posted' then 0
+	            when units > 1 and parts_taken <> 0 then amount / units * least(units, bit_count(parts_taken::bit(64)))
+	            else amount end as due
 	from messages where id in ` + knownSQL + `
 ), corrected as (
 	update messages m set ` + chargeSQL + ` from told v where m.id = v.id and v.charge_to is not null
@@ -75,8 +89,9 @@ with told as (
 select 1`
 
 // ChargeTold stores that the charging system was told of a transfer. known is what
-// its answer shows of the Charge: posted or voided of one that was unknown,
-// reversed of one that it has no reservation of; "" is nothing new.
+// its answer shows of the Charge: posted or voided of one that was unknown, which
+// then goes by the receipts that are in; reversed of one that it has no reservation
+// of, and nothing more is told of that one; "" is nothing new.
 func (db *DB) ChargeTold(ctx context.Context, c mobileid.ChargeCall, known mobileid.ChargeState) error {
 	b := &pgx.Batch{}
 	if known != "" {
@@ -84,8 +99,18 @@ func (db *DB) ChargeTold(ctx context.Context, c mobileid.ChargeCall, known mobil
 		lockFromMessages(b, ids)
 		b.Queue(chargeKnownSQL, db.clock(), ids, known)
 	}
-	b.Queue(`delete from charge_calls where message_id = $1 and step = $2`, raw(c.ID), c.Step)
+	b.Queue(`delete from charge_calls where message_id = $1 and (step = $2 or $3)`, raw(c.ID), c.Step, known == mobileid.ChargeReversed)
+	if known == mobileid.ChargePosted {
+		b.Queue(foldSQL, db.clock(), [][]byte{raw(c.ID)})
+	}
 	return db.send(ctx, "charge told", b, nil)
+}
+
+// HastenCharge makes what is to be told of a Message due at once: its charging system
+// has answered after all.
+func (db *DB) HastenCharge(ctx context.Context, id mobileid.ID) error {
+	return db.query(ctx, "hasten charge", `update charge_calls set due_at = $2 where message_id = $1 and due_at > $2`,
+		[]any{raw(id), db.clock()}, func(pgx.Rows) error { return nil })
 }
 
 // oldCalls gives up calls that were made in vain for too long: the Charge stays as

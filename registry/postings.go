@@ -33,6 +33,10 @@ package registry
 const chargeSQL = `charge = coalesce(v.charge_to, m.charge), charge_step = m.charge_step + (v.charge_to is not null)::integer,
 		charged = case when v.charge_to is null then m.charged else v.due end`
 
+// takenSQL is what is to be paid of a Message that ends with some of its parts taken:
+// nothing, unless the tariff is by the part.
+const takenSQL = `case when units > 1 then amount / units * least(units, bit_count(parts_taken::bit(64))) else 0 end`
+
 // postingsSQL is the select of a CTE postings over rows, a CTE or a condition on
 // one; why is an expression. What is posted again for less was reversed in part.
 func postingsSQL(rows, why string) string {

@@ -78,7 +78,7 @@ where p.message_id = f.id and p.part = f.part and p.link = f.link and p.sequence
 // direction: what is not to be paid is given back. What the operator has refused is
 // never paid for; what he finally did not deliver, as the tariff says. A tariff by
 // the Message wants all parts of it, one by the part pays for those that came. Of
-// a Message that was rejected the parts that he did not take have no receipt.
+// a Message that ended before he had all of it the other parts have no receipt.
 var foldSQL = `
 with part as (
 	select message_id, part, bool_or(receipt = 'delivered') as delivered, bool_or(receipt = 'rejected') as refused,
@@ -99,7 +99,7 @@ with part as (
 		else m.amount end as due, k.message_id is not null as asked
 	from whole w join messages m on m.id = w.message_id left join tariffs t on t.id = m.tariff_id
 	left join charge_calls k on k.message_id = m.id and k.step = m.charge_step
-	where (w.taken or m.state = 'rejected') and (not w.delivered or w.known >= m.parts or m.state not in ('in_doubt', 'admitted'))
+	where (w.taken or m.state in ('rejected', 'expired', 'failed', 'no_funds')) and (not w.delivered or w.known >= m.parts or m.state not in ('in_doubt', 'admitted'))
 ), dues as (
 	select f.*, state in ('sent', 'in_doubt') or (state = 'admitted' and next = 'delivered') as moves, case
 		-- While a bridge has it, a failure may be of the earlier try.

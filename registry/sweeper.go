@@ -63,8 +63,10 @@ func (c SweepConfig) withDefaults() SweepConfig {
 //   - Messages past their deadline + grace that are queued or wait for a retry:
 //     expired, uncharged;
 //   - codes in doubt whose challenge is over: unconfirmed. The charge is posted
-//     if the code was confirmed, because then it arrived; otherwise voided;
-//   - notices in doubt past their deadline + ReceiptWait: unconfirmed, voided;
+//     if the code was confirmed, because then it arrived; otherwise it is unknown
+//     and holds nobody's money;
+//   - notices in doubt past their deadline + ReceiptWait: unconfirmed, and so is
+//     their charge unknown;
 //   - sent without a receipt past their deadline + ReceiptWait: unconfirmed;
 //     the charge stays posted, because the operator took it;
 //   - challenges past their expiry: expired;

@@ -17,7 +17,7 @@ import (
 var sweepSQL = `
 with seen as (
 	select m.id, m.state, m.challenge_id, m.operator, m.resends, c.state as challenge_state,
-	       m.account_id, m.amount, m.one_send, m.charging, m.charge, m.charge_step, m.charged, case
+	       m.account_id, m.amount, m.units, m.parts_taken, m.one_send, m.charging, m.charge, m.charge_step, m.charged, case
 		when m.state in ('queued', 'retry') and m.deadline <= $3 then 'expired'
 		when m.state = 'in_doubt' and m.challenge_id is not null and m.deadline <= $3
 		     and (c.id is null or c.state <> 'pending' or c.expires_at <= $3) then 'unconfirmed'
@@ -33,10 +33,10 @@ with seen as (
 		when state = 'sent' then 'no_receipt'
 		else 'no_answer' end as why, case
 		when charge is distinct from 'pending' or next = 'in_doubt' then null
-		when next = 'expired' then 'voided'
+		when next = 'expired' then case when ` + takenSQL + ` > 0 then 'posted' else 'voided' end
 		when challenge_state = 'confirmed' then 'posted'
 		else 'unknown' end as charge_to,
-	       case when next = 'unconfirmed' and challenge_state = 'confirmed' then amount else 0 end as due
+	       case when next = 'expired' then ` + takenSQL + ` when next = 'unconfirmed' and challenge_state = 'confirmed' then amount else 0 end as due
 	from seen s where next is not null
 ), changed as (
 	update messages m set state = v.next, reason = v.why, state_version = m.state_version + 1,
@@ -47,7 +47,7 @@ with seen as (
 	       ended_at = case when v.ends then $1::timestamptz end
 	from moves v where m.id = v.id
 	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
-), postings as (` + postingsSQL("moves", "case charge_to when 'voided' then 'stopped' when 'posted' then 'confirmed' else 'doubt' end") + `
+), postings as (` + postingsSQL("moves", "case when charge_to = 'unknown' then 'doubt' when next = 'expired' then 'stopped' else 'confirmed' end") + `
 ), ended as (
 	update challenges c set state = 'expired', reason = v.why, state_version = c.state_version + 1, ended_at = $1
 	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.next = 'expired'

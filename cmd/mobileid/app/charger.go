@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,6 +14,9 @@ import (
 	"mobileid/smpp"
 	"mobileid/smpp/diameter"
 )
+
+// lateLimit bounds what a late answer may cost the registry.
+const lateLimit = 5 * time.Second
 
 // openCharger opens the operator's charging system for his bridge. It is closed with
 // the App.
@@ -23,6 +27,18 @@ func (a *App) openCharger(o config.Operator) (smpp.Charger, error) {
 	}
 	cfg := o.Diameter.Client(host)
 	cfg.Log, cfg.Registry, cfg.Watch = a.log.With("operator", o.ID), prometheus.WrapRegistererWith(prometheus.Labels{"operator": o.ID}, a.reg), a.progress.loop
+	// What nobody waits for any more is asked again, and answered from its record.
+	cfg.Late = func(id string, _ diameter.Result) {
+		message, err := mobileid.ParseID(id)
+		if err != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), lateLimit)
+		defer cancel()
+		if err := a.db.HastenCharge(ctx, message); err != nil {
+			a.log.Warn("a late answer of a charging system waits for the next question", "operator", o.ID, "err", err)
+		}
+	}
 	client, err := diameter.Open(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("charging of %s: %w", o.ID, err)
