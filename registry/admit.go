@@ -65,7 +65,7 @@ with recursive alive as (
 ), short as (
 	select id, least(money, day) as free, case when money <= day or day is null then 'balance' else 'daily_limit' end as why from (
 		select distinct a.id, w.total, case when w.ledger and a.told_at is not null then a.granted - a.posted - a.pending end as money,
-		       a.daily_limit - case when a.day = ` + todaySQL + ` then a.day_spent else 0 end as day
+		       a.daily_limit - case when a.day >= ` + todaySQL + ` then a.day_spent else 0 end as day
 		from wanting w join accounts a on a.id = w.account_id) a
 	where total > least(money, day)
 ), walk(account_id, n, free, ord, fits, why) as (
@@ -85,8 +85,8 @@ with recursive alive as (
 		when final = 'no_funds' then coalesce(short, 'suspended')
 		else '' end as why, case
 		when charge is null and final = 'admitted' and account_id is not null then 'pending'
-		when charge = 'pending' and final in ('expired', 'cancelled', 'fenced', 'no_funds') then case when ` + takenSQL + ` > 0 then 'posted' else 'voided' end
-		end as charge_to, case when charge = 'pending' and final in ('expired', 'cancelled', 'fenced', 'no_funds') then ` + takenSQL + ` else 0 end as due
+		when charge = 'pending' and final in ('expired', 'cancelled', 'fenced', 'no_funds')
+		then (case when ` + takenSQL + ` > 0 then 'posted' else 'voided' end) end as charge_to, case when charge = 'pending' and final in ('expired', 'cancelled', 'fenced', 'no_funds') then ` + takenSQL + ` else 0 end as due
 	from verdict v where final <> state
 ), changed as (
 	update messages m set

@@ -43,11 +43,11 @@ with item as materialized (
 	order by m.id
 ), paid as (
 	update accounts a set pending = a.pending + w.total, told_at = case when w.ledger then a.told_at end,
-	       day_spent = case when a.day = w.today then a.day_spent else 0 end + w.total, day = w.today
+	       day_spent = case when a.day >= w.today then a.day_spent else 0 end + w.total, day = greatest(a.day, w.today)
 	from (select account_id, sum(amount)::bigint as total, bool_and(charging = 'ledger') as ledger, ` + todaySQL + ` as today
 	      from item where account_id is not null and charging <> 'payer' group by account_id order by account_id) w
 	where a.id = w.account_id and (not w.ledger or a.told_at is null or a.granted - a.posted - a.pending >= w.total)
-	  and (a.daily_limit is null or a.daily_limit - case when a.day = w.today then a.day_spent else 0 end >= w.total)
+	  and (a.daily_limit is null or a.daily_limit - case when a.day >= w.today then a.day_spent else 0 end >= w.total)
 	returning a.id
 ), mine as materialized (
 	select * from item where account_id is null or charging = 'payer' or account_id in (select id from paid)

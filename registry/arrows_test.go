@@ -196,6 +196,8 @@ func TestEveryDrawnArrowIsTaken(t *testing.T) {
 
 	// A first sending, taken for lost, is delivered while the second is on its way.
 	taken(func(l *life) { l.half(); l.take(); l.told(mobileid.MessageDelivered) })
+	// Or when the operator has asked for the second one later.
+	taken(func(l *life) { l.half(); l.take(); l.answer(mobileid.MessageRetry); l.told(mobileid.MessageDelivered) })
 
 	answered(mobileid.MessageRetry, func(l *life) { l.again() })
 	answered(mobileid.MessageRetry, func(l *life) { l.suspend(); l.again() })

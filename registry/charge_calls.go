@@ -14,7 +14,7 @@ import (
 // callAgain, doubling up to callAgainMost. After callTries, a day later, only
 // reconciliation can tell.
 const (
-	callAgain     = 15 * time.Second // longer than a call may take
+	callAgain     = 45 * time.Second // longer than a call may take (charging.timeout)
 	callAgainMost = 10 * time.Minute
 	callTries     = 150
 )
@@ -40,9 +40,9 @@ with seen as (
 	update charge_calls c set tries = c.tries + 1,
 		due_at = $2::timestamptz + least(interval '%[1]d s' * power(2, least(c.tries, 20)), interval '%[2]d s')
 	from due d where c.message_id = d.message_id and c.step = d.step
-	returning c.message_id, c.step
+	returning c.message_id, c.step, c.tries
 )
-select t.message_id, t.step, t.kind, m.units, case when t.kind in ('voided', 'unknown') then 0 when m.amount = 0 then m.units else abs(t.taken) / (m.amount / m.units) end, b.msisdn, m.text_id, m.deadline
+select t.message_id, t.step, t.kind, taken.tries, m.units, case when t.kind in ('voided', 'unknown') then 0 when m.amount = 0 then m.units else abs(t.taken) / (m.amount / m.units) end, b.msisdn, m.text_id, m.deadline
 from taken join transfers t using (message_id, step) join messages m on m.id = t.message_id
 join bindings b on b.id = m.fence_id and m.fence_kind = 'binding'
 order by t.message_id, t.step`, callAgain/time.Second, callAgainMost/time.Second)
@@ -56,7 +56,7 @@ func (db *DB) ChargeCalls(ctx context.Context, operator string, limit int) ([]mo
 		var c mobileid.ChargeCall
 		var id []byte
 		var msisdn string
-		err := r.Scan(&id, &c.Step, &c.Kind, &c.Units, &c.Moved, &msisdn, &c.TextID, &c.Deadline)
+		err := r.Scan(&id, &c.Step, &c.Kind, &c.Tries, &c.Units, &c.Moved, &msisdn, &c.TextID, &c.Deadline)
 		if err == nil {
 			c.Number, err = mobileid.ParseMSISDN(msisdn)
 		}

@@ -19,7 +19,7 @@ with ended as (
 	returning id, client, person, purpose, message_id, state, reason, state_version
 ), moves as (
 	select m.id, m.account_id, m.operator, m.amount, m.charging, m.charge, m.charge_step, m.charged,
-	       case when m.charge <> 'pending' then null when ` + takenSQL + ` > 0 then 'posted' else 'voided' end as charge_to,
+	       case when m.charge is distinct from 'pending' then null when ` + takenSQL + ` > 0 then 'posted' else 'voided' end as charge_to,
 	       case when m.charge = 'pending' then ` + takenSQL + ` else 0 end as due
 	from ended e join messages m on m.id = e.message_id where m.state in ('queued', 'retry')
 ), changed as (

@@ -65,7 +65,7 @@ gone as (
 ), moved as (
 	update accounts a set pending = a.pending + p.held, posted = a.posted + p.taken, late = a.late + p.late,
 	       told_at = case when p.outside then null else a.told_at end,
-	       day_spent = case when a.day = p.today then a.day_spent else 0 end + p.reserved, day = p.today
+	       day_spent = case when a.day >= p.today then a.day_spent else 0 end + p.reserved, day = greatest(a.day, p.today)
 	from (select account_id, sum(held)::bigint as held, sum(taken)::bigint as taken, sum(late)::bigint as late,
 	             coalesce(sum(held) filter (where kind = 'pending'), 0)::bigint as reserved,
 	             bool_or(kind = 'pending' and charging <> 'ledger') as outside, ` + todaySQL + ` as today

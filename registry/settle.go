@@ -53,7 +53,7 @@ with told as (
 		ended_at = case when v.ends then $1::timestamptz end
 	from moves v where m.id = v.id
 	returning m.id, m.challenge_id, m.client, m.state, m.reason, m.state_version
-), postings as (` + postingsSQL("moves", "case when answer = '' then 'answer' else 'charger' end") + `
+), postings as (` + postingsSQL("moves", "case when answer = '' or answer = 'unknown' and charge_to = 'voided' then 'answer' else 'charger' end") + `
 ), ended as (
 	update challenges c set
 		state = case v.next when 'rejected' then 'undeliverable' else v.next end,

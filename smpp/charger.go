@@ -232,7 +232,9 @@ func (b *Bridge) permits(answer ChargeAnswer, lane mobileid.Lane) (bool, mobilei
 		return true, mobileid.ChargeFree
 	case ChargeUnknown:
 		return lane == mobileid.LaneOTP, mobileid.ChargeNotKnown
-	case ChargeHeld, ChargeNo, ChargeDenied, ChargeNoUser:
+	case ChargeNo, ChargeDenied, ChargeNoUser:
+		return false, mobileid.ChargeFree // nothing is reserved, so nothing is to be told
+	case ChargeHeld:
 	}
 	return false, mobileid.ChargeAsReserved
 }

@@ -109,10 +109,15 @@ func (b *Bridge) tell(ctx context.Context, c mobileid.ChargeCall) (known mobilei
 		return "", charger.Refund(ctx, m, c.Moved)
 	case mobileid.ChargePosted:
 		err := charger.Settle(ctx, m, c.Moved)
-		if errors.Is(err, ErrNotReserved) { // it has lapsed: nobody paid
-			return mobileid.ChargeReversed, nil
+		switch {
+		case !errors.Is(err, ErrNotReserved):
+			return "", err
+		case c.Tries > 1:
+			// It was told before, and the answer may be what was lost: then it is paid.
+			b.log.Error("a charge was told, and the charging system has no reservation of it: compare it with the operator's file", "id", c.ID)
+			return "", nil
 		}
-		return "", err
+		return mobileid.ChargeReversed, nil // it has lapsed: nobody paid
 	case mobileid.ChargeVoided:
 		err := charger.Settle(ctx, m, 0)
 		if errors.Is(err, ErrNotReserved) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,10 @@ func TestEachAnswerOfTheChargerHasItsEffect(t *testing.T) {
 					written := want == "sent "
 					if len(o.of(id)) > 0 != written {
 						t.Errorf("%q, and %d submit_sm", want, len(o.of(id)))
+					}
+					refused := strings.HasPrefix(want, "no_funds") || strings.HasPrefix(want, "rejected")
+					if refused && r.last(id).Charge != mobileid.ChargeFree {
+						t.Errorf("%q, and something is to be told", want)
 					}
 					if note := r.last(id).Charge; written && note != c.note {
 						t.Errorf("the outcome says %q of the Charge, want %q", note, c.note)
@@ -93,7 +98,8 @@ func TestChargesAreToldWhatBecameOfThem(t *testing.T) {
 		"unknown, now yes":      {mobileid.ChargeCall{Kind: mobileid.ChargeUnknown, Units: 1}, ChargeYes, nil, nil, mobileid.ChargePosted},
 		"unknown, now no":       {mobileid.ChargeCall{Kind: mobileid.ChargeUnknown, Units: 1}, ChargeNo, nil, nil, mobileid.ChargeVoided},
 		"unknown, now free":     {mobileid.ChargeCall{Kind: mobileid.ChargeUnknown, Units: 1}, ChargeFree, nil, nil, mobileid.ChargeVoided},
-		"posted, but lapsed":    {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 1, Moved: 1}, ChargeYes, lapsed, []string{"settle 1"}, mobileid.ChargeReversed},
+		"posted, told before":   {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 1, Moved: 1, Tries: 2}, ChargeYes, lapsed, []string{"settle 1"}, ""},
+		"posted, but lapsed":    {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 1, Moved: 1, Tries: 1}, ChargeYes, lapsed, []string{"settle 1"}, mobileid.ChargeReversed},
 		"voided, and lapsed":    {mobileid.ChargeCall{Kind: mobileid.ChargeVoided, Units: 1}, ChargeYes, lapsed, []string{"settle 0"}, ""},
 		"reversed, of no user ": {mobileid.ChargeCall{Kind: mobileid.ChargeReversed, Units: 1, Moved: 1}, ChargeNoUser, nil, []string{"refund 1"}, ""},
 	} {

@@ -357,7 +357,7 @@ func (b *Bridge) lateAnswer(at place, j *job, t *tally, part int, a answer, hold
 	if !judged {
 		return
 	}
-	told := &job{admission: j.admission, link: linkName(at, j), parts: parts}
+	told := &job{admission: j.admission, link: linkName(at, j), parts: parts, note: j.note}
 	s := settled{bridge: noBridge, outcome: told.report(mobileid.MessageInDoubt, mobileid.ReasonLateAnswer)}
 	b.mu.Lock()
 	holder, held := b.held[j.admission.ID]

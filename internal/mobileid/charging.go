@@ -51,6 +51,7 @@ type ChargeCall struct {
 	Kind     ChargeState // posted: Moved units were used; voided: none; reversed: Moved are given back; unknown: ask again
 	Units    int         // that the Message is charged for
 	Moved    int
+	Tries    int // how often it was begun, this time included
 	Number   MSISDN
 	TextID   string
 	Deadline time.Time // of the Message

@@ -33,7 +33,10 @@ var messageNext = map[MessageState][]MessageState{
 		MessageNoFunds,   // the operator charges the subscriber, who cannot pay
 		MessageDelivered, // the receipt may overtake the settling of submit_sm_resp
 	},
-	MessageRetry: {MessageAdmitted, MessageNoFunds, MessageFenced, MessageCancelled, MessageExpired},
+	MessageRetry: {
+		MessageAdmitted, MessageNoFunds, MessageFenced, MessageCancelled, MessageExpired,
+		MessageDelivered, // the receipt of a sending that was thought lost
+	},
 	// It may have been sent: only what an answer, a receipt or the end of the
 	// wait says can end it.
 	MessageInDoubt: {

@@ -157,6 +157,18 @@ func (c *Client) Settle(ctx context.Context, r Request, used int) error {
 			c.settled(r.ID)
 			return nil
 		}
+		if !was.debited { // whether there is something to give back is asked first
+			again := r
+			again.Again = true
+			switch res := c.Reserve(ctx, again); res.Answer {
+			case Yes:
+			case No, Free, Denied, NoUser:
+				c.settled(r.ID)
+				return nil
+			case Unknown, UnknownHold:
+				return &Error{res}
+			}
+		}
 	}
 	cl, way := c.newCall(k, r, units)
 	if k == termination && was.peer != nil {
@@ -254,8 +266,9 @@ func (c *Client) remember(k *call, o outcome) {
 		if !o.answered || o.reply == nil {
 			return
 		}
-		if answer, _ := o.reply.judge(k.units, o.resent); k.kind.reserves() && answer == Free {
-			s.settled = true
+		if answer, why := o.reply.judge(k.units, o.resent); k.kind.reserves() {
+			s.settled = s.settled || answer == Free
+			s.debited = s.debited || answer == Yes || why == Partly
 		}
 	})
 	if o.answered && o.reply != nil {

@@ -12,6 +12,7 @@ type session struct {
 	peer    *peer // that answered the reservation; nil: not known
 	moves   bool  // it may go on with the other peer
 	settled bool  // nothing more is due
+	debited bool  // a yes to the debit was heard
 	sent    [kinds]sent
 }
 

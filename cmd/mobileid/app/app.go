@@ -178,8 +178,10 @@ func (a *App) buildBridges() error {
 	}
 	host, _ := os.Hostname() // only a name for people; "" is one too
 	for _, o := range a.cfg.Operators {
-		var charger smpp.Charger // nil: none is asked
-		if o.Charging.By == mobileid.ChargingDiameter {
+		// Nil: none is asked. What was queued while it was is told as long as it stands
+		// in the file.
+		var charger smpp.Charger
+		if o.Charging.By == mobileid.ChargingDiameter || len(o.Diameter.Peers) > 0 {
 			if charger, err = a.openCharger(o); err != nil {
 				return err
 			}

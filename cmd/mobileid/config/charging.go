@@ -70,7 +70,7 @@ func defaultDiameter() Diameter {
 
 // checkDiameter adds what is wrong with a charging system that is asked.
 func (o Operator) checkDiameter(wrong *Mistakes) {
-	if o.Charging.By != mobileid.ChargingDiameter {
+	if o.Charging.By != mobileid.ChargingDiameter && len(o.Diameter.Peers) == 0 {
 		return
 	}
 	client := o.Diameter.Client("host")
