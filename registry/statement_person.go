@@ -145,32 +145,62 @@ select message_id, step, at, kind, why, held, taken from `+from+` t where messag
 	return err
 }
 
+// Subscribers returns the accounts that pay now for these persons. Who has no active
+// binding is not in it.
+func (db *DB) Subscribers(ctx context.Context, persons []mobileid.Pseudonym) (map[mobileid.Pseudonym]mobileid.SubscriberView, error) {
+	keys := make([][]byte, len(persons))
+	for i := range persons {
+		keys[i] = persons[i][:]
+	}
+	out := make(map[mobileid.Pseudonym]mobileid.SubscriberView, len(persons))
+	err := db.query(ctx, "subscribers", subscribersSQL, []any{db.clock(), keys}, func(rows pgx.Rows) error {
+		who, v, err := scanSubscriber(rows)
+		out[who] = v
+		return err
+	})
+	return out, err
+}
+
 // subscriber returns the account that pays now; nil without an active binding.
 func (db *DB) subscriber(ctx context.Context, tx pgx.Tx, person mobileid.Pseudonym) (*mobileid.SubscriberView, error) {
-	rows, err := tx.Query(ctx, `
-select b.operator, a.told_at is not null, greatest(a.granted - a.posted - a.pending, 0), a.pending,
-       b.suspended_at, coalesce(b.suspended_why, ''), a.daily_limit, case when a.day = `+todaySQL+` then a.day_spent else 0 end
-from bindings b join accounts a on a.id = b.account_id
-where b.person = $2 and b.state = 'active'`, db.clock(), person[:])
+	rows, err := tx.Query(ctx, subscribersSQL, db.clock(), [][]byte{person[:]})
 	if err != nil {
 		return nil, err
 	}
+	defer rows.Close()
 	var v *mobileid.SubscriberView
 	for rows.Next() {
-		v = &mobileid.SubscriberView{}
-		var since *time.Time
-		if err := rows.Scan(&v.Operator, &v.Known, &v.Available, &v.Reserved, &since, &v.SuspendedWhy, &v.Ceiling, &v.SpentToday); err != nil {
-			rows.Close()
+		_, found, err := scanSubscriber(rows)
+		if err != nil {
 			return nil, err
 		}
-		if !v.Known {
-			v.Available = 0
-		}
-		if since != nil {
-			v.SuspendedSince = since.UTC()
-		}
+		v = &found
 	}
 	return v, rows.Err()
+}
+
+// subscribersSQL reads the accounts that pay for persons ($2) at a time ($1).
+const subscribersSQL = `
+select b.person, b.operator, a.told_at is not null, greatest(a.granted - a.posted - a.pending, 0), a.pending,
+       b.suspended_at, coalesce(b.suspended_why, ''), case when b.suspended_why = 'balance' then b.probe_at end,
+       a.daily_limit, case when a.day = ` + todaySQL + ` then a.day_spent else 0 end
+from bindings b join accounts a on a.id = b.account_id
+where b.person = any($2::bytea[]) and b.state = 'active'`
+
+func scanSubscriber(rows pgx.Rows) (who mobileid.Pseudonym, v mobileid.SubscriberView, err error) {
+	var person []byte
+	var since, probe *time.Time
+	err = rows.Scan(&person, &v.Operator, &v.Known, &v.Available, &v.Reserved, &since, &v.SuspendedWhy, &probe, &v.Ceiling, &v.SpentToday)
+	if !v.Known {
+		v.Available = 0
+	}
+	if since != nil {
+		v.SuspendedSince = since.UTC()
+	}
+	if probe != nil {
+		v.ProbeAt = probe.UTC()
+	}
+	return toPseudonym(person), v, err
 }
 
 // SetDailyCeiling sets what a person's Messages may cost him a day (Asia/Tashkent);

@@ -324,3 +324,43 @@ func TestEachReasonOfATransferHasWords(t *testing.T) {
 		t.Errorf("of no list: %q", got)
 	}
 }
+
+// TestTheAccountsThatPayAreToldWithWhatIsStopped: when the money is out the next SMS
+// after a while tries, when the operator bars nothing does.
+func TestTheAccountsThatPayAreToldWithWhatIsStopped(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	rich, poor, barred, b := e.bind(10*cost), e.bind(cost), e.bind(cost), e.bridge()
+	e.reserve(rich, b, 1)
+	e.reserve(poor, b, 1)
+	broke := e.notice(poor, "broke")
+	e.queue(broke)
+	if a := e.admit(b, broke.Message.ID); a[0].State != mobileid.MessageNoFunds {
+		t.Fatalf("%+v", a)
+	}
+	e.tell(e.news(barred, mobileid.BalanceBarred, 0))
+	since := e.clk.now().UTC()
+	nobody := mobileid.Pseudonym{1}
+	want := map[mobileid.Pseudonym]mobileid.SubscriberView{
+		rich.binding.Person: {Operator: operator, Known: true, Available: 9 * cost, Reserved: cost, SpentToday: cost},
+		poor.binding.Person: {
+			Operator: operator, Known: true, Reserved: cost, SpentToday: cost,
+			SuspendedSince: since, SuspendedWhy: mobileid.SuspendedForBalance, ProbeAt: since.Add(time.Minute),
+		},
+		barred.binding.Person: {Operator: operator, Known: true, Available: cost, SuspendedSince: since, SuspendedWhy: mobileid.SuspendedAsBarred},
+	}
+	ask := func() map[mobileid.Pseudonym]mobileid.SubscriberView {
+		t.Helper()
+		got, err := e.Subscribers(e.ctx(), []mobileid.Pseudonym{rich.binding.Person, poor.binding.Person, barred.binding.Person, nobody})
+		must(t, err)
+		return got
+	}
+	if got := ask(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	e.tell(e.news(poor, mobileid.BalanceTopUp, 2*cost))
+	want[poor.binding.Person] = mobileid.SubscriberView{Operator: operator, Known: true, Available: 2 * cost, Reserved: cost, SpentToday: cost}
+	if got := ask(); !reflect.DeepEqual(got, want) {
+		t.Errorf("after a top-up %+v, want %+v", got, want)
+	}
+}

@@ -101,6 +101,9 @@ type SubscriberView struct {
 	// zero when they are not.
 	SuspendedSince time.Time
 	SuspendedWhy   string
-	Ceiling        *Money // the person's own, of a day in Asia/Tashkent; nil: none
-	SpentToday     Money  // what counts for it
+	// ProbeAt is when the next SMS tries whether the money is there, if it is out
+	// and the operator tells of none before; zero when nothing tries.
+	ProbeAt    time.Time
+	Ceiling    *Money // the person's own, of a day in Asia/Tashkent; nil: none
+	SpentToday Money  // what counts for it
 }
