@@ -17,11 +17,19 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/jackc/pgx/v5"
+
+	"mobileid/cmd/mobileid/config/sandbox"
+	"mobileid/internal/mobileid"
 )
 
 // screenshotVariable names a file that the screenshot of the README is written
 // to: MOBILEID_SCREENSHOT=docs/demo.png make test RUN=TestAPersonSignsIn
 const screenshotVariable = "MOBILEID_SCREENSHOT"
+
+// lookVariable names a folder that the other pictures go to, as in package page.
+const lookVariable = "PAGE_LOOK"
 
 func TestAPersonSignsInOnThePage(t *testing.T) {
 	chrome := chromium(t)
@@ -112,6 +120,74 @@ func TestWhatIsBrokenByAButtonIsMendedAndNothingIsLost(t *testing.T) {
 	}
 	b.fits(1280)
 	b.fits(400)
+}
+
+// A person has money for two codes. The third finds out that it is gone, and says
+// so on the page, his SMS are stopped; the operator tells of a top-up, as he does,
+// and the next code comes.
+func TestMoneyRunsOutOnThePageAndComesBack(t *testing.T) {
+	chrome := chromium(t)
+	d := start(t, Options{})
+	b := browse(t, chrome, d.url)
+	b.do(chromedp.SetValue("#locale", "en", chromedp.ByQuery), chromedp.SendKeys("#person", kb.ArrowDown, chromedp.ByQuery))
+	b.sees(purse("240.00", ""))
+	code := ""
+	for _, left := range []string{"120.00", "0.00"} {
+		b.do(chromedp.Click("#request", chromedp.ByQuery))
+		code = b.signInCode(code)
+		b.do(reached("delivered"))
+		b.sees(purse(left, ""))
+	}
+	b.do(chromedp.Click("#request", chromedp.ByQuery))
+	b.sees(purse("0.00", "balance") + ` && document.querySelector("#stopped").textContent.includes("SMS stopped: the money is out") &&
+		document.querySelector("#stopped").textContent.includes("The next SMS after ")`)
+	b.sees(`document.querySelector("#result").dataset.state === "no_funds"`)
+	b.sees(`[...document.querySelectorAll("#hops > li")].some((li) =>
+		li.querySelector(".name").textContent.startsWith("Message ended: no_funds") && li.querySelector(".line").textContent === "reason: balance")`)
+	b.look("no-funds")
+	b.fits(1280)
+	b.fits(390)
+	b.look("no-funds-narrow")
+	b.do(chromedp.EmulateViewport(1280, 900))
+
+	b.do(chromedp.Click("#topup", chromedp.ByQuery))
+	b.sees(purse("240.00", ""))
+	b.do(chromedp.Click("#request", chromedp.ByQuery))
+	b.signInCode(code)
+	b.sees(`document.querySelector("[data-hop=posted] .line").textContent === "120.00 soum · the operator accepted the SMS"`)
+	b.sees(purse("120.00", ""))
+	b.look("topped-up")
+
+	// It was the operator's client that told, over the public API.
+	dsn, err := sandbox.Secret(d.dir, "dsn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	var told []mobileid.Money
+	err = conn.QueryRow(t.Context(), `select array_agg(amount) from credits where source = $1`, mobileid.SourceOfOperator(sandbox.Operator)).Scan(&told)
+	if err != nil || !slices.Equal(told, []mobileid.Money{240_00}) {
+		t.Errorf("the operator has told of %v: %v", told, err)
+	}
+}
+
+// purse is the script of a page that shows such a balance, and why SMS are stopped;
+// "" when they are not.
+func purse(soum, stopped string) string {
+	return fmt.Sprintf(`document.querySelector("#balance").textContent === "Balance %s soum" &&
+		document.querySelector("#stopped").dataset.why === %q && document.querySelector("#reserved").textContent === ""`, soum, stopped)
+}
+
+// look leaves a picture of the whole page in the folder that is asked for.
+func (b *browser) look(name string) {
+	b.t.Helper()
+	if dir := os.Getenv(lookVariable); dir != "" {
+		b.shoot(filepath.Join(dir, name+".png"))
+	}
 }
 
 // signInCode reads the newest such code among all texts on the handset, another
@@ -318,8 +394,14 @@ func (b *browser) picture() {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join("..", "..", "..", file)
 	}
+	b.do(chromedp.EmulateViewport(1280, 1000))
+	b.shoot(file)
+}
+
+func (b *browser) shoot(file string) {
+	b.t.Helper()
 	var png []byte
-	b.do(chromedp.EmulateViewport(1280, 1000), chromedp.FullScreenshot(&png, 100))
+	b.do(chromedp.FullScreenshot(&png, 100))
 	if err := os.WriteFile(file, png, 0o644); err != nil {
 		b.t.Fatal(err)
 	}

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-
-	"mobileid/cmd/mobileid/config/sandbox"
-	"mobileid/internal/mobileid"
 )
 
 // tour does what a person would do on the page, over HTTP alone: the public
@@ -40,7 +37,12 @@ func (d *demo) tour(ctx context.Context, url string) error {
 		{"a phone out of reach ends as undeliverable", func(ctx context.Context) error { return t.endsAs(ctx, people[2].pinfl, "undeliverable") }},
 		{"money for two messages pays two", func(ctx context.Context) error { return t.spend(ctx, poor.pinfl) }},
 		{"the third ends as no_funds", func(ctx context.Context) error { return t.endsAs(ctx, poor.pinfl, "no_funds") }},
-		{"the operator tells of a top-up, and SMS come again", func(ctx context.Context) error { return t.topUp(ctx, d.billingToken, poor) }},
+		{"the operator tells of a top-up, and SMS come again", func(ctx context.Context) error {
+			if err := d.topUp(ctx, poor, poor.soum); err != nil {
+				return err
+			}
+			return t.paidAgain(ctx, poor.pinfl)
+		}},
 		{"the whole life of the code can be read back", t.trace},
 	}
 	for i, s := range steps {
@@ -56,10 +58,4 @@ func (d *demo) tour(ctx context.Context, url string) error {
 		d.sayf("tour %2d/%d  ok  %6.0f ms  %s", i+1, len(steps), float64(time.Since(began).Microseconds())/1000, s.name)
 	}
 	return nil
-}
-
-// billingToken is a token of the operator's client.
-func (d *demo) billingToken(ctx context.Context) (string, error) {
-	token, _, err := askIssuer(ctx, d.world.TokenURL(), d.dir, sandbox.Billing, string(mobileid.ScopeBalance))
-	return token, err
 }

@@ -280,22 +280,11 @@ func (t *tourist) spend(ctx context.Context, pinfl string) error {
 	return nil
 }
 
-// topUp has the operator tell that money has come, and asks for codes until one
-// comes: the event goes its own way.
-func (t *tourist) topUp(ctx context.Context, billingToken func(context.Context) (string, error), p person) error {
-	token, err := billingToken(ctx)
-	if err != nil {
-		return err
-	}
-	operator := &tourist{url: t.url, client: t.client, token: token}
-	key := t.newKey()
-	body := fmt.Sprintf(`{"events":[{"number":%q,"kind":"top_up","amount":%d,"seq":%q,"at":%q}]}`,
-		p.number, p.soum, key, time.Now().Format(time.RFC3339Nano))
-	if err := operator.call(ctx, http.MethodPost, "/v1/balance-events", key, body, http.StatusAccepted, nil); err != nil {
-		return err
-	}
+// paidAgain asks for codes until one comes: what the operator has told goes its own
+// way.
+func (t *tourist) paidAgain(ctx context.Context, pinfl string) error {
 	return t.until(ctx, func(ctx context.Context) (bool, error) {
-		if err := t.ask(ctx, p.pinfl, "sign_in"); err != nil {
+		if err := t.ask(ctx, pinfl, "sign_in"); err != nil {
 			return false, err
 		}
 		got, err := t.follow(ctx, func(c challenge) bool { return c.Message.State == "delivered" || c.State == "no_funds" })

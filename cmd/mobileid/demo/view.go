@@ -31,6 +31,7 @@ func (d *demo) page() http.Handler {
 		Records:  records{d.app},
 		Registry: rows{db: d.app.Registry()},
 		Handsets: d.pdus,
+		Accounts: accounts{d},
 	}
 	if d.smsc != nil {
 		truth := &truth{smsc: d.smsc, db: d.app.Registry(), began: d.began, grace: d.grace}

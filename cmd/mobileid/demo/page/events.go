@@ -54,8 +54,8 @@ type countsJSON struct {
 	Broken    Breakage `json:"broken"`
 }
 
-// events streams PDUs as "handset" and totals as "counts" until the browser
-// goes, falls behind, or the program stops. Memory is bounded: the buffer is
+// events streams PDUs as "handset", totals as "counts" and the persons' money as
+// "accounts" until the browser goes, falls behind, or the program stops. Memory is bounded: the buffer is
 // the subscription's channel, and a write that blocks longer than writeTimeout
 // ends the stream.
 func (s *server) events(w http.ResponseWriter, r *http.Request) {
@@ -79,12 +79,15 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 	defer beat.Stop()
 	defer tick.Stop()
 	var last Counts
+	var money string
 	first := true
 	for {
 		var err error
-		// Counts go out at once on the first turn, then with the ticker.
+		// Counts and accounts go out at once on the first turn, then with the ticker.
 		if first {
-			last, err = s.sendCounts(r.Context(), &st, last, true)
+			if last, err = s.sendCounts(r.Context(), &st, last, true); err == nil {
+				money, err = s.sendAccounts(r.Context(), &st, money)
+			}
 			first = false
 		} else {
 			select {
@@ -98,7 +101,9 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 				}
 				err = st.event("handset", smsOf(e))
 			case <-tick.C:
-				last, err = s.sendCounts(r.Context(), &st, last, false)
+				if last, err = s.sendCounts(r.Context(), &st, last, false); err == nil {
+					money, err = s.sendAccounts(r.Context(), &st, money)
+				}
 			case <-beat.C:
 				err = st.comment(": still here")
 			}

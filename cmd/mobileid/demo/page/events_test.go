@@ -30,7 +30,7 @@ func servePage(t *testing.T) *pageServer {
 	return p
 }
 
-// open starts a stream and waits for its first event, after which it is
+// open starts a stream and waits for its first events, after which it is
 // subscribed for certain.
 func (p *pageServer) open(t *testing.T) (next func() (event, data string, ok bool)) {
 	t.Helper()
@@ -65,8 +65,10 @@ func (p *pageServer) open(t *testing.T) (next func() (event, data string, ok boo
 		}
 		return "", "", false
 	}
-	if event, _, _ := next(); event != "counts" {
-		t.Fatalf("first event %q", event)
+	for _, first := range []string{"counts", "accounts"} {
+		if event, _, _ := next(); event != first {
+			t.Fatalf("event %q, want %s", event, first)
+		}
 	}
 	return next
 }

@@ -32,10 +32,14 @@ type fakeSystem struct {
 	waits bool
 
 	breaks Controls // nil: nothing can be broken
+
+	granted [2]mobileid.Money // to each person
+	stopped [2]time.Time      // since when his SMS are; zero: they are not
 }
 
 type fakeRun struct {
 	id, message mobileid.ID
+	person      int
 	at          time.Time
 	notice      bool
 	confirmedAt time.Time
@@ -43,11 +47,16 @@ type fakeRun struct {
 	tries       int
 	wire        []HandsetEvent
 	seen        bool // its row was read before its end
+	broke       bool // the money was out
+	reversed    bool // its money was given back
 }
 
 const (
 	fakePINFL  = "31405806440024" // synthetic
 	fakeNumber = "998901234567"
+	poorPINFL  = "41202916310019" // synthetic
+	poorNumber = "998901000002"
+	fakePrice  = mobileid.Money(120_00)
 	opID       = "7f3a01c9"
 )
 
@@ -60,6 +69,7 @@ func newFake(t testing.TB, pace time.Duration) *fakeSystem {
 	return &fakeSystem{
 		ids: ids, pace: pace, code: "482913",
 		runs: map[mobileid.ID]*fakeRun{}, feed: map[chan HandsetEvent]struct{}{},
+		granted: [2]mobileid.Money{50_000_00, 2 * fakePrice},
 	}
 }
 
@@ -77,10 +87,11 @@ func (f *fakeSystem) config(addr string) Config {
 }
 
 func (f *fakeSystem) deps() Deps {
-	return Deps{Tokens: f, Records: f, Registry: f, Handsets: f, Controls: f.breaks, Persons: func() []Person {
+	return Deps{Tokens: f, Records: f, Registry: f, Handsets: f, Accounts: f, Controls: f.breaks, Persons: func() []Person {
 		return []Person{
 			{"Person 1", fakePINFL, maskedTo(fakeNumber), "Beeline", ""},
-			{"Person 2", "41202916310019", "+998 90 *** ** 02", "Beeline", "no balance"},
+			{"Person 2", poorPINFL, maskedTo(poorNumber), "Beeline", "money for two messages"},
+			{"Person 3", "60911040000040", "", "", "no number bound"},
 		}
 	}}
 }
@@ -90,9 +101,14 @@ func (f *fakeSystem) Token(context.Context) (Token, error) {
 }
 
 func (f *fakeSystem) begin(kind mobileid.IDKind, key string) *fakeRun {
+	return f.beginFor(0, kind, key)
+}
+
+func (f *fakeSystem) beginFor(person int, kind mobileid.IDKind, key string) *fakeRun {
 	at := time.Now()
+	number := [2]string{fakeNumber, poorNumber}[person]
 	id := f.ids.Make(kind, "oneid", key, at)
-	r := &fakeRun{id: id, message: id, at: id.Time(), notice: kind == mobileid.KindMessage}
+	r := &fakeRun{id: id, message: id, person: person, at: id.Time(), notice: kind == mobileid.KindMessage}
 	if !r.notice {
 		r.message = f.ids.Derive(mobileid.KindMessage, "oneid", id, 1)
 	}
@@ -103,7 +119,7 @@ func (f *fakeSystem) begin(kind mobileid.IDKind, key string) *fakeRun {
 	pdu := func(hop int, kind PDUKind, body string, fields ...Field) {
 		raw, _ := hex.DecodeString("0000008c000000040000000000000007000101" + hex.EncodeToString([]byte(body)))
 		e := HandsetEvent{
-			At: r.at.Add(time.Duration(hop)*f.pace + 310*time.Microsecond), Kind: kind, To: fakeNumber, From: "MobileID",
+			At: r.at.Add(time.Duration(hop)*f.pace + 310*time.Microsecond), Kind: kind, To: number, From: "MobileID",
 			OperatorID: opID, Raw: raw, Fields: append([]Field{{"sequence_number", "7"}}, fields...),
 		}
 		if kind == PDUSubmit {
@@ -111,15 +127,80 @@ func (f *fakeSystem) begin(kind mobileid.IDKind, key string) *fakeRun {
 		}
 		r.wire = append(r.wire, e)
 	}
-	pdu(5, PDUSubmit, text, Field{"command_id", "submit_sm"}, Field{"destination_addr", fakeNumber},
+	if f.spend(r) {
+		return r
+	}
+	pdu(5, PDUSubmit, text, Field{"command_id", "submit_sm"}, Field{"destination_addr", number},
 		Field{"registered_delivery", "1"}, Field{"validity_period", "000000000458000R"}, Field{"short_message", text})
 	pdu(6, PDUResp, opID, Field{"command_id", "submit_sm_resp"}, Field{"command_status", "0x00000000 ESME_ROK"}, Field{"message_id", opID})
 	pdu(8, PDUReceipt, "id:"+opID+" stat:DELIVRD err:000", Field{"command_id", "deliver_sm"}, Field{"esm_class", "0x04"})
 	pdu(8, PDUReceiptAck, "", Field{"command_id", "deliver_sm_resp"})
+	return r
+}
+
+// spend begins a run and says whether the money was out for it: then nothing is
+// sent, and the person's SMS are stopped.
+func (f *fakeSystem) spend(r *fakeRun) (broke bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.runs[id] = r
-	return r
+	if f.left(r.person) < fakePrice {
+		r.broke, r.endedAs = true, mobileid.ChallengeNoFunds
+		f.stopped[r.person] = r.at
+	}
+	f.runs[r.id] = r
+	return r.broke
+}
+
+// giveBack reverses what was charged; the balances stay as they are.
+func (f *fakeSystem) giveBack() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.runs {
+		r.reversed = true
+	}
+}
+
+// left is what a person can still spend.
+func (f *fakeSystem) left(person int) mobileid.Money {
+	left := f.granted[person]
+	for _, r := range f.runs {
+		if r.person == person && !r.broke {
+			left -= fakePrice
+		}
+	}
+	return left
+}
+
+// Accounts has none for Person 3, who has no number.
+func (f *fakeSystem) Accounts(context.Context) ([]*mobileid.SubscriberView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]*mobileid.SubscriberView, 3)
+	for i, since := range f.stopped {
+		v := &mobileid.SubscriberView{Operator: "beeline", Known: true, Available: f.left(i), SuspendedSince: since}
+		for _, r := range f.runs {
+			if r.person == i && !r.broke && time.Since(r.at) < 7*f.pace {
+				v.Reserved += fakePrice
+			}
+		}
+		if !since.IsZero() {
+			v.SuspendedWhy, v.ProbeAt = mobileid.SuspendedForBalance, since.Add(time.Minute)
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+// TopUp lets the money come at once.
+func (f *fakeSystem) TopUp(_ context.Context, person int, amount mobileid.Money) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if person >= len(f.granted) {
+		return &mobileid.Error{Kind: mobileid.KindNotFound, Code: "unbound"}
+	}
+	f.granted[person] += amount
+	f.stopped[person] = time.Time{}
+	return nil
 }
 
 // deliver sends a run's PDUs to the subscribers as their time comes.
@@ -200,7 +281,7 @@ func (f *fakeSystem) Counts(context.Context) (Counts, error) {
 	defer f.mu.Unlock()
 	c := Counts{Accepted: int64(len(f.runs))}
 	for _, r := range f.runs {
-		if time.Since(r.at) > 9*f.pace {
+		if time.Since(r.at) > 9*f.pace && !r.broke {
 			c.Delivered++
 			c.Charged += 12000
 		}
@@ -269,6 +350,11 @@ func (f *fakeSystem) rows(r *fakeRun, now time.Time) Rows {
 		"sealed": `\x01a4c0` + strings.Repeat("5be19d", 30), "queued_at": queued, "published_at": queued, "amount": 12000,
 		"source_topic": topic, "source_partition": 3, "source_offset": 17, "lane_partition": -1, "lane_offset": -1,
 	}
+	if at, ok := hop(4); ok && r.broke {
+		m["state"], m["ended_at"], m["reason"], m["sealed"] = "no_funds", at, "balance", nil
+		out.Message = row(m)
+		return out
+	}
 	if at, ok := hop(4); ok {
 		m["state"], m["admitted_at"], m["lane_partition"], m["lane_offset"] = "admitted", at, 1, 42
 		transfers := []any{map[string]any{"message_id": bytea(r.message), "step": 1, "kind": "pending", "why": "admitted", "held": 12000, "taken": 0, "at": at}}
@@ -277,6 +363,10 @@ func (f *fakeSystem) rows(r *fakeRun, now time.Time) Rows {
 			m["state"], m["submitted_at"] = "sent", at
 			acc["pending"], acc["posted"] = 0, 12000
 			transfers = append(transfers, map[string]any{"message_id": bytea(r.message), "step": 2, "kind": "posted", "why": "answer", "held": -12000, "taken": 12000, "at": at})
+			if r.reversed {
+				transfers = append(transfers, map[string]any{"message_id": bytea(r.message), "step": 3, "kind": "reversed", "why": "receipt", "held": 0, "taken": -12000, "at": at})
+				acc["posted"] = 0
+			}
 			out.Parts = row([]any{map[string]any{
 				"message_id": bytea(r.message), "part": 1, "operator_id": r.message.String(), "sequence": 7, "status": 0, "answered_at": at,
 			}})
@@ -296,7 +386,13 @@ func (f *fakeSystem) api(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	accept := func(kind mobileid.IDKind) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			run := f.begin(kind, r.Header.Get("Idempotency-Key"))
+			var body struct{ PINFL string }
+			_ = json.NewDecoder(r.Body).Decode(&body)
+			person := 0
+			if body.PINFL == poorPINFL {
+				person = 1
+			}
+			run := f.beginFor(person, kind, r.Header.Get("Idempotency-Key"))
 			go f.deliver(ctx, run)
 			writeJSON(w, http.StatusAccepted, map[string]any{"id": run.id, "state": "accepted", "accepted_at": run.at})
 		}
@@ -316,6 +412,9 @@ func (f *fakeSystem) api(ctx context.Context) http.Handler {
 		}
 		if !run.confirmedAt.IsZero() {
 			state = "confirmed"
+		}
+		if run.broke && state == "pending" {
+			state, sms = "no_funds", "no_funds"
 		}
 		f.mu.Unlock()
 		writeJSON(w, http.StatusOK, map[string]any{"id": id, "state": state, "message": map[string]any{"state": sms}, "confirmed_at": run.confirmedAt})

@@ -172,7 +172,7 @@ func (b *builder) admitted() {
 		line = b.transfers[0].Held.String() + " soum reserved in the same statement"
 		blocks = append(blocks, jsonBlock("Transfers of the Charge", b.raw.Transfers))
 	}
-	if b.account != nil {
+	if len(b.raw.Account) > 0 {
 		blocks = append(blocks, jsonBlock("Account", b.raw.Account))
 	}
 	b.add(HopAdmitted, b.message.AdmittedAt, line, blocks...)
@@ -243,21 +243,21 @@ func allBlocks(name string, events []HandsetEvent) []block {
 	return out
 }
 
-// settled draws each transfer of the Charge that followed the reservation.
+// settled draws each transfer of the Charge that followed the reservation, with the
+// words that the person's statement has for it.
 func (b *builder) settled() {
 	for i, t := range b.transfers {
 		if i == 0 {
 			continue
 		}
-		line := t.Taken.String() + " soum, told by: " + t.Why
+		line := t.Taken.String() + " soum · " + mobileid.TransferWords(t.Kind, t.Why)
 		blocks := []block{jsonBlock("Transfers of the Charge", b.raw.Transfers)}
-		if a := b.account; a != nil {
-			line += " · balance " + (a.Granted - a.Pending - a.Posted).String()
+		if len(b.raw.Account) > 0 {
 			blocks = append(blocks, jsonBlock("Account", b.raw.Account))
 		}
 		h := b.add(HopPosted, t.At, line, blocks...)
-		if t.Kind != "posted" {
-			h.Title, h.Tone = "Charge "+t.Kind, toneBad
+		if t.Kind != mobileid.ChargePosted {
+			h.Title, h.Tone = "Charge "+string(t.Kind), toneBad
 		}
 	}
 }

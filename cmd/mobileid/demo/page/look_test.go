@@ -12,10 +12,12 @@ import (
 
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // TestPageInABrowser walks the page as a person does, over the scripted
-// system: ask, read the phone, mistype, type, see it confirmed, send a notice.
+// system: ask, read the phone, mistype, type, see it confirmed, send a notice, run
+// out of money and top up.
 // With PAGE_LOOK=DIR it leaves pictures there, in both widths and schemes.
 func TestPageInABrowser(t *testing.T) {
 	binary, err := exec.LookPath("chromium")
@@ -74,8 +76,8 @@ func TestPageInABrowser(t *testing.T) {
 					return fmt.Errorf("%s: %w; the page says\n%s", js, err, text)
 				})
 			}
-			var scroll, inner int64
-			var command string
+			var scroll, inner, stopped int64
+			var command, told, chosen string
 			awaited := func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
 			err := chromedp.Run(ctx,
 				chromedp.EmulateViewport(size.width, size.height),
@@ -117,10 +119,41 @@ func TestPageInABrowser(t *testing.T) {
 				shot("5-broken"),
 				chromedp.ActionFunc(func(context.Context) error { breaks.mend(); return nil }),
 				see(`document.querySelectorAll('#breaks button:enabled').length === 3 && document.querySelector('#broken').textContent === 'Everything works.'`),
+				// Money for two codes: the third finds it out, a top-up brings SMS back.
+				chromedp.SendKeys("#person", kb.ArrowDown),
+				see(`document.querySelector('#balance').textContent === 'Balance 240.00 soum' && document.querySelector('#texts').children.length === 0`),
+				chromedp.Click("#request"),
+				see(`document.querySelectorAll('#texts > li').length === 1 && document.querySelector('#balance').textContent === 'Balance 120.00 soum'`),
+				chromedp.Click("#request"),
+				see(`document.querySelectorAll('#texts > li').length === 2 && document.querySelector('#balance').textContent === 'Balance 0.00 soum'`),
+				see(`document.querySelector('#stopped').dataset.why === ''`),
+				chromedp.Click("#request"),
+				see(`document.querySelector('#result').dataset.state === 'no_funds' && document.querySelector('#hops').textContent.includes('Message ended: no_funds')`),
+				see(`document.querySelector('#stopped').dataset.why === 'balance' && document.querySelector('#stopped').textContent.startsWith('SMS stopped: the money is out')`),
+				chromedp.Evaluate(`document.documentElement.scrollWidth`, &stopped),
+				shot("6-stopped"),
+				// Another person's are not, and that is seen as soon as he is chosen.
+				chromedp.Evaluate(`[0, 1].map((n) => {
+					document.querySelector('#person').selectedIndex = n;
+					document.querySelector('#person').dispatchEvent(new Event('change'));
+					return document.querySelector('#balance').textContent + '|' + document.querySelector('#stopped').dataset.why;
+				}).join()`, &chosen),
+				chromedp.Click("#topup"),
+				see(`document.querySelector('#stopped').dataset.why === '' && document.querySelector('#balance').textContent === 'Balance 240.00 soum'`),
+				chromedp.Click("#request"),
+				see(`document.querySelectorAll('#texts > li').length === 1 && document.querySelector('#sms').dataset.code === '482913'`),
+				// What is given back afterwards is a hop of its own.
+				chromedp.ActionFunc(func(context.Context) error { f.giveBack(); return nil }),
+				see(`[...document.querySelectorAll('[data-hop=posted] .name')].map((n) => n.firstChild.textContent).join() === 'Charge posted,Charge reversed'`),
+				see(`[...document.querySelectorAll('[data-hop=posted] .line')].pop().textContent.endsWith('the money is given back')`),
+				shot("7-topped-up"),
 				// With a clipboard it says so; without one it shows the command.
 				chromedp.Click("#curl-request"),
 				see(`document.querySelector('#toast.shown') || document.querySelector('#manual[open]')`),
 				chromedp.Evaluate(`curl(requests.challenge())`, &command, awaited),
+				chromedp.Evaluate(`curl(requests.topUp())`, &told, awaited),
+				chromedp.SendKeys("#person", kb.ArrowDown),
+				see(`document.querySelector('#balance').textContent === 'No number, so no account' && document.querySelector('#topup').disabled`),
 			)
 			if err != nil {
 				t.Fatal(err)
@@ -129,7 +162,14 @@ func TestPageInABrowser(t *testing.T) {
 			if err != nil || !strings.Contains(string(out), `"id":"ch_`) {
 				t.Errorf("the copied command does not work: %v\n%s\n%s", err, command, out)
 			}
-			if scroll > inner {
+			out, err = exec.CommandContext(t.Context(), "sh", "-c", told).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), `"told":"top_up"`) || strings.Contains(told, "Bearer") {
+				t.Errorf("the copied top-up does not work: %v\n%s\n%s", err, told, out)
+			}
+			if want := "Balance 49760.00 soum|,Balance 0.00 soum|balance"; chosen != want {
+				t.Errorf("the persons' money: %s, want %s", chosen, want)
+			}
+			if scroll = max(scroll, stopped); scroll > inner {
 				t.Errorf("the page is %d px wide in a window of %d: it scrolls sideways", scroll, inner)
 			}
 		})

@@ -175,13 +175,14 @@ type Handsets interface {
 	Exchange(ctx context.Context, operatorIDs []string) ([]HandsetEvent, error)
 }
 
-// Deps are the page's ports; all are required but Persons and Controls.
+// Deps are the page's ports; all are required but Persons, Accounts and Controls.
 type Deps struct {
 	Tokens   Tokens
 	Persons  func() []Person
 	Records  Records
 	Registry Registry
 	Handsets Handsets
+	Accounts Accounts // nil: the page tells nothing of money
 	Controls Controls // nil: nothing can be broken, and nobody knows what was lost
 }
 
@@ -218,6 +219,7 @@ func New(cfg Config, deps Deps) http.Handler {
 	mux.HandleFunc("GET /demo/messages", s.messages)
 	mux.HandleFunc("GET /demo/events", s.events)
 	mux.HandleFunc("POST /demo/break/{what}", s.breakIt)
+	mux.HandleFunc("POST /demo/top-up/{n}", s.topUpOf)
 	return guard(cfg.Addr, mux)
 }
 
@@ -270,7 +272,7 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// fail answers a read that did not work. The browser gets the stable code;
+// fail answers what did not work. The browser gets the stable code;
 // the cause goes to our log.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
@@ -286,7 +288,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			status = http.StatusServiceUnavailable
 		}
-		s.cfg.Log.Warn("the demo page could not read", "route", r.Pattern, "code", mobileid.CodeOf(err))
+		s.cfg.Log.Warn("the demo page did not answer as asked", "route", r.Pattern, "code", mobileid.CodeOf(err))
 	}
 	writeJSON(w, status, map[string]string{"code": mobileid.CodeOf(err)})
 }

@@ -161,7 +161,7 @@ func TestSetupAndToken(t *testing.T) {
 		Engine   Engine
 		Handset  bool
 	}](t, get(t, h, "/demo/setup"))
-	if len(setup.Persons) != 2 || setup.Persons[0]["pinfl"] != fakePINFL || setup.Persons[0]["masked"] != "+998 90 *** ** 67" {
+	if len(setup.Persons) != 3 || setup.Persons[0]["pinfl"] != fakePINFL || setup.Persons[0]["masked"] != "+998 90 *** ** 67" {
 		t.Errorf("persons %v", setup.Persons)
 	}
 	if len(setup.Purposes) != 2 || setup.Notice.NowSlot != "at" || setup.Engine.Postgres == "" || !setup.Handset {

@@ -54,17 +54,11 @@ func (s sourceRow) ref() (mobileid.RecordRef, bool) {
 }
 
 type transferRow struct {
-	Kind  string         `json:"kind"`
-	Why   string         `json:"why"`
-	Held  mobileid.Money `json:"held"`
-	Taken mobileid.Money `json:"taken"`
-	At    time.Time      `json:"at"`
-}
-
-type accountRow struct {
-	Granted mobileid.Money `json:"granted"`
-	Pending mobileid.Money `json:"pending"`
-	Posted  mobileid.Money `json:"posted"`
+	Kind  mobileid.ChargeState `json:"kind"`
+	Why   string               `json:"why"`
+	Held  mobileid.Money       `json:"held"`
+	Taken mobileid.Money       `json:"taken"`
+	At    time.Time            `json:"at"`
 }
 
 type confirmationRow struct {
@@ -112,7 +106,6 @@ type facts struct {
 	challenge    *challengeRow
 	message      *messageRow
 	transfers    []transferRow
-	account      *accountRow
 	confirmation *confirmationRow
 	parts        []partRow
 	receipts     []receiptRow
@@ -128,7 +121,6 @@ func readRows(raw Rows) (facts, error) {
 		{"challenge", raw.Challenge, &f.challenge},
 		{"message", raw.Message, &f.message},
 		{"transfers", raw.Transfers, &f.transfers},
-		{"account", raw.Account, &f.account},
 		{"confirmation", raw.Confirmation, &f.confirmation},
 		{"parts", raw.Parts, &f.parts},
 		{"receipts", raw.Receipts, &f.receipts},

@@ -111,7 +111,7 @@ func TestEachHopHasItsTimeAndItsBytes(t *testing.T) {
 	for key, line := range map[string]string{
 		HopRecord: "otp.requests · partition 3 · offset 17",
 		HopLane:   "sms.beeline.otp · partition 1 · offset 42",
-		HopPosted: "120.00 soum, told by: answer · balance 49880.00",
+		HopPosted: "120.00 soum · the operator accepted the SMS",
 	} {
 		if got := hop(t, tr, key).Line; got != line {
 			t.Errorf("%s says %q, want %q", key, got, line)
@@ -155,6 +155,37 @@ func TestAnEndThatIsNotAConfirmationSaysWhich(t *testing.T) {
 	end := hop(t, tr, HopConfirmed)
 	if end.Title != "Challenge ended: exhausted" || end.Tone != toneBad || end.Line != "reason: balance" || !tr.Ended {
 		t.Errorf("%+v, ended %v", end, tr.Ended)
+	}
+}
+
+func TestEachTransferOfTheChargeIsToldInWords(t *testing.T) {
+	h, f := newPage(t)
+	run := older(f, mobileid.KindChallenge, time.Minute)
+	run.reversed = true
+	var told []string
+	for _, h := range traceAt(t, h, run.id).Hops {
+		if h.Key == HopPosted {
+			told = append(told, h.Title+"|"+h.Tone+"|"+h.Line)
+		}
+	}
+	if want := []string{
+		"||120.00 soum · the operator accepted the SMS",
+		"Charge reversed|bad|-120.00 soum · the operator reported that the SMS was refused or not delivered: the money is given back",
+	}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
+func TestAMessageWithoutMoneyEndsAsNoFunds(t *testing.T) {
+	h, f := newPage(t)
+	f.granted[0] = 0
+	run := older(f, mobileid.KindChallenge, time.Minute)
+	tr := traceAt(t, h, run.id)
+	if got := keysOf(tr.Hops); slices.Contains(got, HopAdmitted) || slices.Contains(got, HopPosted) || !tr.Ended {
+		t.Errorf("hops %v, ended %v", got, tr.Ended)
+	}
+	if end := hop(t, tr, HopDelivered); end.Title != "Message ended: no_funds" || end.Line != "reason: balance" || end.Tone != toneBad {
+		t.Errorf("%+v", end)
 	}
 }
 

@@ -55,6 +55,8 @@ const requests = {
       body: { pinfl: person().pinfl, text_id: setup.notice.text_id, slots, locale: $('locale').value },
     };
   },
+  // What the operator tells has a number in it, and his token: the demo sends it for him.
+  topUp: () => ({ method: 'POST', path: '/demo/top-up/' + ($('person').selectedIndex + 1), open: true }),
 };
 
 function newKey() { return crypto.randomUUID(); }
@@ -106,8 +108,8 @@ function problem(x) {
 const quote = (s) => "'" + s.replaceAll("'", "'\\''") + "'";
 
 async function curl(req) {
-  const parts = ['curl -sS -X ' + req.method + ' ' + quote(location.origin + req.path),
-    '-H ' + quote('Authorization: Bearer ' + await token(true))];
+  const parts = ['curl -sS -X ' + req.method + ' ' + quote(location.origin + req.path)];
+  if (!req.open) parts.push('-H ' + quote('Authorization: Bearer ' + await token(true)));
   if (req.key) parts.push('-H ' + quote('Idempotency-Key: ' + req.key));
   if (req.body) {
     parts.push('-H ' + quote('Content-Type: application/json'));
@@ -117,16 +119,17 @@ async function curl(req) {
 }
 
 async function copyCurl(make) {
+  const req = make();
   let text;
   try {
-    text = await curl(make());
+    text = await curl(req);
   } catch (err) {
     toast('No token: ' + err.message);
     return;
   }
   try {
     await navigator.clipboard.writeText(text);
-    toast('Copied, with a live token. Paste it in a terminal.');
+    toast((req.open ? 'Copied.' : 'Copied, with a live token.') + ' Paste it in a terminal.');
   } catch {
     $('manual-text').value = text;
     $('manual').showModal();
@@ -177,7 +180,7 @@ const endings = {
   cancelled: 'The request was cancelled.',
   conflict: 'This Idempotency-Key was used for another request.',
   unbound: 'This person has no bound number, so there is nobody to text.',
-  no_funds: 'The person’s balance is not enough for the SMS.',
+  no_funds: 'The person’s balance is not enough for the SMS. Top up, and ask again.',
   fenced: 'The binding changed after the code was issued.',
   undeliverable: 'The operator could not deliver the SMS.',
   failed: 'The code could not be sent.',
@@ -277,7 +280,7 @@ function hopsOf(run) {
 
 // ---------------------------------------------------------------- the timeline
 
-const drawn = new Map(); // hop key -> {li, sig}
+const drawn = new Map(); // name of a hop -> {li, sig}
 
 function draw() {
   const run = runs[shown];
@@ -286,11 +289,13 @@ function draw() {
   const reached = hops.map((h) => h.key);
   // What has ended early will reach no further: hops that never come are not drawn.
   const coming = run && run.ended ? [] : keys.filter((k) => !reached.includes(k));
-  const want = [...reached, ...coming].map((key) => {
-    const hop = hops.find((h) => h.key === key);
-    const title = (hop && hop.title) || (shown === 'notice' && noticeTitles[key]) || (layers[key] || ['', key])[1];
-    return drawHop(key, title, hop, run);
-  });
+  const titleOf = (key) => (shown === 'notice' && noticeTitles[key]) || (layers[key] || ['', key])[1];
+  // A Charge may be settled more than once: a hop is named by its key and which one of it this is.
+  const nth = (i) => reached.slice(0, i).filter((k) => k === reached[i]).length;
+  const want = [
+    ...hops.map((h, i) => drawHop(h.key, nth(i), h.title || titleOf(h.key), h, run)),
+    ...coming.map((key) => drawHop(key, 0, titleOf(key), null, run)),
+  ];
   const list = $('hops');
   if (want.length !== list.children.length || want.some((li, i) => list.children[i] !== li)) list.replaceChildren(...want);
   const onPhone = hops.find((h) => h.key === 'submit');
@@ -299,13 +304,14 @@ function draw() {
   drawExplain(run);
 }
 
-function drawHop(key, title, hop, run) {
+function drawHop(key, nth, title, hop, run) {
+  const name = nth ? key + ' ' + nth : key;
   const sig = JSON.stringify([run && run.id, title, hop || null]);
-  let d = drawn.get(key);
+  let d = drawn.get(name);
   if (d && d.sig === sig) return d.li;
   if (!d) {
     d = { li: el('li', { data: { hop: key, layer: (layers[key] || [''])[0] } }) };
-    drawn.set(key, d);
+    drawn.set(name, d);
   }
   const li = d.li;
   const was = li.dataset.reached === 'true' && d.run === (run && run.id);
@@ -415,6 +421,64 @@ function handsetOf() {
   $('operator').textContent = p.operator || 'no number';
   $('number').textContent = p.masked || 'no bound number';
   $('pinfl').textContent = 'PINFL ' + p.pinfl + ' (synthetic)';
+  purse();
+}
+
+// ---------------------------------------------------------------- the money
+
+let accounts = null; // the newest word of the event stream, in the order of the persons
+
+function atTime(iso) {
+  const at = new Date(iso);
+  return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
+}
+
+const stops = {
+  balance: 'SMS stopped: the money is out',
+  barred: 'SMS stopped: barred by the operator',
+};
+
+// purse shows the account of the chosen person.
+function purse() {
+  $('purse').hidden = !accounts;
+  if (!accounts) return;
+  const a = accounts[$('person').selectedIndex];
+  if (!a) $('balance').replaceChildren('No number, so no account');
+  else if (!a.known) $('balance').replaceChildren('The operator has not told the balance');
+  else $('balance').replaceChildren('Balance ', el('strong', {}, a.balance + ' soum'));
+  $('reserved').textContent = a && a.reserved !== '0.00' ? ' · ' + a.reserved + ' reserved' : '';
+  for (const id of ['topup', 'curl-topup']) $(id).disabled = !a || (id === 'topup' && telling);
+  const stopped = $('stopped');
+  const why = a ? a.stopped : '';
+  let then = '';
+  if (why) {
+    then = 'Since ' + atTime(a.since) + '. ';
+    if (!a.probe_at) then += 'Until the operator says otherwise.';
+    else if (Date.parse(a.probe_at) > Date.now()) then += 'The next SMS after ' + atTime(a.probe_at) + ' tries again.';
+    else then += 'The next SMS tries again.';
+  }
+  // Drawn again only if it changed: it is read aloud.
+  if (stopped.dataset.why === why && stopped.dataset.then === then) return;
+  stopped.dataset.why = why;
+  stopped.dataset.then = then;
+  stopped.replaceChildren(...(why ? [el('strong', {}, stops[why] || 'SMS stopped: ' + why), el('span', {}, then)] : []));
+}
+
+let telling = false; // the operator tells of a top-up
+
+async function topUp() {
+  telling = true;
+  purse();
+  try {
+    const res = await fetch(requests.topUp().path, { method: 'POST' });
+    if (!res.ok) throw new Error('HTTP ' + res.status);
+    toast('The operator tells of ' + (await res.json()).amount + ' soum.');
+  } catch (err) {
+    toast('Nothing was told: ' + err.message);
+  } finally {
+    telling = false;
+    purse();
+  }
 }
 
 function listen() {
@@ -434,6 +498,7 @@ function listen() {
     broken.said = c.broken; // the system's word; a click shows its button before
     broken(c.broken);
   });
+  es.addEventListener('accounts', (e) => { accounts = JSON.parse(e.data); purse(); });
   addEventListener('pagehide', () => es.close(), { once: true });
 }
 
@@ -625,7 +690,7 @@ function options(select, list) {
 }
 
 async function start() {
-  const tick = () => { $('clock').textContent = new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }); };
+  const tick = () => { $('clock').textContent = new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }); if (setup) purse(); };
   tick();
   setInterval(tick, 5000);
   draw();
@@ -642,6 +707,8 @@ async function start() {
     requests.verify(runs.challenge.id, $('code').value.trim() || ($('sms') && $('sms').dataset.code) || '000000'))));
   for (const what of ['throttle', 'hang', 'kill']) $(what).addEventListener('click', () => breakIt(what));
   $('curl-notice').addEventListener('click', () => copyCurl(requests.notice));
+  $('topup').addEventListener('click', topUp);
+  $('curl-topup').addEventListener('click', () => copyCurl(requests.topUp));
   for (;;) {
     try {
       setup = await getJSON('/demo/setup');
