@@ -4,8 +4,9 @@
 // Its promise: no line settles two Messages and no Message is settled twice;
 // the order of the lines changes nothing; what is not certain is left to a
 // person. A file with one mistake is wrong as a whole, and each mistake is told
-// with its line. Nothing here reads a database; docs/reconciliation.md is the
-// contract for operators.
+// with its line. What the operator debited is compared with what we have posted
+// (Judge), and each difference has one name. Nothing here reads a database;
+// docs/reconciliation.md is the contract for operators.
 package reconcile
 
 import (
@@ -27,6 +28,8 @@ type Line struct {
 	Reason    string // of State, when it does not say it all
 	Stat, Err string // as written
 	Parts     int    // how many parts the line stands for
+	Priced    bool   // the file says what the operator debited for it
+	Charged   mobileid.Money
 }
 
 // NoReference is the Reference of a line that has none.

@@ -42,6 +42,7 @@ type File struct {
 	Hash        [sha256.Size]byte
 	Lines       int
 	First, Last time.Time // submit times found
+	Charges     bool      // it has the column of what was debited
 }
 
 // Complete reports whether the file states its period, count and checksum, so
@@ -76,13 +77,17 @@ func (m *FileError) Error() string {
 const (
 	magic = "#mobileid-reconcile"
 	// Columns is the second line of a file.
-	Columns   = "submitted,done,destination,operator_id,reference,status,err,parts"
+	Columns = "submitted,done,destination,operator_id,reference,status,err,parts"
+	// ChargedColumn may follow them.
+	ChargedColumn = "charged"
+
 	longest   = 1024 // bytes a line
 	timeForm  = "2006-01-02 15:04:05"
 	maxParts  = 255 // of a concatenated text (3GPP TS 23.040, 9.2.3.24.1)
 	maxID     = 64  // message_id is 65 octets with its end (SMPP 3.4, 5.2.23)
 	maxStatus = 16
-	maxDays   = 40 // of a period: a month with room; the registry is walked over in small steps for all of it
+	maxSoum   = 1_000_000_000 // that one line may say was debited
+	maxDays   = 40            // of a period: a month with room; the registry is walked over in small steps for all of it
 )
 
 // Read reads a file to its end and gives each right line to each, if that is
@@ -152,8 +157,9 @@ func (p *parser) line(text string, cut bool, each func(*Line) error) error {
 	case p.no == 1:
 		p.header(text)
 	case p.no == 2:
-		if text != Columns {
-			p.wrong.addf(p.no, "want the names of the columns: %s", Columns)
+		p.file.Charges = text == Columns+","+ChargedColumn
+		if text != Columns && !p.file.Charges {
+			p.wrong.addf(p.no, "want the names of the columns: %s, and %s if it says what was debited", Columns, ChargedColumn)
 		}
 	default:
 		l, ok := p.row(text)
@@ -278,7 +284,11 @@ func (p *parser) time(no int, name, value string) time.Time {
 func (p *parser) row(text string) (Line, bool) {
 	before := len(p.wrong.List) + p.wrong.More
 	f := strings.Split(text, ",")
-	if want := strings.Count(Columns, ",") + 1; len(f) != want {
+	want := strings.Count(Columns, ",") + 1
+	if p.file.Charges {
+		want++
+	}
+	if len(f) != want {
 		p.wrong.addf(p.no, "%d fields, want %d", len(f), want)
 		return Line{}, false
 	}
@@ -318,6 +328,13 @@ func (p *parser) row(text string) (Line, bool) {
 			p.wrong.addf(p.no, "parts: want 1 to %d, or nothing for 1", maxParts)
 		}
 		l.Parts = n
+	}
+	if p.file.Charges && f[8] != "" {
+		amount, err := mobileid.ParseMoney(f[8])
+		if err != nil || amount > maxSoum*100 {
+			p.wrong.addf(p.no, "charged: want soum with at most two decimals, at most %d, or nothing when the file does not say", maxSoum)
+		}
+		l.Charged, l.Priced = amount, true
 	}
 	return l, len(p.wrong.List)+p.wrong.More == before
 }

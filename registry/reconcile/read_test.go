@@ -161,6 +161,7 @@ func TestTheZoneIsSaidAndNeverGuessed(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add(file("2026-11-23 05:00:01,2026-11-23 05:00:04,+998937654321,A1,65535,UNDELIV,001,2"), "")
 	f.Add(file(), "UTC")
+	f.Add(charged("0.5", "", "12"), "")
 	f.Add("#mobileid-reconcile,1,operator=beeline,zone=UTC\n"+Columns+"\n2026-11-23 05:00:01,,+998937654321,a,b,c,d,e", "")
 	f.Fuzz(func(t *testing.T, text, zone string) {
 		got, lines, err := read(text, Options{Zone: zone})
@@ -174,7 +175,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("%d lines of %d, stated %d", len(lines), got.Lines, got.Count)
 		}
 		for _, l := range lines {
-			if l.Submitted.IsZero() || l.Dest == (mobileid.Pseudonym{}) || l.Parts < 1 || l.Reference < NoReference || l.Reference > 65535 {
+			if l.Submitted.IsZero() || l.Dest == (mobileid.Pseudonym{}) || l.Parts < 1 || l.Reference < NoReference || l.Reference > 65535 || l.Charged < 0 || l.Charged > maxSoum*100 || !l.Priced && l.Charged != 0 {
 				t.Fatalf("a line that cannot be: %+v", l)
 			}
 		}
@@ -183,4 +184,46 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("read again: %v", err)
 		}
 	})
+}
+
+// charged is a file that says what was debited; of what its rows have for it.
+func charged(amounts ...string) string {
+	body := Columns + "," + ChargedColumn + "\n"
+	for _, a := range amounts {
+		body += "2026-11-23 05:00:01,,+998937654321,a1,,DELIVRD,,," + a + "\n"
+	}
+	return "#mobileid-reconcile,1,operator=beeline,zone=UTC\n" + body
+}
+
+func TestAFileMaySayWhatWasDebited(t *testing.T) {
+	f, lines, err := read(charged("120.00", "", "0.00", "0.5", "7"), Options{})
+	if err != nil || !f.Charges {
+		t.Fatalf("%+v %v", f, err)
+	}
+	for i, want := range []string{"true 120.00", "false 0.00", "true 0.00", "true 0.50", "true 7.00"} {
+		if have := fmt.Sprint(lines[i].Priced, " ", lines[i].Charged); have != want {
+			t.Errorf("line %d: %s, want %s", lines[i].No, have, want)
+		}
+	}
+	bad := []string{"-1", "+1", "1.234", "1e3", "1.", ".5", "1 000", "0x1", "1_0", "1000000000.01", "99999999999999999999", "free"}
+	_, _, err = read(charged(append(bad, "1000000000")...), Options{})
+	for i := range bad {
+		if want := fmt.Sprintf("line %d: charged: ", i+3); !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%q: no %q in %v", bad[i], want, err)
+		}
+	}
+	if strings.Contains(fmt.Sprint(err), fmt.Sprintf("line %d: ", len(bad)+3)) {
+		t.Errorf("the most that a line may say is a mistake: %v", err)
+	}
+	// The column is named or it is not there.
+	for _, text := range []string{
+		strings.Replace(charged("1"), ",charged", "", 1), strings.Replace(charged("1"), ",,,1", ",,", 1), strings.Replace(charged("1"), "charged", "debited", 1),
+	} {
+		if _, _, err := read(text, Options{}); err == nil {
+			t.Errorf("read: %s", text)
+		}
+	}
+	if f, _, err := read(file(), Options{}); err != nil || f.Charges {
+		t.Errorf("a file of before: %+v %v", f, err)
+	}
 }
