@@ -19,6 +19,8 @@ type metrics struct {
 	waiting   *prometheus.GaugeVec
 	suspended *prometheus.CounterVec
 
+	differences *prometheus.GaugeVec
+
 	// Of the ledger; without labels and yet vectors, so that they are not there
 	// before the first check.
 	imbalance, imbalanced, contradicted, checked *prometheus.GaugeVec
@@ -67,13 +69,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "mobileid_registry_sms_suspended_total",
 			Help: "Bindings whose SMS were suspended for want of money or by the operator, and those whose SMS came back.",
 		}, []string{"change"}),
+		differences: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "mobileid_registry_differences_open",
+			Help: "Differences between operators' debits and our Charges that are not settled.",
+		}, []string{"operator", "kind"}),
 		imbalance:    gauge("mobileid_ledger_imbalance_tiyin", "Balances minus postings at the last check, absolute values added up. Not 0: mobileid ledger check."),
 		imbalanced:   gauge("mobileid_ledger_imbalance_accounts", "Accounts whose balance was not the sum of their postings at the last check."),
 		contradicted: gauge("mobileid_ledger_imbalance_messages", "Messages whose Charge was not what their transfers say at the last check."),
 		checked:      gauge("mobileid_ledger_checked_timestamp_seconds", "When this process last checked the ledger."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.held, m.unmatched, m.waiting, m.suspended,
+		reg.MustRegister(m.seconds, m.errors, m.admitted, m.swept, m.relayed, m.held, m.unmatched, m.waiting, m.suspended, m.differences,
 			m.imbalance, m.imbalanced, m.contradicted, m.checked)
 	}
 	return m

@@ -27,6 +27,7 @@ package registry
 //	stopped    the Message ended before it was sent
 //	absent     the operator's file has no line of it
 //	charger    the operator's charging system said so, or said nothing
+//	reconciled a difference between the operator's debits and our books was settled
 //	migrated   a Charge of the time before transfers
 
 // chargeSQL sets the columns of a Charge in an update of messages m from rows v.

@@ -152,14 +152,17 @@ type ReconciledFile struct {
 	ID     int64
 	Done   time.Time // zero: it was not applied to its end
 	Doubts int       // left to a person
+	Open   int       // differences that are not settled
 }
 
 // SeenFile looks for a file by its hash; the zero value: never seen.
 func (db *DB) SeenFile(ctx context.Context, operator string, hash [32]byte) (ReconciledFile, error) {
 	var f ReconciledFile
 	var done *time.Time
-	err := db.look(ctx, "reconcile: seen", []any{&f.ID, &done, &f.Doubts}, `
-select id, done_at, doubts from reconciled_files where operator = $1 and sha256 = $2`, operator, hash[:])
+	err := db.look(ctx, "reconcile: seen", []any{&f.ID, &done, &f.Doubts, &f.Open}, `
+select f.id, f.done_at, f.doubts, (
+	select count(*) from differences_open o join differences d on d.id = o.difference_id where d.file_id = f.id)
+from reconciled_files f where f.operator = $1 and f.sha256 = $2`, operator, hash[:])
 	if mobileid.KindOf(err) == mobileid.KindNotFound {
 		return ReconciledFile{}, nil
 	}

@@ -77,7 +77,8 @@ func (c SweepConfig) withDefaults() SweepConfig {
 //     answer never came: given to the Message in doubt that they must be of;
 //     those that have waited for 72 h: forgotten, as receipts that could not be read after
 //     30 days, and inbound messages 7 days after they were published;
-//   - receipts that have waited for a minute: counted, by account;
+//   - receipts that have waited for a minute: counted, by account; and differences
+//     with operators' files that are not settled, by operator and kind;
 //   - accounts of a known balance that has come below WarnBelow Messages: told,
 //     once, and again when money has come;
 //   - Idempotency-Keys older than 48 h and counts of wrong codes older than 30
@@ -108,6 +109,9 @@ type Sweeper struct {
 
 	lowAfter int64 // account up to which those with little money were looked for
 	lowPage  int   // accounts that are looked at in a pass
+
+	differences     map[operatorKind]int // that are not settled, as last counted
+	differencesDone time.Time            // when they were last counted
 
 	triesDone time.Time // when the counts of wrong codes were last looked at
 }
@@ -163,6 +167,7 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"charge_call_given_up", s.oldCalls},
 		{"receipt_waiting", s.waitingReceipts},
 		{"funds_low", s.fundsLow},
+		{"difference_open", s.openDifferences},
 		{"inbound_forgotten", s.oldInbound},
 		{"idempotency_key", s.oldKeys},
 		{"wrong_tries", s.oldTries},

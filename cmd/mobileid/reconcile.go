@@ -32,6 +32,14 @@ end we do not know, by the operator's message id, then by the echoed
 user_message_reference, then by number and time where the counts agree. Without
 --settle nothing is changed. What is not certain is listed and left to a person.
 
+If the file says what the operator debited, that is compared with the Charges:
+each difference is listed by its kind, and with --settle it is stored, and settled
+where a rule can. The others are settled by two persons:
+
+  mobileid reconcile differences --open
+  mobileid reconcile propose 17 --as operator_owes --by NAME --why TEXT
+  mobileid reconcile confirm 17 --by OTHERNAME
+
 Exit 0: nothing is left. 2: the file or the command line is wrong, nothing was
 applied. 3: done, and the listed rows are for a person.`,
 		Args: noArgs,
@@ -64,6 +72,7 @@ applied. 3: done, and the listed rows are for a person.`,
 		}
 		return nil
 	})
+	cmd.AddCommand(differencesCommand(), proposeCommand(), confirmCommand(), rejectCommand())
 	return cmd
 }
 
@@ -111,6 +120,36 @@ func printReconciled(out io.Writer, r app.Reconciled, settle bool) {
 	}
 	fmt.Fprintf(out, "%d lines: %s %d Messages, %d still open at the operator, %d rows for a person, %d lines of others, %d of nothing we know%s\n",
 		r.File.Lines, verb, found, len(r.Result.Waiting), len(r.Result.Doubts), r.Result.Known, r.Unknown, complete)
+	if r.File.Charges {
+		printDiffers(out, r, settle)
+	}
+}
+
+// printDiffers tells what was debited and is not in our books.
+func printDiffers(out io.Writer, r app.Reconciled, settle bool) {
+	for i := range r.Differences {
+		d := &r.Differences[i]
+		of := "-"
+		if d.Book != nil {
+			of = d.Book.ID.String()
+		}
+		fmt.Fprintf(out, "differs  %s  %s  ours %s  theirs %s", d.Kind, of, d.Ours, d.Theirs)
+		if len(d.Lines) > 0 {
+			fmt.Fprintf(out, "  lines %s", linesOf(d.Lines))
+		}
+		fmt.Fprintln(out)
+	}
+	if n := r.Differ - len(r.Differences); n > 0 {
+		fmt.Fprintf(out, "differs  and %d more\n", n)
+	}
+	if r.Unsure > 0 {
+		fmt.Fprintf(out, "for a person  %d lines may be of several Messages that do not cost the same\n", r.Unsure)
+	}
+	if settle {
+		fmt.Fprintf(out, "%d differences: %d new, %d of them settled by rule, %d for two persons\n", r.Differ, r.Stored.New, r.Stored.Settled, r.ByHand)
+	} else {
+		fmt.Fprintf(out, "%d differences: a rule would settle %d, %d are for two persons\n", r.Differ, r.Differ-r.ByHand, r.ByHand)
+	}
 }
 
 func missing(f reconcile.File) string {

@@ -36,7 +36,7 @@ func doubts(t *testing.T, s *apptest.System, people ...apptest.Person) []mobilei
 		}
 		b := found[p.Who]
 		now := time.Now()
-		id := key.Make(mobileid.KindMessage, sandbox.Client, fmt.Sprint("doubt-", i), now)
+		id := key.Make(mobileid.KindMessage, sandbox.Client, "doubt-"+p.Number, now)
 		ids = append(ids, id)
 		deadline := now.Add(time.Minute)
 		_, err = s.Registry.QueueNotifications(t.Context(), []mobileid.NewNotification{{

@@ -1,6 +1,10 @@
 package reconcile
 
-import "mobileid/internal/mobileid"
+import (
+	"strings"
+
+	"mobileid/internal/mobileid"
+)
 
 // Way is how a difference is settled.
 type Way string
@@ -66,6 +70,17 @@ func (t Terms) May(w Way) bool {
 		return true
 	}
 	return false
+}
+
+// Ways lists those that it may be settled by.
+func (t Terms) Ways() string {
+	var ways []string
+	for _, w := range []Way{OperatorOwes, Accept, WriteOff} {
+		if t.May(w) {
+			ways = append(ways, string(w))
+		}
+	}
+	return strings.Join(ways, " or ")
 }
 
 // Due returns what is to be posted of the Charge in the end; false: it stays as it is.

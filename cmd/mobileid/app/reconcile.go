@@ -33,22 +33,32 @@ type Reconciled struct {
 	Result  reconcile.Result
 	Settled int // Messages, by this run
 	Unknown int // lines of nothing that we know
+
+	Differences []registry.Found // what was debited and is not in our books, at most listedDifferences of them
+	Differ      int              // all of them
+	ByHand      int              // of them, those that no rule settles; with Settle, those that are not settled
+	Stored      registry.DiffersStored
+	Unsure      int // lines that may be of several Messages, where it matters to their Charges
 }
+
+// listedDifferences are kept to be told; mobileid reconcile differences lists all that were stored.
+const listedDifferences = 1000
 
 // People counts what a person must look at.
 func (r Reconciled) People() int {
 	if !r.Seen.Done.IsZero() {
-		return r.Seen.Doubts
+		return r.Seen.Doubts + r.Seen.Open
 	}
-	return len(r.Result.Doubts)
+	return len(r.Result.Doubts) + r.Unsure + r.ByHand
 }
 
 // batchMessages are stored at once, but for a group that is larger.
 const batchMessages = 500
 
 // Reconcile compares an operator's daily file with the Messages that are in
-// doubt and, with Settle, settles those that the file leaves no doubt about. A
-// wrong file is *reconcile.FileError. An unknown operator is KindInvalid.
+// doubt and, with Settle, settles those that the file leaves no doubt about. If the
+// file says what the operator debited, that is compared with the Charges then, and
+// with Settle the differences are stored. A wrong file is *reconcile.FileError. An unknown operator is KindInvalid.
 func Reconcile(ctx context.Context, cfg *config.Config, o Reconciliation, log *slog.Logger) (Reconciled, error) {
 	at := slices.IndexFunc(cfg.Operators, func(x config.Operator) bool { return x.ID == o.Operator })
 	if at < 0 {
@@ -74,7 +84,7 @@ func Reconcile(ctx context.Context, cfg *config.Config, o Reconciliation, log *s
 			},
 		},
 	}
-	c := comparison{o: o, read: read, of: registry.FileOf{
+	c := comparison{o: o, read: read, refunds: p.Charging.Duplicates == profile.DuplicatesRefunded, of: registry.FileOf{
 		Operator: p.ID, Account: p.ID + "/" + p.Account.SystemID, Life: longestLife(cfg, p), Slack: p.Validity.Overrun(),
 	}}
 	// Once to be sure that all of it is right, and once to compare.
@@ -95,10 +105,10 @@ func Reconcile(ctx context.Context, cfg *config.Config, o Reconciliation, log *s
 	if _, err := in.Seek(0, io.SeekStart); err != nil {
 		return Reconciled{}, err
 	}
-	if err := c.compare(ctx, in); err != nil || !o.Settle {
+	if err := c.compare(ctx, in); err != nil {
 		return c.out, err
 	}
-	return c.out, c.settle(ctx)
+	return c.out, c.apply(ctx, in)
 }
 
 // longestLife is how long after it was accepted a Message may be written.
@@ -113,6 +123,17 @@ type comparison struct {
 	db   *registry.DB
 	of   registry.FileOf
 	out  Reconciled
+
+	refunds bool // the operator gives back what he debits for an SMS that was written twice
+}
+
+// again reads the file once more.
+func (c *comparison) again(in io.Reader, each func(*reconcile.Line) error) error {
+	f, err := reconcile.Read(in, c.read, each)
+	if err == nil && f.Hash != c.out.File.Hash {
+		err = mobileid.Invalid("file", "file_changed", "the file changed while it was read: run the same command again")
+	}
+	return err
 }
 
 func (c *comparison) compare(ctx context.Context, in io.Reader) error {
@@ -120,11 +141,7 @@ func (c *comparison) compare(ctx context.Context, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	again, err := reconcile.Read(in, c.read, func(l *reconcile.Line) error { return with.Add(ctx, l) })
-	if err == nil && again.Hash != c.out.File.Hash {
-		err = mobileid.Invalid("file", "file_changed", "the file changed while it was read; nothing was applied")
-	}
-	if err != nil {
+	if err := c.again(in, func(l *reconcile.Line) error { return with.Add(ctx, l) }); err != nil {
 		return err
 	}
 	c.out.Result, err = with.Match(ctx)
@@ -132,13 +149,84 @@ func (c *comparison) compare(ctx context.Context, in io.Reader) error {
 	return err
 }
 
-// settle stores what was found, group by group.
-func (c *comparison) settle(ctx context.Context) error {
-	file, err := c.db.BeginFile(ctx, c.o.Operator, c.out.File)
+// apply settles what is in doubt and compares what was debited: in this order, since
+// what is settled moves Charges. Without Settle it changes nothing.
+func (c *comparison) apply(ctx context.Context, in io.ReadSeeker) error {
+	file := c.out.Seen.ID
+	if c.o.Settle {
+		var err error
+		if file, err = c.db.BeginFile(ctx, c.o.Operator, c.out.File); err != nil {
+			return err
+		}
+		if err := c.settle(ctx, file); err != nil {
+			return err
+		}
+	}
+	if c.out.File.Charges {
+		if _, err := in.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		if err := c.debits(ctx, in, file); err != nil {
+			return err
+		}
+	}
+	if !c.o.Settle {
+		return nil
+	}
+	return c.db.EndFile(ctx, file, len(c.out.Result.Doubts)+c.out.Unsure)
+}
+
+// debits compares what the operator debited with the Charges, and stores what
+// differs. What would still be settled is left out.
+func (c *comparison) debits(ctx context.Context, in io.Reader, file int64) error {
+	with, err := c.db.OpenDebits(ctx, c.of, c.out.File, file)
 	if err != nil {
 		return err
 	}
-	moved := 0
+	defer with.Close()
+	if err := c.again(in, func(l *reconcile.Line) error { return with.Add(ctx, l) }); err != nil {
+		return err
+	}
+	skip := map[mobileid.ID]bool{}
+	for _, g := range c.out.Result.Groups {
+		for _, s := range g {
+			skip[s.Message.ID] = !c.o.Settle
+		}
+	}
+	c.out.Unsure, err = with.Judge(ctx, skip, func(found []registry.Found) error {
+		c.out.Differ += len(found)
+		for i := range found {
+			if t := found[i].Terms(); t.ByRule(c.refunds) == "" {
+				c.out.ByHand++
+			}
+		}
+		c.out.Differences = append(c.out.Differences, found[:min(len(found), listedDifferences-len(c.out.Differences))]...)
+		if !c.o.Settle {
+			return nil
+		}
+		for some := range slices.Chunk(found, batchMessages) {
+			stored, err := c.db.StoreDifferences(ctx, c.o.Operator, file, c.refunds, some)
+			if err != nil {
+				return err
+			}
+			c.out.Stored.Add(stored)
+		}
+		c.out.ByHand = c.out.Stored.Open
+		return nil
+	})
+	if err == nil && c.out.Stored.Moved > 0 {
+		err = moved(c.out.Stored.Moved)
+	}
+	return err
+}
+
+func moved(n int) error {
+	return mobileid.Unavailable("messages_moved", 0, fmt.Errorf("%d messages moved while the file was compared: run the same command again", n))
+}
+
+// settle stores what was found, group by group.
+func (c *comparison) settle(ctx context.Context, file int64) error {
+	left := 0
 	for groups := c.out.Result.Groups; len(groups) > 0; {
 		n, messages := 0, 0
 		for n < len(groups) && (n == 0 || messages+len(groups[n]) <= batchMessages) {
@@ -150,12 +238,11 @@ func (c *comparison) settle(ctx context.Context) error {
 			return err
 		}
 		c.out.Settled += settled
-		moved += messages - settled
+		left += messages - settled
 		groups = groups[n:]
 	}
-	if moved > 0 {
-		return mobileid.Unavailable("messages_moved", 0,
-			fmt.Errorf("%d messages moved while the file was compared: run the same command again", moved))
+	if left > 0 {
+		return moved(left)
 	}
-	return c.db.EndFile(ctx, file, len(c.out.Result.Doubts))
+	return nil
 }
