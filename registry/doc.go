@@ -29,11 +29,12 @@
 //
 // A live_challenges row is touched only by who holds the lock of the challenge
 // that it names, or, when there is none yet, of the binding; transfers,
-// message_parts and receipts only under the lock of their Message. Statements
-// that change several tables at once run after statements that did nothing but
-// lock (locks.go), which also gives them a snapshot taken after the locks. Three
-// do not, because they are what nearly every Message goes through (freshSQL,
-// sentSQL, deliveredSQL): they undo themselves where something came in between.
+// message_parts and receipts only under the lock of their Message; and a row of
+// differences_open is locked after its Message. Statements that change several
+// tables at once run after statements that did nothing but lock (locks.go), which
+// also gives them a snapshot taken after the locks. Three do not, because they are
+// what nearly every Message goes through (freshSQL, sentSQL, deliveredSQL): they
+// undo themselves where something came in between.
 //
 // # Clocks
 //

@@ -14,9 +14,10 @@ import (
 // Explain returns what happened to a challenge or a Message, oldest first, as
 // far as the registry knows: accepted at the edge (from the id), the Kafka
 // record, the rows, the lane record, admission, the operator's answer to each
-// part, receipts, the charge, the confirmation. A Message that carries a code
-// is explained together with its challenge, whichever id is asked. Personal
-// data is masked; the text is never there. KindNotFound if there is no row.
+// part, receipts, the charge, what the operator debited otherwise, the
+// confirmation. A Message that carries a code is explained together with its
+// challenge, whichever id is asked. Personal data is masked; the text is never
+// there. KindNotFound if there is no row.
 func (db *DB) Explain(ctx context.Context, id mobileid.ID) ([]mobileid.Step, error) {
 	e := &explaining{}
 	err := db.inTx(ctx, "explain", func(tx pgx.Tx) error {
@@ -79,7 +80,7 @@ func (e *explaining) load(ctx context.Context, tx pgx.Tx, id mobileid.ID) error 
 	if message.IsZero() {
 		return nil
 	}
-	for _, load := range []func(context.Context, pgx.Tx, mobileid.ID) error{e.message, e.parts, e.receipts, e.charge} {
+	for _, load := range []func(context.Context, pgx.Tx, mobileid.ID) error{e.message, e.parts, e.receipts, e.charge, e.differences} {
 		if err := load(ctx, tx, message); err != nil {
 			return err
 		}
@@ -240,6 +241,27 @@ from `+from+` t join messages m on m.id = t.message_id where t.message_id = $1 o
 	_, err = pgx.ForEachRow(rows, []any{&step, &kind, &why, &account, &operator, &held, &taken, &at, &charging}, func() error {
 		e.add(&at, "charge", kind+": "+why, nil, "step", strconv.Itoa(step), "account", strconv.FormatInt(account, 10), "operator", operator,
 			"held", held.String(), "taken", taken.String(), "charging", charging)
+		return nil
+	})
+	return err
+}
+
+// differences adds each step of what an operator debited otherwise. Who took it is
+// told where differences are listed.
+func (e *explaining) differences(ctx context.Context, tx pgx.Tx, id mobileid.ID) error {
+	rows, err := tx.Query(ctx, `
+select d.id, d.kind, d.ours, d.theirs, array_to_string(d.lines, ' '), s.state, coalesce(s.way, ''), s.at
+from differences d join difference_steps s on s.difference_id = d.id where d.message_id = $1 order by d.id, s.step`, raw(id))
+	if err != nil {
+		return err
+	}
+	var difference int64
+	var kind, lines, state, way string
+	var ours, theirs mobileid.Money
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&difference, &kind, &ours, &theirs, &lines, &state, &way, &at}, func() error {
+		e.add(&at, "reconcile", "difference "+state+": "+kind, nil, "difference", strconv.FormatInt(difference, 10),
+			"ours", ours.String(), "theirs", theirs.String(), "lines", lines, "as", way)
 		return nil
 	})
 	return err

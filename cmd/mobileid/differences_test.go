@@ -209,7 +209,13 @@ func TestDifferencesAreSettledByRuleOrByTwoPersons(t *testing.T) {
 		t.Errorf("csv:\n%s", out)
 	}
 	told := succeeds(t, "explain", ids[3].String(), "--config", s.ConfigFile)
-	wants(told, "posted: reconciled.*taken=30.00")
+	wants(told, "posted: reconciled.*taken=30.00", "reconcile +difference open: amount .*lines=6  ours=120.00  theirs=150.00",
+		"difference rejected: amount", "difference settled: amount .*as=accept")
+	for _, by := range []string{"Anvar", "Dilnoza"} {
+		if strings.Contains(told, by) {
+			t.Errorf("%s is told to whoever asks for the Message:\n%s", by, told)
+		}
+	}
 	report, err := s.Registry.CheckLedger(t.Context())
 	if err != nil || !report.Balanced() {
 		t.Errorf("ledger: %+v %v", report, err)

@@ -22,6 +22,7 @@ create table differences (
     unique (file_id, mark, lines)
 );
 create index differences_mark on differences (mark);
+create index differences_message on differences (message_id);
 
 -- What became of a difference, step by step; the last one is its state. A person
 -- proposes, and another one confirms or rejects; a rule settles alone. transfer is
