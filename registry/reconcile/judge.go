@@ -75,6 +75,7 @@ type Difference struct {
 	Debit        *Debit
 	Lines        []int // of the file, ascending
 	Ours, Theirs mobileid.Money
+	Partial      bool // the lines stand for fewer parts than the Message has
 }
 
 // Judged is what the comparison of one number says.
@@ -246,7 +247,7 @@ func (j *judge) bill(b *Book) bill {
 func (j *judge) message(b *Book) {
 	x, ours := j.bill(b), b.Ours()
 	add := func(kind Kind, lines []*Debit) {
-		d := Difference{Kind: kind, Book: b, Ours: ours, Theirs: x.theirs}
+		d := Difference{Kind: kind, Book: b, Ours: ours, Theirs: x.theirs, Partial: len(x.lines) > 0 && j.parts[b] < b.Parts}
 		for _, l := range lines {
 			d.Lines = append(d.Lines, l.Line)
 		}

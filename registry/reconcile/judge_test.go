@@ -45,6 +45,9 @@ func differs(j Judged) string {
 			of = fmt.Sprint(d.Book.ID[20])
 		}
 		out = append(out, fmt.Sprintf("%s of %s: %d/%d in %v", d.Kind, of, d.Ours/100, d.Theirs/100, d.Lines))
+		if d.Partial {
+			out[len(out)-1] += " partial"
+		}
 	}
 	slices.Sort(out)
 	if len(j.Unsure) > 0 {
@@ -114,7 +117,8 @@ func TestEachDifferenceHasItsName(t *testing.T) {
 		"each part at the price":   {day, bs{with(book(1), three)}, ds{debit(3, one, price), with(debit(4, one, price), part(2)), with(debit(5, one, price), part(3))}, "amount of 1: 120/360 in [3 4 5]"},
 		"one line of an id, twice": {day, bs{one}, ds{debit(3, one, price), debit(9, one, price)}, "double of 1: 120/240 in [3 9]"},
 		"the second is free":       {day, bs{one}, ds{debit(3, one, price), debit(9, one, 0)}, ""},
-		"a part twice":             {day, bs{with(book(1), three)}, ds{debit(3, one, 60_00), debit(4, one, 60_00)}, "double of 1: 120/120 in [3 4]"},
+		"a part has no line":       {day, bs{with(book(1), three)}, ds{debit(3, one, 20_00), with(debit(4, one, 20_00), part(2))}, "amount of 1: 120/40 in [3 4] partial"},
+		"a part twice":             {day, bs{with(book(1), three)}, ds{debit(3, one, 60_00), debit(4, one, 60_00)}, "double of 1: 120/120 in [3 4] partial"},
 		"more parts than there are": {
 			day,
 			bs{with(book(1), three)},
@@ -292,21 +296,24 @@ func TestWhatARuleSettlesAndWhatNobodyMay(t *testing.T) {
 		due     string // of the rule
 		may     string // accept, operator_owes, write_off
 	}{
-		"not debited":             {Terms{KindNotCharged, d, "posted", price, price, 0, false}, false, Accept, "0.00", "a-w"},
-		"unknown and not debited": {Terms{KindNotCharged, dia, "unknown", price, 0, 0, false}, false, Accept, "0.00", "a-w"},
-		"less":                    {Terms{KindAmount, d, "posted", price, price, 100_00, false}, false, Accept, "100.00", "a-w"},
-		"more":                    {Terms{KindAmount, d, "posted", price, price, price + 1, false}, false, "", "", "aow"},
-		"for the payer":           {Terms{KindAmount, mobileid.ChargingPayer, "posted", price, 0, price, false}, false, "", "", "-ow"},
-		"unknown, the price":      {Terms{KindChargedUnknown, dia, "unknown", price, 0, price, false}, false, Accept, "120.00", "aow"},
-		"unknown, above it":       {Terms{KindChargedUnknown, dia, "unknown", price, 0, price + 1, false}, false, "", "", "aow"},
-		"voided, debited":         {Terms{KindChargedUnknown, d, "voided", price, 0, price, false}, false, "", "", "aow"},
-		"undelivered":             {Terms{KindChargedUndelivered, d, "reversed", price, 0, price, false}, true, "", "", "-ow"},
-		"missing":                 {Terms{KindMissing, d, "posted", price, price, 0, false}, false, "", "", "a-w"},
+		"not debited":             {Terms{KindNotCharged, d, "posted", price, price, 0, false, false}, false, Accept, "0.00", "a-w"},
+		"unknown and not debited": {Terms{KindNotCharged, dia, "unknown", price, 0, 0, false, false}, false, Accept, "0.00", "a-w"},
+		"less":                    {Terms{KindAmount, d, "posted", price, price, 100_00, false, false}, false, Accept, "100.00", "a-w"},
+		"less, of some parts":     {Terms{KindAmount, d, "posted", price, price, 100_00, false, true}, false, "", "", "a-w"},
+		"none, of some parts":     {Terms{KindNotCharged, d, "posted", price, price, 0, false, true}, false, "", "", "a-w"},
+		"twice, the payer's":      {Terms{KindDouble, mobileid.ChargingPayer, "unknown", price, 0, 2 * price, true, false}, true, OperatorOwes, "", "-ow"},
+		"more":                    {Terms{KindAmount, d, "posted", price, price, price + 1, false, false}, false, "", "", "aow"},
+		"for the payer":           {Terms{KindAmount, mobileid.ChargingPayer, "posted", price, 0, price, false, false}, false, "", "", "-ow"},
+		"unknown, the price":      {Terms{KindChargedUnknown, dia, "unknown", price, 0, price, false, false}, false, Accept, "120.00", "aow"},
+		"unknown, above it":       {Terms{KindChargedUnknown, dia, "unknown", price, 0, price + 1, false, false}, false, "", "", "aow"},
+		"voided, debited":         {Terms{KindChargedUnknown, d, "voided", price, 0, price, false, false}, false, "", "", "aow"},
+		"undelivered":             {Terms{KindChargedUndelivered, d, "reversed", price, 0, price, false, false}, true, "", "", "-ow"},
+		"missing":                 {Terms{KindMissing, d, "posted", price, price, 0, false, false}, false, "", "", "a-w"},
 		"stranger":                {Terms{Kind: KindStranger, Theirs: price}, true, "", "", "-ow"},
-		"double":                  {Terms{KindDouble, d, "posted", price, price, 2 * price, false}, true, "", "", "-ow"},
-		"sent twice":              {Terms{KindDouble, mobileid.ChargingOperator, "posted", price, price, 2 * price, true}, false, "", "", "-ow"},
-		"sent twice, he refunds":  {Terms{KindDouble, mobileid.ChargingOperator, "posted", price, price, 2 * price, true}, true, OperatorOwes, "", "-ow"},
-		"sent twice, unknown":     {Terms{KindDouble, mobileid.ChargingOperator, "unknown", price, 0, 2 * price, true}, true, OperatorOwes, "120.00", "-ow"},
+		"double":                  {Terms{KindDouble, d, "posted", price, price, 2 * price, false, false}, true, "", "", "-ow"},
+		"sent twice":              {Terms{KindDouble, mobileid.ChargingOperator, "posted", price, price, 2 * price, true, false}, false, "", "", "-ow"},
+		"sent twice, he refunds":  {Terms{KindDouble, mobileid.ChargingOperator, "posted", price, price, 2 * price, true, false}, true, OperatorOwes, "", "-ow"},
+		"sent twice, unknown":     {Terms{KindDouble, mobileid.ChargingOperator, "unknown", price, 0, 2 * price, true, false}, true, OperatorOwes, "120.00", "-ow"},
 	} {
 		may := ""
 		for _, x := range []struct {

@@ -28,11 +28,12 @@ type Terms struct {
 	Price        mobileid.Money       // of the Message
 	Ours, Theirs mobileid.Money
 	Again        bool // the Message may have been written more than once
+	Partial      bool // some of its parts have no line
 }
 
 // Terms returns those of a difference.
 func (d *Difference) Terms() Terms {
-	t := Terms{Kind: d.Kind, Ours: d.Ours, Theirs: d.Theirs}
+	t := Terms{Kind: d.Kind, Ours: d.Ours, Theirs: d.Theirs, Partial: d.Partial}
 	if b := d.Book; b != nil {
 		t.Charging, t.Charge, t.Price, t.Again = b.Charging, b.Charge, b.Price, b.Tries > 1
 	}
@@ -41,11 +42,12 @@ func (d *Difference) Terms() Terms {
 
 // ByRule returns the way that needs no person; "" is none. Never does a rule
 // accept what costs the subscriber more than our books say, but for a Charge that
-// is unknown, up to its price. refunds: the operator gives back the second debit of
+// is unknown, up to its price. What is said of some parts only is for people: the
+// others may be in another file. refunds: the operator gives back the second debit of
 // an SMS that was written twice.
 func (t Terms) ByRule(refunds bool) Way {
 	switch {
-	case !t.May(Accept):
+	case t.Partial || !t.May(Accept):
 	case t.Kind == KindNotCharged, t.Kind == KindAmount && t.Theirs < t.Ours,
 		t.Kind == KindChargedUnknown && t.Charge == mobileid.ChargeUnknown && t.Theirs <= t.Price:
 		return Accept
@@ -86,6 +88,7 @@ func (t Terms) Ways() string {
 // Due returns what is to be posted of the Charge in the end; false: it stays as it is.
 func (t Terms) Due(w Way) (mobileid.Money, bool) {
 	switch {
+	case t.Charging == mobileid.ChargingPayer:
 	case w == Accept:
 		return t.Theirs, true
 	case w == OperatorOwes && t.Charge == mobileid.ChargeUnknown && t.Kind == KindDouble:
