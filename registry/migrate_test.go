@@ -115,3 +115,32 @@ delete from schema_migrations where name = '0009_retry_lane.sql'`)
 		t.Errorf("a code in doubt is on lane %q", lane)
 	}
 }
+
+// Months that were made before have the check of then, which a transfer of the new kind
+// must pass, too; and what they hold stays.
+func TestMonthsOfBeforeTakeTransfersThatAreReconciled(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(cost)
+	n := e.paid(p, "id", nil, "")
+	e.exec(`
+drop table differences_open, difference_steps, differences;
+alter table transfers drop constraint transfers_why_check;
+do $$
+declare
+    old text := 'add constraint transfers_why_check check (why in (''admitted'', ''answer'', ''receipt'', ''confirmed'', ''doubt'', ''stopped'', ''absent'', ''charger'', ''migrated''))';
+    part text;
+begin
+    for part in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'transfers'::regclass loop
+        execute format('alter table %I drop constraint if exists transfers_why_check', part);
+        execute format('alter table %I ', part) || old;
+    end loop;
+    execute 'alter table transfers ' || old;
+end $$;
+delete from schema_migrations where name = '0015_differences.sql'`)
+	must(t, e.Migrate(e.ctx()))
+	if _, out := e.differ(fileOf(1), false, e.debited(p, 3, "id", 0)); out.Settled != 1 {
+		t.Errorf("%+v", out)
+	}
+	e.wantTransfers(n.Message.ID, "pending admitted 1 0", "posted answer -1 1", "reversed reconciled 0 -1")
+}

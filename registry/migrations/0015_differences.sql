@@ -50,16 +50,7 @@ create table differences_open (
     difference_id bigint not null references differences primary key
 );
 
--- A difference moves its Charge by a transfer of its own. Each month has the check
--- as its own, too.
+-- A difference moves its Charge by a transfer of its own. The months inherit the check.
 alter table transfers drop constraint transfers_why_check;
-do $$
-declare
-    part text;
-begin
-    for part in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'transfers'::regclass loop
-        execute format('alter table %I drop constraint if exists transfers_why_check', part);
-    end loop;
-end $$;
 alter table transfers add constraint transfers_why_check check (why in
     ('admitted', 'answer', 'receipt', 'confirmed', 'doubt', 'stopped', 'absent', 'charger', 'reconciled', 'migrated'));
