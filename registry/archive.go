@@ -99,9 +99,8 @@ func (db *DB) archive(ctx context.Context, tx pgx.Tx, a *Archived, try bool) err
 	b.Queue(`insert into archives (month, transfers, archived_at) values ($1, $2, $3)`, a.Month, a.Transfers, db.clock())
 	b.Queue(fmt.Sprintf(`
 insert into openings (account_id, month, held, taken, late, transfers)
-select t.account_id, $1, sum(t.held), sum(t.taken), coalesce(sum(t.taken) filter (where u.kind = 'unknown' and t.kind = 'posted'), 0), count(*)
-from %[1]s t left join %[1]s u on u.message_id = t.message_id and u.step = t.step - 1
-group by t.account_id`, partition), a.Month)
+select t.account_id, $1, sum(t.held), sum(t.taken), coalesce(sum(t.taken) filter (where t.held = 0 and t.taken > 0), 0), count(*)
+from %[1]s t group by t.account_id`, partition), a.Month)
 	b.Queue(`
 insert into operator_days (month, day, operator, kind, tariff_id, charging,
 	posted_messages, posted_parts, reversed_messages, reversed_parts, voided_messages, voided_parts, posted, reversed)

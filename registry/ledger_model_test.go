@@ -228,7 +228,7 @@ func (m *book) tell(i int, kind mobileid.BalanceKind, amount mobileid.Money) {
 	must(m.t, m.Tell(m.ctx(), mobileid.BalanceNews{
 		Source: "book", Seq: fmt.Sprint(m.n.Add(1)), Operator: operator, Number: b.Number, Kind: kind, Amount: amount, At: m.clk.now(),
 	}))
-	if amount > 0 {
+	if amount > 0 && m.accounts[i].free() > 0 {
 		m.accounts[i].suspended = false
 	}
 }

@@ -84,17 +84,13 @@ func (r *checking) find(f Finding) {
 }
 
 // checkSQL returns the accounts that disagree, each row with the sums over all.
-// A transfer that posts what was unknown is late.
+// A transfer that posts what was not reserved is late.
 var checkSQL = fmt.Sprintf(`
 with charged as (
 	select account_id, sum(held) as pending, sum(taken) as posted, sum(late) as late from (
-		select account_id, held, taken, 0 as late from transfers
+		select account_id, held, taken, case when held = 0 and taken > 0 then taken else 0 end as late from transfers
 		union all
-		select account_id, held, taken, late from openings
-		union all
-		select t.account_id, 0, 0, t.taken from transfers u
-		join transfers t on t.message_id = u.message_id and t.step = u.step + 1
-		where u.kind = 'unknown' and t.kind = 'posted') postings
+		select account_id, held, taken, late from openings) postings
 	group by account_id
 ), credited as (
 	select account_id, sum(amount) as granted from credits group by account_id

@@ -23,7 +23,7 @@ where i.inhparent = 'transfers'::regclass and c.relname ~ '^transfers_[0-9]{4}_[
 // messagesSQL returns the Messages of a range of ids ($1 to $2, or to the $3-th
 // id, whichever is less) that contradict their transfers, with the first rule that
 // is broken, and the last id that it looked at. What was posted again for less is
-// reversed in part.
+// reversed in part; for more than its price two persons have agreed to it.
 const messagesSQL = `
 with edge as (
 	select coalesce((select id from messages where id >= $1 and id < $2 order by id offset $3 limit 1), $2) as until
@@ -34,7 +34,7 @@ with edge as (
 	select message_id, count(*) as steps, max(step) as last, sum(held) as held, sum(taken) as taken,
 	       count(*) filter (where kind = 'pending') as pendings, min(step) filter (where kind = 'pending') as pending,
 	       (array_agg(kind order by step desc))[1] as state, min(account_id) as account, max(account_id) as other,
-	       min(operator) as operator, max(operator) as other_operator
+	       min(operator) as operator, max(operator) as other_operator, bool_or(why = 'reconciled') as agreed
 	from transfers, edge where message_id >= $1 and message_id < until group by message_id
 ), broken as (
 	select coalesce(m.id, t.message_id) as id, case
@@ -44,7 +44,7 @@ with edge as (
 		     or t.operator <> m.operator or t.other_operator <> m.operator) then 'payer'
 		when t.message_id is not null and (t.pendings <> 1 or t.pending <> 1) then 'pending'
 		when m.charge is distinct from t.state and not (m.charge = 'posted' and t.state = 'reversed' and m.charged > 0) then 'state'
-		when m.charged < 0 or m.charged > m.amount then 'over'
+		when m.charged < 0 or m.charged > m.amount and not coalesce(t.agreed, false) then 'over'
 		when coalesce(t.taken, 0) <> m.charged then 'taken'
 		when coalesce(t.held, 0) <> case when m.charge = 'pending' then m.amount else 0 end then 'held'
 		when m.ended_at is not null and m.charge = 'pending' then 'open' end as rule,
