@@ -171,7 +171,7 @@ func TestAReceiptThatCannotBeReadIsKeptSealedAndAcknowledged(t *testing.T) {
 		if u.Why != why || u.Account != "beeline/mobileid" || u.At.IsZero() {
 			t.Errorf("%+v", u)
 		}
-		if bytes.Contains(u.Sealed, []byte("4711")) || bytes.Contains(u.Sealed, []byte(subscriber.Addr)) {
+		if bytes.Contains(u.Sealed, []byte("kod 4711")) || bytes.Contains(u.Sealed, []byte(subscriber.Addr)) {
 			t.Error("kept in clear")
 		}
 	}
@@ -225,7 +225,7 @@ func TestAnInboundMessageIsStoredSealedAndThenAcknowledged(t *testing.T) {
 	if in := o.store.inbound[1]; in.Number != (mobileid.Pseudonym{}) {
 		t.Errorf("%+v", in)
 	}
-	for _, personal := range []string{subscriber.Addr, "4711"} {
+	for _, personal := range []string{subscriber.Addr, "stop 4711"} {
 		if bytes.Contains(in.Sealed, []byte(personal)) || strings.Contains(o.logs.String(), personal) {
 			t.Errorf("%q stands in clear", personal)
 		}
