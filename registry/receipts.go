@@ -105,8 +105,8 @@ with part as (
 		-- While a bridge has it, or will have it again, a failure may be of the earlier try.
 		when state in ('admitted', 'retry') and next <> 'delivered' or state = 'delivered' then null
 		-- Whether the operator's charging system has it is not in a receipt: he is asked.
-		when charge = 'unknown' and asked and due > 0 then null
-		when charge in ('pending', 'unknown') and due > 0 then 'posted'
+		when charge = 'unknown' and asked and (due > 0 or next = 'delivered') then null
+		when charge in ('pending', 'unknown') and (due > 0 or next = 'delivered') then 'posted'
 		when charge in ('pending', 'unknown') then 'voided'
 		when charge = 'posted' and due > 0 and due < charged then 'posted'
 		when charge = 'posted' and due = 0 and charged > 0 then 'reversed' end as charge_to

@@ -33,8 +33,8 @@ with told as (
 ), moves as (
 	select d.*, case
 		when charge not in ('pending', 'unknown') or not (ends or next = 'sent') then null
-		when answer = 'unknown' and whole > 0 then 'unknown'
-		when answer <> 'free' and whole > 0 then 'posted'
+		when answer = 'unknown' and (whole > 0 or next = 'sent') then 'unknown'
+		when answer <> 'free' and (whole > 0 or next = 'sent') then 'posted' -- at no price, too
 		else 'voided' end as charge_to,
 	       case when answer = '' then whole else 0 end as due
 	from dues d
