@@ -67,25 +67,20 @@ func (db *DB) ChargeCalls(ctx context.Context, operator string, limit int) ([]mo
 	return out, err
 }
 
-// chargeKnownSQL moves a Charge to what the charging system has shown it to be, and
-// forgets the call.
+// chargeKnownSQL moves a Charge to what the charging system has shown it to be.
 var chargeKnownSQL = `
 with told as (
 	select id, account_id, operator, amount, charging, charge, charge_step, charged, case
 		when $3 in ('posted', 'voided') and charge = 'unknown' then $3
 		when $3 = 'reversed' and charge = 'posted' then 'reversed' end as charge_to,
 	       case when $3 <> 'posted' then 0
-	            when units > 1 and parts_taken <> 0 then amount / units * least(units, bit_count(parts_taken::bit(64)))
+	            when units > 1 and parts_taken <> 0 then ` + takenSQL + `
 	            else amount end as due
 	from messages where id in ` + knownSQL + `
 ), corrected as (
 	update messages m set ` + chargeSQL + ` from told v where m.id = v.id and v.charge_to is not null
 ), postings as (` + postingsSQL("told", "'charger'") + `
-), changed as (
-	select id, challenge_id, client, state, reason, state_version from messages where false
-), ended as (
-	select id, client, person, purpose, state, reason, state_version from challenges where false
-), ` + tailSQL + `
+), ` + moneySQL + `
 select 1`
 
 // ChargeTold stores that the charging system was told of a transfer. known is what
@@ -110,7 +105,7 @@ func (db *DB) ChargeTold(ctx context.Context, c mobileid.ChargeCall, known mobil
 // has answered after all.
 func (db *DB) HastenCharge(ctx context.Context, id mobileid.ID) error {
 	return db.query(ctx, "hasten charge", `update charge_calls set due_at = $2 where message_id = $1 and due_at > $2`,
-		[]any{raw(id), db.clock()}, func(pgx.Rows) error { return nil })
+		[]any{raw(id), db.clock()}, nil)
 }
 
 // oldCalls gives up calls that were made in vain for too long: the Charge stays as

@@ -212,24 +212,15 @@ func (c chargeOf) becomes(due mobileid.Money) mobileid.ChargeState {
 }
 
 // reconciledSQL moves Charges to what was settled. Nothing is reserved for them any
-// more, so what is posted is posted late. The operator knows: his charging system is
-// not told, as it is of other transfers of the Messages that it was asked about.
-const reconciledSQL = `
+// more, so what is posted is posted late.
+var reconciledSQL = `
 with told as (
-	select m.id, m.account_id, m.operator, case m.charging when 'diameter' then 'operator' else m.charging end as charging,
-	       m.charge, m.charge_step, m.charged, x.due, x.charge_to
+	select m.id, m.account_id, m.operator, m.amount, m.charging, m.charge, m.charge_step, m.charged, x.due, x.charge_to
 	from unnest($2::bytea[], $3::bigint[], $4::text[]) as x(id, due, charge_to) join messages m on m.id = x.id
 ), corrected as (
 	update messages m set ` + chargeSQL + ` from told v where m.id = v.id
-), postings as (
-	select id, charge_step + 1 as step, case when due < charged then 'reversed' else charge_to end as kind, 'reconciled' as why,
-	       account_id, operator, charging, 0::bigint as held, due - charged as taken, greatest(due - charged, 0) as late
-	from told
-), changed as (
-	select id, challenge_id, client, state, reason, state_version from messages where false
-), ended as (
-	select id, client, person, purpose, state, reason, state_version from challenges where false
-), ` + tailSQL + `
+), postings as (` + postingsSQL("told", "'reconciled'") + `
+), ` + moneySQL + `
 select 1`
 
 func (s *settling) store(ctx context.Context, tx pgx.Tx) error {

@@ -15,7 +15,7 @@ package registry
 // (charge, charge_step, charged, amount, account_id, operator, charging) and what
 // it gets: charge_to, null for nothing, and due, what is to be posted in the end.
 // From it chargeSQL sets the Message's columns and postingsSQL makes the transfers,
-// which tailSQL stores.
+// which moneySQL stores.
 
 // What told us of a transfer is its column why:
 //
@@ -38,31 +38,32 @@ const chargeSQL = `charge = coalesce(v.charge_to, m.charge), charge_step = m.cha
 // nothing, unless the tariff is by the part.
 const takenSQL = `case when units > 1 then amount / units * least(units, bit_count(parts_taken::bit(64))) else 0 end`
 
-// postingsSQL is the select of a CTE postings over rows, a CTE or a condition on
-// one; why is an expression. What is posted again for less was reversed in part.
+// postingsSQL is the select of a CTE postings over rows, a CTE; why is an expression.
+// What is posted again for less was reversed in part, and what is posted without
+// having been reserved is late.
 func postingsSQL(rows, why string) string {
 	return `
-	select id, charge_step + 1 as step, case when charge = 'posted' then 'reversed' else charge_to end as kind, ` + why + ` as why,
+	select id, charge_step + 1 as step, case when charge = 'posted' and due < charged then 'reversed' else charge_to end as kind, ` + why + ` as why,
 	       account_id, operator, charging,
 	       case when charge is null then amount when charge = 'pending' then -amount else 0 end as held,
-	       due - charged as taken, case when charge = 'unknown' then due else 0 end as late
+	       due - charged as taken, case when charge <> 'pending' then greatest(due - charged, 0) else 0 end as late
 	from ` + rows + ` where charge_to is not null`
 }
 
-// tailSQL ends every statement that changes states. The statement gives it three
-// CTEs: changed (Messages), ended (challenges) and postings; $1 is the time. What
-// was reserved counts for its day even when it is given back.
-const tailSQL = `
-gone as (
-	delete from live_challenges
-	where person = any(array(select person from ended)) and challenge_id = any(array(select id from ended))
-), transferred as (
+// moneySQL ends every statement that moves Charges, which gives it the CTE postings;
+// $1 is the time. A charging system is not told what it said itself, nor what was
+// settled with its operator. What was reserved counts for its day even when it is
+// given back.
+const moneySQL = `
+transferred as (
 	insert into transfers (message_id, step, kind, why, account_id, operator, held, taken, at)
 	select id, step, kind, why, account_id, operator, held, taken, $1 from postings
 ), untold as (
 	insert into charge_calls (message_id, step, operator, due_at)
-	select id, step, operator, $1 from postings where charging = 'diameter'
-	and (kind = 'unknown' and why = 'charger' or kind = 'posted' or kind in ('voided', 'reversed') and why <> 'charger')
+	select id, step, operator, $1 from postings where charging = 'diameter' and case
+		when kind = 'unknown' then why = 'charger'
+		when kind = 'posted' then why <> 'reconciled'
+		else kind in ('voided', 'reversed') and why not in ('charger', 'reconciled') end
 ), moved as (
 	update accounts a set pending = a.pending + p.held, posted = a.posted + p.taken, late = a.late + p.late,
 	       told_at = case when p.outside then null else a.told_at end,
@@ -72,6 +73,13 @@ gone as (
 	             bool_or(kind = 'pending' and charging <> 'ledger') as outside, ` + todaySQL + ` as today
 	      from postings where charging <> 'payer' group by account_id) p
 	where a.id = p.account_id and (p.held <> 0 or p.taken <> 0)
+)`
+
+// tailSQL ends every statement that changes states: it is moneySQL, and wants two
+// more CTEs, changed (Messages) and ended (challenges).
+const tailSQL = moneySQL + `, gone as (
+	delete from live_challenges
+	where person = any(array(select person from ended)) and challenge_id = any(array(select id from ended))
 ), announced as (
 	insert into outbox (subject, challenge, client, state, reason, version, at)
 	select id, challenge_id, client, state, reason, state_version, $1 from changed

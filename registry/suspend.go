@@ -23,14 +23,15 @@ const (
 
 // suspendSQL suspends the locked bindings of Messages ($2) that could not be paid.
 // A probe ($3) that was in vain doubles the time to the next one, and is told to
-// nobody. What has not ended by it, or long ago, says
-// nothing: another bridge has it, or a receipt is repeated. When money has come since a Message was refused for our mirror's balance
-// alone, it is not out any more.
+// nobody. What has not ended by it, or long ago, says nothing: another bridge has
+// it, or a receipt is repeated. When money has come since a Message was refused for
+// our mirror's balance alone, it is not out any more.
 var suspendSQL = fmt.Sprintf(`
 with broke as materialized (
 	select m.fence_id as id, bool_or(i.probe) as probe
 	from unnest($2::bytea[], $3::boolean[]) as i(id, probe)
-	join messages m on m.id = i.id and m.fence_kind = 'binding' and m.ended_at > $1::timestamptz - interval '1 minute' left join accounts a on a.id = m.account_id
+	join messages m on m.id = i.id and m.fence_kind = 'binding' and m.ended_at > $1::timestamptz - interval '1 minute'
+	left join accounts a on a.id = m.account_id
 	where not coalesce(m.charging = 'ledger' and m.reason = '`+mobileid.ReasonBalance+`' and a.told_at is not null
 	                   and a.granted - a.posted - a.pending >= m.amount, false)
 	group by m.fence_id
@@ -112,7 +113,7 @@ with changed as (
 	returning `+bindingColumns+`
 ), told as (`+told+`
 )
-select count(*) from changed where $1::timestamptz is not null`, db.clock(), ids)
+select count(*) from changed`, db.clock(), ids)
 	err := db.send(ctx, op, b, func(r pgx.Rows) error { return r.Scan(&n) })
 	if err != nil {
 		db.log.LogAttrs(ctx, levelOf(err), "suspended SMS are not brought back yet", slog.Any("err", err))

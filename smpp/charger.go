@@ -148,19 +148,19 @@ func (c *charging) await(ctx context.Context, s *seat, d time.Duration) bool {
 
 // end gives the seat to the next and remembers that a Message may be written: one
 // that is admitted again, because the answer took long, is not asked about again.
-func (c *charging) end(a *mobileid.Admission, may bool, note mobileid.ChargeNote, atOnce int, now time.Time) {
+func (c *charging) end(a *mobileid.Admission, v verdict, atOnce int, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.asking, a.Dest)
 	c.seat(atOnce)
-	if !may {
+	if !v.may {
 		return
 	}
 	if len(c.paid) >= maxHeld {
 		// Those that other bridges have since, or that stayed in doubt.
 		maps.DeleteFunc(c.paid, func(_ mobileid.ID, g granted) bool { return g.deadline.Before(now) })
 	}
-	c.paid[a.ID] = granted{note, a.Deadline}
+	c.paid[a.ID] = granted{v.note, a.Deadline}
 }
 
 // forget is told of an outcome that is stored. One that waits, or is in doubt, may
@@ -183,6 +183,11 @@ func (b *Bridge) authorise(ctx context.Context, j *job, next func()) {
 		next()
 		return
 	}
+	number, err := b.numberOf(j)
+	if err != nil {
+		next() // submit opens it, too, and tells
+		return
+	}
 	c := &b.charging
 	seat, note := c.begin(&j.admission, b.cfg.ChargesAtOnce)
 	if seat == nil {
@@ -196,22 +201,15 @@ func (b *Bridge) authorise(ctx context.Context, j *job, next func()) {
 			b.settle(j)
 			return
 		}
-		answer := b.reserve(ctx, j)
+		v := verdictOf(b.reserve(ctx, j, number), j.admission.Lane)
 		now := b.now()
-		may, note := b.permits(answer, j.admission.Lane)
-		c.end(&j.admission, may, note, b.cfg.ChargesAtOnce, now)
-		j.note = note
+		c.end(&j.admission, v, b.cfg.ChargesAtOnce, now)
+		j.note = v.note
 		switch {
-		case answer == ChargeNo:
-			j.outcome = j.report(mobileid.MessageNoFunds, mobileid.ReasonBalance)
+		case v.refused != "":
+			j.outcome = j.report(v.refused, v.reason)
 			b.settle(j)
-		case answer == ChargeDenied:
-			j.outcome = j.report(mobileid.MessageRejected, mobileid.ReasonChargeDenied)
-			b.settle(j)
-		case answer == ChargeNoUser:
-			j.outcome = j.report(mobileid.MessageRejected, mobileid.ReasonChargeNoUser)
-			b.settle(j)
-		case !may:
+		case !v.may:
 			j.later(mobileid.ReasonChargeUnknown, jitter(chargeAgain), now)
 			b.settle(j)
 		case ctx.Err() != nil || j.stale(now):
@@ -222,29 +220,37 @@ func (b *Bridge) authorise(ctx context.Context, j *job, next func()) {
 	})
 }
 
-// permits reports whether a Message may be written after an answer, and what is
-// known of its Charge then.
-func (b *Bridge) permits(answer ChargeAnswer, lane mobileid.Lane) (bool, mobileid.ChargeNote) {
-	switch answer {
-	case ChargeYes:
-		return true, mobileid.ChargeAsReserved
-	case ChargeFree:
-		return true, mobileid.ChargeFree
-	case ChargeUnknown:
-		return lane == mobileid.LaneOTP, mobileid.ChargeNotKnown
-	case ChargeNo, ChargeDenied, ChargeNoUser:
-		return false, mobileid.ChargeFree // nothing is reserved, so nothing is to be told
-	case ChargeHeld:
-	}
-	return false, mobileid.ChargeAsReserved
+// verdict is what an answer means for a Message.
+type verdict struct {
+	may     bool                  // be written
+	note    mobileid.ChargeNote   // what is known of its Charge
+	refused mobileid.MessageState // it ends so, for
+	reason  string
 }
 
-// reserve asks the Charger about a job.
-func (b *Bridge) reserve(ctx context.Context, j *job) ChargeAnswer {
-	number, err := b.numberOf(j)
-	if err != nil || b.charging.charger == nil {
-		// A text that cannot be opened is told by submit. Without a charging system
-		// there is nobody who could say no.
+func verdictOf(answer ChargeAnswer, lane mobileid.Lane) verdict {
+	// Of what was refused nothing is reserved, so nothing is to be told.
+	switch answer {
+	case ChargeYes:
+		return verdict{may: true}
+	case ChargeFree:
+		return verdict{may: true, note: mobileid.ChargeFree}
+	case ChargeUnknown:
+		return verdict{may: lane == mobileid.LaneOTP, note: mobileid.ChargeNotKnown}
+	case ChargeNo:
+		return verdict{note: mobileid.ChargeFree, refused: mobileid.MessageNoFunds, reason: mobileid.ReasonBalance}
+	case ChargeDenied:
+		return verdict{note: mobileid.ChargeFree, refused: mobileid.MessageRejected, reason: mobileid.ReasonChargeDenied}
+	case ChargeNoUser:
+		return verdict{note: mobileid.ChargeFree, refused: mobileid.MessageRejected, reason: mobileid.ReasonChargeNoUser}
+	case ChargeHeld:
+	}
+	return verdict{}
+}
+
+// reserve asks the Charger about a job. Without one there is nobody who could say no.
+func (b *Bridge) reserve(ctx context.Context, j *job, number mobileid.MSISDN) ChargeAnswer {
+	if b.charging.charger == nil {
 		return ChargeUnknown
 	}
 	call, cancel := context.WithTimeout(ctx, b.cfg.ChargeTimeout)

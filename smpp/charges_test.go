@@ -81,6 +81,20 @@ func TestOnlyWhatIsChargedThereIsAsked(t *testing.T) {
 	})
 }
 
+// A text that cannot be opened has no number to ask about, and fails as any other.
+func TestAnUnreadableTextIsNotAskedAbout(t *testing.T) {
+	charged(t, yes, func(r *rig, _ *operator, s *stub) {
+		for _, lane := range []mobileid.Lane{mobileid.LaneOTP, mobileid.LaneBulk} {
+			id := r.message(lane, func(x *row) { x.admission.Sealed = []byte("not sealed") })
+			r.mustTake(lane, id)
+			r.until(id, mobileid.MessageFailed)
+			if got := r.outcomes(id); !slices.Equal(got, []string{"failed " + mobileid.ReasonUnsealable}) || s.calls[id] != 0 {
+				t.Errorf("%s: stored %q, asked %d times", lane, got, s.calls[id])
+			}
+		}
+	})
+}
+
 // What stands in the registry to be told is told, each kind by its own call, and
 // what the answer shows is stored.
 func TestChargesAreToldWhatBecameOfThem(t *testing.T) {

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"crypto/sha256"
 	"encoding/csv"
-	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -47,13 +43,7 @@ func answered(t *testing.T, s *apptest.System, end mobileid.MessageState, people
 // chargedFile is operatorFile with what was debited.
 func chargedFile(t *testing.T, rows ...string) string {
 	t.Helper()
-	now := time.Now().UTC()
-	body := reconcile.Columns + ",charged\n" + strings.Join(append(rows, ""), "\n")
-	head := fmt.Sprintf("#mobileid-reconcile,1,operator=%s,from=%s,until=%s,zone=UTC,count=%d,sha256=%x\n", sandbox.Operator,
-		now.Add(-time.Hour).Format(time.DateTime), now.Add(3*time.Hour).Format(time.DateTime), len(rows), sha256.Sum256([]byte(body)))
-	path := filepath.Join(t.TempDir(), "file.csv")
-	check(t, os.WriteFile(path, []byte(head+body), 0o600))
-	return path
+	return fileOf(t, reconcile.Columns+",charged", rows)
 }
 
 func TestDifferencesAreSettledByRuleOrByTwoPersons(t *testing.T) {

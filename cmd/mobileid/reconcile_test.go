@@ -70,8 +70,13 @@ func doubts(t *testing.T, s *apptest.System, people ...apptest.Person) []mobilei
 // operatorFile writes a file of the last hour, with what it states of itself.
 func operatorFile(t *testing.T, rows ...string) string {
 	t.Helper()
+	return fileOf(t, reconcile.Columns, rows)
+}
+
+func fileOf(t *testing.T, columns string, rows []string) string {
+	t.Helper()
 	now := time.Now().UTC()
-	body := reconcile.Columns + "\n" + strings.Join(append(rows, ""), "\n")
+	body := columns + "\n" + strings.Join(append(rows, ""), "\n")
 	head := fmt.Sprintf("#mobileid-reconcile,1,operator=%s,from=%s,until=%s,zone=UTC,count=%d,sha256=%x\n", sandbox.Operator,
 		now.Add(-time.Hour).Format(time.DateTime), now.Add(3*time.Hour).Format(time.DateTime), len(rows), sha256.Sum256([]byte(body)))
 	path := filepath.Join(t.TempDir(), "file.csv")
