@@ -15,6 +15,7 @@ import (
 //	seen     each Message with what decides about it, read after the locks
 //	judged   the state it would get by everything but money; not those of
 //	         another operator, which stay as they are
+//	chosen   the same, with one probe of a suspended binding
 //	wanting  those that need money reserved, numbered within their account
 //	short    accounts that cannot pay for all that the batch wants of them
 //	walk     the short accounts' Messages one by one, in lane order: one that
@@ -36,7 +37,8 @@ with recursive alive as (
 	       m.state, m.reason, m.retry_at, m.account_id, m.amount, m.units, m.charging, m.one_send, m.charge, m.charge_step, m.charged, m.resends, m.tries, m.parts, m.parts_taken,
 	       c.state as challenge_state,
 	       coalesce(b.state = 'active' and b.version = m.fence_version, false) as fence_holds,
-	       coalesce(b.sms_suspended, false) as suspended, b.sms_suspended and b.probe_at <= $1 as probes, coalesce(b.suspended_why = 'barred', false) as barred,
+	       coalesce(b.sms_suspended and not x.elsewhere, false) as suspended, b.sms_suspended and (b.probe_at <= $1 or x.elsewhere) as probes,
+	       coalesce(b.suspended_why = 'barred' and not x.elsewhere, false) as barred, m.fence_id,
 	       coalesce(o.lease_until > clock_timestamp() and o.swept_at is null, false) as owner_lives,
 	       m.operator <> i.operator as misplaced
 	from item i
@@ -44,6 +46,7 @@ with recursive alive as (
 	left join challenges c on c.id = m.challenge_id
 	left join bindings b on b.id = m.fence_id and m.fence_kind = 'binding'
 	left join bridges o on o.id = m.owner
+	cross join lateral (select coalesce(b.suspended_account <> m.account_id, false) as elsewhere) x
 ), judged as (
 	select s.*, case
 		when state = 'admitted' and not owner_lives then 'in_doubt'
@@ -55,13 +58,18 @@ with recursive alive as (
 		when challenge_id is not null and challenge_state is distinct from 'pending' then 'cancelled'
 		when not fence_holds then 'fenced'
 		when suspended and charging <> 'payer' and (barred or charge is null and not coalesce(probes, false)) then 'no_funds'
-		else 'admitted' end as next
+		when suspended and charging <> 'payer' and charge is null then 'probe'
+		else 'admitted' end as would
 	from seen s where not misplaced
+), chosen as (
+	select j.*, case when would <> 'probe' then would
+		when row_number() over (partition by fence_id, would order by ord) = 1 then 'admitted' else 'no_funds' end as next
+	from judged j
 ), wanting as (
 	select ord, account_id, amount,
 	       row_number() over (partition by account_id order by ord) as n,
 	       sum(amount) over (partition by account_id) as total, bool_and(charging = 'ledger') over (partition by account_id) as ledger
-	from judged where next = 'admitted' and state <> 'admitted' and charge is null and account_id is not null and charging <> 'payer'
+	from chosen where next = 'admitted' and state <> 'admitted' and charge is null and account_id is not null and charging <> 'payer'
 ), short as (
 	select id, least(money, day) as free, case when money <= day or day is null then 'balance' else 'daily_limit' end as why from (
 		select distinct a.id, w.total, case when w.ledger and a.told_at is not null then a.granted - a.posted - a.pending end as money,
@@ -75,7 +83,7 @@ with recursive alive as (
 	from walk k join wanting w on w.account_id = k.account_id and w.n = k.n + 1
 ), verdict as (
 	select j.*, case when k.fits then j.next when k.ord is null then j.next else 'no_funds' end as final, k.why as short
-	from judged j left join walk k on k.ord = j.ord and k.n > 0
+	from chosen j left join walk k on k.ord = j.ord and k.n > 0
 ), moves as (
 	select v.*, final in ('expired', 'cancelled', 'fenced', 'no_funds') as ends, case
 		when final = 'in_doubt' then 'owner_lost'

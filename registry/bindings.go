@@ -90,30 +90,32 @@ func queueBindings(b *pgx.Batch, persons []mobileid.Pseudonym, at time.Time) map
 
 // Bind makes an active binding at version 1 and the account that pays for its
 // SMS, if the number has none yet. A number that its operator bars begins
-// suspended. A person or a number that is bound already
-// is KindConflict, code "bound": one number a person, one person a number
-// (decree clauses 5, 14). It begins without a daily ceiling: one on the account was
-// the wish of whoever had the number before.
+// suspended, unless he said so while somebody else had it. A person or a number that
+// is bound already is KindConflict, code "bound": one number a person, one person a
+// number (decree clauses 5, 14). It begins without a daily ceiling: one on the
+// account was the wish of whoever had the number before.
 func (db *DB) Bind(ctx context.Context, nb mobileid.NewBinding) (int64, error) {
 	locale := nb.Locale
 	if locale == "" {
 		locale = mobileid.LocaleUzLatn
 	}
-	owner := "subscriber:" + nb.Number.String() + ":" + nb.Operator
 	var id int64
 	err := db.inTx(ctx, "bind", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `insert into accounts (owner) values ($1) on conflict (owner) do nothing`, owner); err != nil {
+		if err := makeAccount(ctx, tx, nb.Number, nb.Operator); err != nil {
 			return err
 		}
 		err := tx.QueryRow(ctx, `
-insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at, sms_suspended, suspended_why, suspended_at)
-select $1, $2, $3, $4, $5, 'active', $6, a.id, $7, a.barred, case when a.barred then 'barred' end, case when a.barred then $7::timestamptz end
-from accounts a where a.owner = $8
-returning id`, nb.Person[:], nb.Number[:], nb.PINFL.Reveal(), nb.MSISDN.Reveal(), nb.Operator, locale, db.clock(), owner).Scan(&id)
+insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at, sms_suspended, suspended_why, suspended_at, suspended_account)
+select $1, $2, $3, $4, $5, 'active', $6, a.id, $7, x.barred, case when x.barred then 'barred' end, case when x.barred then $7::timestamptz end, case when x.barred then a.id end
+from accounts a
+cross join lateral (
+	select a.barred and not exists (select from bindings b where b.number = $2 and b.person <> $1 and b.ended_at >= a.barred_at) as barred) x
+where a.number = $2 and a.operator = $5
+returning id`, nb.Person[:], nb.Number[:], nb.PINFL.Reveal(), nb.MSISDN.Reveal(), nb.Operator, locale, db.clock()).Scan(&id)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `update accounts set daily_limit = null where owner = $1 and daily_limit is not null`, owner)
+		_, err = tx.Exec(ctx, `update accounts set daily_limit = null where number = $1 and daily_limit is not null`, nb.Number[:])
 		return err
 	})
 	if isConstraint(err, "bindings_person_active") || isConstraint(err, "bindings_number_active") {

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -27,13 +26,13 @@ const lowPage = 5000
 // little with each.
 const lowSQL = `
 with page as materialized (
-	select id, owner, granted - posted - pending as left_over from accounts
+	select id, number, operator, granted - posted - pending as left_over from accounts
 	where told_at is not null and warned is null and id > $1 order by id limit $2
 )
-select (select count(*) from page), (select max(id) from page), p.id, p.owner, p.least
+select (select count(*) from page), (select max(id) from page), p.id, p.number, p.least
 from (select 1) one left join (
-	select page.id, page.owner, t.least from page
-	join unnest($3::text[], $4::bigint[]) as t(operator, least) on t.operator = split_part(page.owner, ':', 3)
+	select page.id, page.number, t.least from page
+	join unnest($3::text[], $4::bigint[]) as t(operator, least) using (operator)
 	where page.left_over < t.least) p on true`
 
 // lowAccount is one that seems to have too little.
@@ -53,16 +52,14 @@ func (s *Sweeper) fundsLow(ctx context.Context) (int, error) {
 	looked, last := 0, s.lowAfter
 	err = s.db.query(ctx, "look for little money", lowSQL, []any{s.lowAfter, s.lowPage, operators, least}, func(r pgx.Rows) error {
 		var to, id *int64
-		var owner *string
+		var number []byte
 		var enough *mobileid.Money
-		if err := r.Scan(&looked, &to, &id, &owner, &enough); err != nil || to == nil {
+		if err := r.Scan(&looked, &to, &id, &number, &enough); err != nil || to == nil {
 			return err
 		}
 		last = *to
 		if id != nil {
-			if number, err := mobileid.ParsePseudonym(strings.Split(*owner, ":")[1]); err == nil {
-				low = append(low, lowAccount{*id, number, *enough})
-			}
+			low = append(low, lowAccount{*id, toPseudonym(number), *enough})
 		}
 		return nil
 	})
@@ -118,8 +115,8 @@ func (db *DB) warn(ctx context.Context, low []lowAccount) (told int, err error) 
 		// has its turn when the walk comes around. An account that pays for none
 		// is met at each turn, so it is not even locked.
 		rows, err := tx.Query(ctx, `
-select id, account_id from bindings
-where number = any($1::bytea[]) and account_id = any($2::bigint[]) and state = 'active' order by id for no key update`, numbers, ids)
+select b.id, x.paying from bindings b cross join lateral (select `+payingSQL+` as paying) x
+where b.number = any($2::bytea[]) and x.paying = any($3::bigint[]) and b.state = 'active' order by b.id for no key update of b`, db.clock(), numbers, ids)
 		if err != nil {
 			return err
 		}
@@ -138,9 +135,10 @@ where number = any($1::bytea[]) and account_id = any($2::bigint[]) and state = '
 		return tx.QueryRow(ctx, `
 with low as materialized (
 	select a.id, b.id as binding, b.sms_suspended as suspended
-	from unnest($2::bigint[], $3::bigint[], $4::bytea[]) as i(id, least, number)
+	from unnest($2::bigint[], $3::bigint[]) as i(id, least)
 	join accounts a on a.id = i.id
-	join bindings b on b.number = i.number and b.state = 'active' and b.account_id = a.id and b.id = any($5::bigint[])
+	join unnest($4::bigint[], $5::bigint[]) as p(binding, account) on p.account = a.id
+	join bindings b on b.id = p.binding and b.state = 'active'
 	where a.told_at is not null and a.warned is null and a.granted - a.posted - a.pending < i.least
 ), warned as (
 	update accounts a set warned = a.granted - a.posted - a.pending from low where a.id = low.id
@@ -149,7 +147,7 @@ with low as materialized (
 	returning `+bindingColumns+`
 ), told as (`+bindingToldSQL(`'funds_low'`, `''`, `changed`)+`
 )
-select count(*) from changed`, db.clock(), ids, least, numbers, bindings).Scan(&told)
+select count(*) from changed`, db.clock(), ids, least, bindings, accounts).Scan(&told)
 	})
 	return told, err
 }

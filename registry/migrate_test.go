@@ -144,3 +144,30 @@ delete from schema_migrations where name = '0015_differences.sql'`)
 	}
 	e.wantTransfers(n.Message.ID, "pending admitted 1 0", "posted answer -1 1", "reversed reconciled 0 -1")
 }
+
+// The owner of an account of before names the number and the operator.
+func TestAccountsOfBeforeAreOfTheirNumber(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p := e.bind(0)
+	e.refuse(p, e.bridge())
+	limit := cost
+	_, err := e.SetDailyCeiling(e.ctx(), p.binding.Person, &limit)
+	must(t, err)
+	e.exec(`
+insert into accounts (owner, kept) values ('payer:state', false);
+alter table accounts drop column number, drop column operator;
+alter table bindings drop column suspended_account, drop column daily_ceiling;
+delete from schema_migrations where name = '0017_paying.sql'`)
+	must(t, e.Migrate(e.ctx()))
+	if n := query[int](e, `select count(*) from accounts where number = $1 and operator = $2`, p.binding.Number[:], operator); n != 1 {
+		t.Errorf("%d accounts of the number", n)
+	}
+	if n := query[int](e, `select count(*) from accounts where number is null`); n != 1 {
+		t.Errorf("%d accounts are of nobody's number, want that of the payer", n)
+	}
+	if v, err := e.Subscribers(e.ctx(), []mobileid.Pseudonym{p.binding.Person}); err != nil || v[p.binding.Person].SuspendedWhy != mobileid.SuspendedForBalance ||
+		v[p.binding.Person].Ceiling == nil || *v[p.binding.Person].Ceiling != limit {
+		t.Errorf("%+v %v", v, err)
+	}
+}

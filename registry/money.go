@@ -29,7 +29,8 @@ func (db *DB) Credit(ctx context.Context, account int64, source, seq string, amo
 // Tell stores what an operator tells of the account of a number. (Source, Seq)
 // names it there: told again, nothing changes; told again of another account, or as
 // another kind or amount, is KindConflict, code "credit_differs". A number without an
-// account at that operator is KindNotFound; a negative amount is KindInvalid.
+// account at that operator is KindNotFound, unless it is bound and has moved to him:
+// then it gets one. A negative amount is KindInvalid.
 //
 // A top-up adds. A balance replaces what was told before: it is what could be
 // spent at that time, with all taken off that we had posted by then, and what is
@@ -39,7 +40,8 @@ func (db *DB) Credit(ctx context.Context, account int64, source, seq string, amo
 //
 // Money that leaves something to spend brings suspended SMS back. barred suspends
 // them and unbarred brings them back, unless the operator has said otherwise of a
-// later time. What changes of the binding is told to others (binding_events).
+// later time. What an operator tells whom the number has left is kept, and changes
+// nothing of the binding. What changes of it is told to others (binding_events).
 func (db *DB) Tell(ctx context.Context, n mobileid.BalanceNews) error {
 	if err := checkNews(n); err != nil {
 		return err
@@ -47,21 +49,25 @@ func (db *DB) Tell(ctx context.Context, n mobileid.BalanceNews) error {
 	var changed mobileid.BindingChange
 	err := db.inTx(ctx, "tell balance", func(tx pgx.Tx) error {
 		changed = "" // of an attempt that is undone
-		b, err := lockBinding(ctx, tx, n.Number)
+		b, err := lockBinding(ctx, tx, n.Number, db.clock())
 		if err != nil {
 			return err
 		}
-		a, err := lockAccount(ctx, tx, `owner = $1`, subscriberAccount(n.Number, n.Operator))
+		if b.movedTo == n.Operator {
+			if err := makeAccount(ctx, tx, n.Number, n.Operator); err != nil {
+				return err
+			}
+		}
+		a, err := lockAccount(ctx, tx, `number = $1 and operator = $2`, n.Number[:], n.Operator)
 		if err != nil {
 			return err
 		}
 		counts, left, err := db.book(ctx, tx, a, n)
-		// An account of before the number was bound elsewhere pays for nothing.
-		if err != nil || !counts || b.account != a.id {
+		if err != nil || !counts || !b.isPaidBy(a, n.Operator) {
 			return err
 		}
-		changed = b.after(n, left)
-		return db.changeBinding(ctx, tx, b.id, changed)
+		changed = b.after(n, a, left)
+		return db.changeBinding(ctx, tx, b, a, changed)
 	})
 	if err == nil && changed != "" {
 		db.metrics.suspended.WithLabelValues(string(changed)).Inc()
@@ -85,11 +91,6 @@ func checkNews(n mobileid.BalanceNews) error {
 	return nil
 }
 
-// subscriberAccount is the owner of the mirror of a number's account.
-func subscriberAccount(number mobileid.Pseudonym, operator string) string {
-	return "subscriber:" + number.String() + ":" + operator
-}
-
 // account is a locked row of accounts.
 type account struct {
 	id                             int64
@@ -98,9 +99,9 @@ type account struct {
 	warned                         *mobileid.Money
 }
 
-func lockAccount(ctx context.Context, tx pgx.Tx, which string, arg any) (a account, err error) {
+func lockAccount(ctx context.Context, tx pgx.Tx, which string, args ...any) (a account, err error) {
 	err = tx.QueryRow(ctx, `
-select id, granted, pending, posted, late, told_at, balance_at, barred_at, warned from accounts where `+which+` for no key update`, arg).
+select id, granted, pending, posted, late, told_at, balance_at, barred_at, warned from accounts where `+which+` for no key update`, args...).
 		Scan(&a.id, &a.granted, &a.pending, &a.posted, &a.late, &a.known, &a.balanceAt, &a.barredAt, &a.warned)
 	return a, err
 }

@@ -68,6 +68,15 @@ func TestABindingIsReadWithTheMoveOfItsNumberInForce(t *testing.T) {
 			// One rule: who asks by the number is told the same.
 			moves, err := e.Ported(e.ctx(), p.binding.Number)
 			must(t, err)
+			// And whose news of money make an account.
+			for _, by := range []string{other, "mobiuz", "gone"} {
+				err := e.Tell(e.ctx(), mobileid.BalanceNews{
+					Source: by, Seq: name, Operator: by, Number: p.binding.Number, Kind: mobileid.BalanceTold, Amount: cost, At: e.clk.now(),
+				})
+				if (err == nil) != (by == c.want) {
+					t.Errorf("news of %s: %v", by, err)
+				}
+			}
 			if r := (mobileid.NumberPlan{}).Route(p.binding.MSISDN, moves, e.clk.now()); r.Operator != c.want {
 				t.Errorf("Route says %q, want %q", r.Operator, c.want)
 			}

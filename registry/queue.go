@@ -81,15 +81,19 @@ func payingAccount(m *mobileid.NewMessage) string {
 // queueAccounts makes the accounts that Messages do not name, where they are
 // missing.
 func queueAccounts(b *pgx.Batch, messages []*mobileid.NewMessage) {
-	owners := map[string]bool{}
+	owners := map[string]*mobileid.NewMessage{}
 	for _, m := range messages {
 		if m != nil && (m.Payer != "" || m.Account == 0) {
-			owners[payingAccount(m)] = m.Payer == ""
+			owners[payingAccount(m)] = m
 		}
 	}
 	for _, owner := range slices.Sorted(maps.Keys(owners)) {
+		if m := owners[owner]; m.Payer == "" {
+			b.Queue(makeAccountSQL, m.Dest[:], m.Operator, owner)
+			continue
+		}
 		b.Queue(`
-insert into accounts (owner, kept) select $1, $2 where not exists (select from accounts where owner = $1)
-on conflict (owner) do nothing`, owner, owners[owner])
+insert into accounts (owner, kept) select $1, false where not exists (select from accounts where owner = $1)
+on conflict (owner) do nothing`, owner)
 	}
 }

@@ -41,36 +41,14 @@ func (db *DB) PersonStatement(ctx context.Context, q mobileid.StatementQuery) (s
 }
 
 // accountsOf returns the accounts that may have paid for a person's Messages: those
-// of his bindings, and those of his numbers at operators that they have moved to.
-func accountsOf(ctx context.Context, tx pgx.Tx, person mobileid.Pseudonym) (accounts []int64, err error) {
+// of his numbers, at each operator that they were with.
+func accountsOf(ctx context.Context, tx pgx.Tx, person mobileid.Pseudonym) ([]int64, error) {
 	rows, err := tx.Query(ctx, `
-select b.account_id, b.number, p.operator from bindings b left join ported_numbers p on p.number = b.number
-where b.person = $1`, person[:])
+select id from accounts where number in (select number from bindings where person = $1) order by id`, person[:])
 	if err != nil {
 		return nil, err
 	}
-	var account int64
-	var number []byte
-	var operator *string
-	var owners []string
-	_, err = pgx.ForEachRow(rows, []any{&account, &number, &operator}, func() error {
-		accounts = append(accounts, account)
-		if operator != nil {
-			owners = append(owners, subscriberAccount(toPseudonym(number), *operator))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	rows, err = tx.Query(ctx, `select id from accounts where owner = any($1)`, owners)
-	if err != nil {
-		return nil, err
-	}
-	more, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	accounts = append(accounts, more...)
-	slices.Sort(accounts)
-	return slices.Compact(accounts), err
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
 }
 
 // chargesSQL finds a person's Charges by the index of his accounts, whatever the
@@ -181,10 +159,11 @@ func (db *DB) subscriber(ctx context.Context, tx pgx.Tx, person mobileid.Pseudon
 
 // subscribersSQL reads the accounts that pay for persons ($2) at a time ($1).
 const subscribersSQL = `
-select b.person, b.operator, a.told_at is not null, greatest(a.granted - a.posted - a.pending, 0), a.pending,
-       b.suspended_at, coalesce(b.suspended_why, ''), case when b.suspended_why = 'balance' then b.probe_at end,
-       a.daily_limit, case when a.day = ` + todaySQL + ` then a.day_spent else 0 end
-from bindings b join accounts a on a.id = b.account_id
+select b.person, a.operator, a.told_at is not null, greatest(a.granted - a.posted - a.pending, 0), a.pending,
+       s.at, coalesce(s.why, ''), case when s.why = 'balance' then b.probe_at end,
+       b.daily_ceiling, case when a.day = ` + todaySQL + ` then a.day_spent else 0 end
+from bindings b join accounts a on a.id = ` + payingSQL + `
+left join lateral (select b.suspended_at as at, b.suspended_why as why where coalesce(b.suspended_account, a.id) = a.id and b.sms_suspended) s on true
 where b.person = any($2::bytea[]) and b.state = 'active'`
 
 func scanSubscriber(rows pgx.Rows) (who mobileid.Pseudonym, v mobileid.SubscriberView, err error) {
@@ -204,23 +183,27 @@ func scanSubscriber(rows pgx.Rows) (who mobileid.Pseudonym, v mobileid.Subscribe
 }
 
 // SetDailyCeiling sets what a person's Messages may cost him a day (Asia/Tashkent);
-// nil takes it away. It is of the account that pays now, and admission obeys it from
-// then on. KindConflict, code "unbound", without an active binding; KindInvalid when
+// nil takes it away. Admission obeys it from then on, at each operator that his number
+// is with; a day on which it moves is counted at each by itself. KindConflict, code "unbound", without an active binding; KindInvalid when
 // it is negative. Set again to the same, nothing changes.
 func (db *DB) SetDailyCeiling(ctx context.Context, person mobileid.Pseudonym, ceiling *mobileid.Money) (v mobileid.SubscriberView, err error) {
 	if ceiling != nil && *ceiling < 0 {
 		return v, mobileid.Invalid("amount", "amount_negative", "an amount is not negative")
 	}
 	err = db.inTx(ctx, "daily ceiling", func(tx pgx.Tx) error {
-		var account int64
-		err := tx.QueryRow(ctx, `select account_id from bindings where person = $1 and state = 'active' for share`, person[:]).Scan(&account)
+		var number []byte
+		err := tx.QueryRow(ctx, `
+update bindings set daily_ceiling = $2 where person = $1 and state = 'active' returning number`, person[:], ceiling).Scan(&number)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return conflict("unbound", "the person has no active binding, so no account that pays")
 		}
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `update accounts set daily_limit = $2 where id = $1`, account, ceiling); err != nil {
+		b := &pgx.Batch{}
+		b.Queue(`select from accounts where number = $1 order by id for no key update`, number)
+		b.Queue(`update accounts set daily_limit = $2 where number = $1`, number, ceiling)
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
 		now, err := db.subscriber(ctx, tx, person)

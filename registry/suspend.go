@@ -28,7 +28,7 @@ const (
 // our mirror's balance alone, it is not out any more.
 var suspendSQL = fmt.Sprintf(`
 with broke as materialized (
-	select m.fence_id as id, bool_or(i.probe) as probe
+	select m.fence_id as id, bool_or(i.probe) as probe, max(m.account_id) as account
 	from unnest($2::bytea[], $3::boolean[]) as i(id, probe)
 	join messages m on m.id = i.id and m.fence_kind = 'binding' and m.ended_at > $1::timestamptz - interval '1 minute'
 	left join accounts a on a.id = m.account_id
@@ -36,12 +36,12 @@ with broke as materialized (
 	                   and a.granted - a.posted - a.pending >= m.amount, false)
 	group by m.fence_id
 ), seen as materialized (
-	select b.id, b.sms_suspended as was, case when broke.probe or b.probe_at > $1::timestamptz - interval '1 day' then least(b.probes + 1, 30) else 0 end as probes
+	select b.id, broke.account, b.sms_suspended as was, case when b.sms_suspended and b.suspended_account <> broke.account then 0 when broke.probe or b.probe_at > $1::timestamptz - interval '1 day' then least(b.probes + 1, 30) else 0 end as probes
 	from broke join bindings b on b.id = broke.id
-	where b.state = 'active' and (not b.sms_suspended or broke.probe and b.suspended_why = 'balance')
+	where b.state = 'active' and (not b.sms_suspended or broke.probe and (b.suspended_why = 'balance' or b.suspended_account <> broke.account))
 ), suspended as (
 	update bindings b set sms_suspended = true, suspended_why = 'balance',
-		suspended_at = coalesce(b.suspended_at, $1), probes = s.probes,
+		suspended_at = coalesce(b.suspended_at, $1), suspended_account = s.account, probes = s.probes,
 		probe_at = $1::timestamptz + least(interval '%[1]d s' * power(2, s.probes), interval '%[2]d s'),
 		event_version = b.event_version + (not s.was)::integer
 	from seen s where b.id = s.id
@@ -95,7 +95,7 @@ func (db *DB) resumed(ctx context.Context, ids [][]byte) {
 }
 
 const (
-	resumeSet = `sms_suspended = false, suspended_at = null, suspended_why = null, event_version = event_version + 1`
+	resumeSet = `sms_suspended = false, suspended_at = null, suspended_why = null, suspended_account = null, event_version = event_version + 1`
 	freshSet  = resumeSet + `, probe_at = null, probes = 0`
 )
 
@@ -108,8 +108,9 @@ func (db *DB) changeSuspended(ctx context.Context, op, set, told string, ids [][
 	b.Queue(`
 with changed as (
 	update bindings b set `+set+`
-	where b.id in (select m.fence_id from messages m where m.id = any($2::bytea[]) and m.fence_kind = 'binding')
-	and b.sms_suspended and b.suspended_why = 'balance' and b.state = 'active'
+	where b.sms_suspended and b.state = 'active' and exists (
+		select from messages m where m.id = any($2::bytea[]) and m.fence_kind = 'binding' and m.fence_id = b.id
+		and (b.suspended_why = 'balance' or b.suspended_account <> m.account_id))
 	returning `+bindingColumns+`
 ), told as (`+told+`
 )
@@ -123,30 +124,41 @@ select count(*) from changed`, db.clock(), ids)
 
 // binding is a locked row of bindings; the zero value says that there is none.
 type binding struct {
-	id, account int64
-	suspended   bool
-	why         string
+	id        int64
+	paying    int64  // account, before one is made (payingSQL)
+	movedTo   string // by the move of its number in force
+	suspended bool
+	why       string
+	suspender int64 // account that the SMS are suspended for; 0: whichever pays
+}
+
+// isPaidBy says whether an account of the number at an operator is the one that pays
+// for what is queued now.
+func (b binding) isPaidBy(a account, operator string) bool {
+	return b.movedTo == operator || b.paying == a.id
 }
 
 // lockBinding locks the active binding of a number, if it has one: before the
 // account, as the lock order says.
-func lockBinding(ctx context.Context, tx pgx.Tx, number mobileid.Pseudonym) (b binding, err error) {
+func lockBinding(ctx context.Context, tx pgx.Tx, number mobileid.Pseudonym, now time.Time) (b binding, err error) {
 	rows, err := tx.Query(ctx, `
-select id, account_id, sms_suspended, coalesce(suspended_why, '') from bindings
-where number = $1 and state = 'active' for no key update`, number[:])
+select id, `+payingSQL+`, coalesce(`+movedToSQL+`, ''), sms_suspended, coalesce(suspended_why, ''), coalesce(suspended_account, 0)
+from bindings b where number = $2 and state = 'active' for no key update of b`, now, number[:])
 	if err != nil {
 		return b, err
 	}
-	_, err = pgx.ForEachRow(rows, []any{&b.id, &b.account, &b.suspended, &b.why}, func() error { return nil })
+	_, err = pgx.ForEachRow(rows, []any{&b.id, &b.paying, &b.movedTo, &b.suspended, &b.why, &b.suspender}, func() error { return nil })
 	return b, err
 }
 
-// after is what becomes of a binding by news of its account that leave so much to
-// spend; "" is nothing.
-func (b binding) after(n mobileid.BalanceNews, left mobileid.Money) mobileid.BindingChange {
+// after is what becomes of a binding by news of the account that pays for it, which
+// leave so much to spend; "" is nothing. What another account is suspended for is
+// over once this one is told of.
+func (b binding) after(n mobileid.BalanceNews, a account, left mobileid.Money) mobileid.BindingChange {
+	old := b.suspended && b.suspender != 0 && b.suspender != a.id
 	switch n.Kind {
 	case mobileid.BalanceBarred:
-		if b.why != mobileid.SuspendedAsBarred {
+		if b.why != mobileid.SuspendedAsBarred || old {
 			return mobileid.BindingSuspended
 		}
 	case mobileid.BalanceUnbarred:
@@ -154,7 +166,7 @@ func (b binding) after(n mobileid.BalanceNews, left mobileid.Money) mobileid.Bin
 			return mobileid.BindingResumed
 		}
 	case mobileid.BalanceTopUp, mobileid.BalanceTold:
-		if b.why == mobileid.SuspendedForBalance && n.Amount > 0 && left > 0 {
+		if (b.why == mobileid.SuspendedForBalance || old) && n.Amount > 0 && left > 0 {
 			return mobileid.BindingResumed
 		}
 	}
@@ -163,17 +175,18 @@ func (b binding) after(n mobileid.BalanceNews, left mobileid.Money) mobileid.Bin
 
 // changeBinding suspends the SMS to a locked binding until the operator takes it
 // back, or brings them back.
-func (db *DB) changeBinding(ctx context.Context, tx pgx.Tx, id int64, change mobileid.BindingChange) error {
-	set, why := freshSet, `''`
+func (db *DB) changeBinding(ctx context.Context, tx pgx.Tx, of binding, a account, change mobileid.BindingChange) error {
+	set, why, args := freshSet, `''`, []any{db.clock(), of.id, string(change)}
 	switch change {
 	case "":
 		return nil
 	case mobileid.BindingSuspended:
-		set, why = `sms_suspended = true, suspended_at = coalesce(suspended_at, $1), suspended_why = 'barred', probe_at = null, probes = 0, event_version = event_version + 1`, `'barred'`
+		set, why = `sms_suspended = true, suspended_at = coalesce(suspended_at, $1), suspended_why = 'barred', suspended_account = $4, probe_at = null, probes = 0, event_version = event_version + 1`, `'barred'`
+		args = append(args, a.id)
 	case mobileid.BindingResumed, mobileid.BindingFundsLow:
 	}
 	_, err := tx.Exec(ctx, `
 with changed as (update bindings b set `+set+` where b.id = $2 returning `+bindingColumns+`)`+
-		bindingToldSQL(`$3::text`, why, `changed`), db.clock(), id, string(change))
+		bindingToldSQL(`$3::text`, why, `changed`), args...)
 	return err
 }
