@@ -158,6 +158,12 @@ func migrations(t *testing.T) (all string, tables map[string]string) {
 	for _, m := range regexp.MustCompile(`(?ms)^create table (\w+) \((.*?)^\)`).FindAllStringSubmatch(all, -1) {
 		tables[m[1]] = m[2]
 	}
+	added := regexp.MustCompile(`(?m)^    add column +(\w+ +\w.*)$`)
+	for _, m := range regexp.MustCompile(`(?ms)^alter table (\w+)\b([^;]*);`).FindAllStringSubmatch(all, -1) {
+		for _, c := range added.FindAllStringSubmatch(m[2], -1) {
+			tables[m[1]] += "\n    " + c[1]
+		}
+	}
 	return all, tables
 }
 
