@@ -46,6 +46,13 @@ func ceiling(amount string) func(e *edge) call {
 	return post("/v1/persons:dailyCeiling", `{"pinfl":"`+goodPINFL+`","amount":`+amount+`}`)
 }
 
+// theDay asks for what an operator is owed for a day, as the operator's client.
+func theDay(operator, day string) func(e *edge) call {
+	return func(e *edge) call {
+		return call{method: "GET", path: "/v1/operators/" + operator + "/statements/" + day, token: e.token("billing")}
+	}
+}
+
 func verifying(state mobileid.ChallengeState, body string) func(e *edge) call {
 	return func(e *edge) call {
 		return call{method: "POST", path: verifyPath(e.stored("oneid", state)), body: body, key: "v", token: e.token("oneid")}
@@ -310,6 +317,23 @@ func refusals() []refusal {
 		{name: "ceiling, registry away", set: away, call: ceiling(`"1"`), status: 503, code: "database_away"},
 		{name: "ceiling, registry broken", set: broken, call: ceiling(`"1"`), status: 500, code: "internal"},
 
+		{name: "day without token", call: with(theDay("beeline", "2026-11-23"), noToken), status: 401, code: "token_missing"},
+		{name: "day without scope", call: with(theDay("beeline", "2026-11-23"), func(e *edge, c *call) {
+			c.token = e.tokenWith("billing", func(m map[string]any) { m["scope"] = "balance:write" })
+		}), status: 403, code: "scope_missing"},
+		{name: "day of another operator", call: theDay("ucell", "2026-11-23"), status: 403, code: "operator_other"},
+		{name: "day of another operator, in other letters", call: theDay("Beeline", "2026-11-23"), status: 403, code: "operator_other"},
+		{name: "day, for a client of no operator", call: with(theDay("beeline", "2026-11-23"), func(e *edge, c *call) { c.token = e.token("oneid") }), status: 403, code: "operator_missing"},
+		{name: "day in test mode", call: with(theDay("beeline", "2026-11-23"), func(e *edge, c *call) { c.token = e.token("trial") }), status: 403, code: "test_mode"},
+		{name: "day quota", set: poor, call: theDay("beeline", "2026-11-23"), status: 429, code: "quota_exceeded", header: map[string]string{"Retry-After": "2"}},
+		{name: "day as XML", call: with(theDay("beeline", "2026-11-23"), headed("Accept", "application/xml")), status: 400, code: "accept_unknown", field: "Accept"},
+		{name: "day as a time", call: theDay("beeline", "2026-11-23T00:00:00Z"), status: 400, code: "day_format", field: "day"},
+		{name: "day that there is not", call: theDay("beeline", "2026-02-30"), status: 400, code: "day_format", field: "day"},
+		{name: "day of a far year", call: theDay("beeline", "9999-12-31"), status: 400, code: "day_format", field: "day"},
+		{name: "day while another is made", set: func(e *edge) { e.g.days <- struct{}{} }, call: theDay("beeline", "2026-11-23"), status: 429, code: "statement_busy", header: map[string]string{"Retry-After": "5"}},
+		{name: "day, registry away", set: away, call: theDay("beeline", "2026-11-23"), status: 503, code: "database_away"},
+		{name: "day, registry broken", set: broken, call: theDay("beeline", "2026-11-23"), status: 500, code: "internal"},
+
 		{name: "no such path", call: func(*edge) call { return call{method: "GET", path: "/v1/nothing"} }, status: 404, code: "not_found"},
 		{name: "method", call: func(*edge) call { return call{method: "DELETE", path: "/v1/challenges"} }, status: 405, code: "method_not_allowed", header: map[string]string{"Allow": "POST"}},
 		{name: "problem code", call: func(*edge) call { return call{method: "GET", path: "/problems/nothing"} }, status: 404, code: "not_found"},
@@ -406,6 +430,10 @@ func everythingThatWorks(t *testing.T, c *contract) {
 	e.registry.statement = aStatement(m)
 	want(200, statement(e))
 	want(200, with(statement, func(_ *edge, c *call) { c.header = map[string]string{"Accept": "text/csv"} })(e))
+	want(200, theDay("beeline", "2026-11-22")(e))
+	e.registry.days = aDay()
+	want(200, theDay("beeline", "2026-11-22")(e))
+	want(200, with(theDay("beeline", "2026-11-22"), func(_ *edge, c *call) { c.header = map[string]string{"Accept": "text/csv"} })(e))
 	for _, amount := range []string{`"1200.50"`, `"0"`, `null`} {
 		want(200, ceiling(amount)(e))
 	}
@@ -430,7 +458,7 @@ func TestTheMuxAndTheDescriptionHaveTheSameRoutes(t *testing.T) {
 		}
 		delete(described, name)
 		method, path, _ := strings.Cut(name, " ")
-		e.do(call{method: method, path: strings.NewReplacer("{id}", "x", "{code}", "x").Replace(path)})
+		e.do(call{method: method, path: strings.NewReplacer("{id}", "x", "{code}", "x", "{operator}", "x", "{day}", "x").Replace(path)})
 	}
 	for name := range described {
 		t.Errorf("%q is described and not served", name)

@@ -61,6 +61,16 @@ func (b bounded) PersonStatement(ctx context.Context, q mobileid.StatementQuery)
 	return b.Registry.PersonStatement(ctx, q)
 }
 
+// operatorDayTime is as long as an answer may take (NewServer): all transfers of an
+// operator's day are added up.
+const operatorDayTime = 40 * time.Second
+
+func (b bounded) OperatorDay(ctx context.Context, operator string, at time.Time) (mobileid.OperatorDay, error) {
+	ctx, cancel := context.WithTimeout(ctx, operatorDayTime)
+	defer cancel()
+	return b.Registry.OperatorDay(ctx, operator, at)
+}
+
 func (b bounded) SetDailyCeiling(ctx context.Context, person mobileid.Pseudonym, ceiling *mobileid.Money) (mobileid.SubscriberView, error) {
 	ctx, cancel := context.WithTimeout(ctx, registryTime)
 	defer cancel()

@@ -175,9 +175,7 @@ func (c *contract) checkRequest(t testing.TB, what, op string, r *http.Request, 
 				value = json.Number(s)
 			}
 		case "path":
-			if name == "id" {
-				value = strings.Split(r.URL.Path, "/")[3]
-			}
+			value = inPath(op, name, r.URL.Path)
 		}
 		if value == nil {
 			if p["required"] == true && p["in"] != "path" {
@@ -191,6 +189,17 @@ func (c *contract) checkRequest(t testing.TB, what, op string, r *http.Request, 
 		_, at := c.at(op + "/requestBody/content/application~1json/schema")
 		c.valid(t, what+" request body", at, jsonOf(t, []byte(body)))
 	}
+}
+
+// inPath is the value of a parameter of an operation's path.
+func inPath(op, name, path string) any {
+	template := strings.Split(strings.ReplaceAll(strings.TrimPrefix(op, "/paths/"), "~1", "/"), "/")
+	for i, part := range strings.Split(path, "/") {
+		if i < len(template) && template[i] == "{"+name+"}" {
+			return part
+		}
+	}
+	return nil
 }
 
 func jsonOf(t testing.TB, b []byte) any {

@@ -145,6 +145,15 @@ type fakeRegistry struct {
 	asked     []mobileid.StatementQuery
 	ceilings  map[mobileid.Pseudonym]*mobileid.Money
 	ceiling   error
+	days      []mobileid.OperatorLine
+	dayAsked  []string
+}
+
+func (f *fakeRegistry) OperatorDay(_ context.Context, operator string, at time.Time) (mobileid.OperatorDay, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dayAsked = append(f.dayAsked, operator+" "+at.Format(time.RFC3339))
+	return mobileid.OperatorDay{Day: at, Operator: operator, Lines: f.days}, f.err
 }
 
 func (f *fakeRegistry) PersonStatement(_ context.Context, q mobileid.StatementQuery) (mobileid.PersonStatement, error) {
@@ -438,7 +447,7 @@ var testClients = []mobileid.Client{
 	},
 	{ID: "cabinet", Scopes: mobileid.Scopes(), Disclosure: mobileid.DisclosureBlind},
 	{
-		ID: "billing", Scopes: []mobileid.Scope{mobileid.ScopeBalance}, Operator: "beeline",
+		ID: "billing", Scopes: []mobileid.Scope{mobileid.ScopeBalance, mobileid.ScopeStatements}, Operator: "beeline",
 		Disclosure: mobileid.DisclosureBlind, Quota: mobileid.Quota{Rate: 10, Per: time.Second},
 	},
 	{ID: "trial", Scopes: mobileid.Scopes(), Purposes: []string{"login"}, Mode: mobileid.ModeTest},
@@ -503,7 +512,7 @@ func (e *edge) token(client string) string { return e.tokenWith(client, nil) }
 func (e *edge) tokenWith(client string, change func(claims map[string]any)) string {
 	at := e.g.now()
 	claims := map[string]any{
-		"iss": issuerURL, "aud": audience, "sub": client, "client_id": client, "scope": "challenges notifications charges:read charges:write balance:write",
+		"iss": issuerURL, "aud": audience, "sub": client, "client_id": client, "scope": "challenges notifications charges:read charges:write balance:write statements:read",
 		"iat": at.Unix(), "nbf": at.Unix(), "exp": at.Add(time.Hour).Unix(),
 	}
 	if change != nil {

@@ -49,6 +49,7 @@ type Gateway struct {
 	accepter *Accepter
 	auth     *authenticator
 	polls    *waiterCount
+	days     chan struct{} // holds one while a statement of a day is made: it reads much
 	metrics  *httpMetrics
 	log      *slog.Logger
 	now      func() time.Time
@@ -108,7 +109,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		cfg: cfg, deps: deps, accepter: deps.Accepter, metrics: metrics, pages: pages,
 		auth:  newAuthenticator(cfg.Auth, cfg.Clients, deps.HTTPClient, deps.Now, deps.Log),
 		polls: newWaiterCount(cfg.MaxPolls), log: deps.Log, now: deps.Now, mux: http.NewServeMux(),
-		drain: make(chan struct{}),
+		days: make(chan struct{}, 1), drain: make(chan struct{}),
 	}
 	for _, r := range g.routes() {
 		g.mux.Handle(r.pattern, r.handler)
@@ -137,6 +138,7 @@ func (g *Gateway) routes() []route {
 		{"POST /v1/notifications", g.authed(notifications, g.createNotification)},
 		{"POST /v1/balance-events", g.authed(balance, g.createBalanceEvents)},
 		{"GET /v1/messages/{id}", g.authed(either, g.get(mobileid.KindMessage, g.readMessage))},
+		{"GET /v1/operators/{operator}/statements/{day}", g.authed([]mobileid.Scope{mobileid.ScopeStatements}, g.operatorDay)},
 		{"POST /v1/persons:statement", g.authed([]mobileid.Scope{mobileid.ScopeChargesRead}, g.personStatement)},
 		{"POST /v1/persons:dailyCeiling", g.authed([]mobileid.Scope{mobileid.ScopeChargesWrite}, g.dailyCeiling)},
 

@@ -26,6 +26,9 @@ type Registry interface {
 	// PersonStatement returns a page of a person's Charges, newest first. Of a person
 	// that nobody knows it is empty.
 	PersonStatement(ctx context.Context, q mobileid.StatementQuery) (mobileid.PersonStatement, error)
+	// OperatorDay returns what an operator is owed for the day in Asia/Tashkent that at
+	// is in. A day without transfers has no lines.
+	OperatorDay(ctx context.Context, operator string, at time.Time) (mobileid.OperatorDay, error)
 	// SetDailyCeiling bounds what a person's Messages may cost him a day; nil: nothing
 	// does. KindConflict, code "unbound", when no account pays for him.
 	SetDailyCeiling(ctx context.Context, person mobileid.Pseudonym, ceiling *mobileid.Money) (mobileid.SubscriberView, error)

@@ -138,6 +138,7 @@ var codeTypes = []problemType{
 	{"slot_value", 400, "Slot value is wrong", false, "The value does not fit the type of the slot."},
 
 	{"time_format", 400, "Time is wrong", false, "RFC 3339, with its zone: 2026-11-23T09:00:00Z."},
+	{"day_format", 400, "Day is wrong", false, "A date of this century, a day of Asia/Tashkent: 2026-11-30."},
 	{"time_order", 400, "Times are the wrong way round", false, "`until` is after `from`."},
 	{"page_token_format", 400, "page_token is wrong", false, "page_token is `next_page_token` of an earlier answer."},
 	{"money_format", 400, "Amount is wrong", false, "Soum with at most two decimals, in a string: \"120.50\"."},
@@ -150,8 +151,10 @@ var codeTypes = []problemType{
 	{"token_expired", 401, "Token has expired", false, "Ask the issuer for a new one."},
 	{"client_unknown", 401, "Client is unknown", false, "The token is good, but its client has no account here."},
 	{"scope_missing", 403, "Scope is missing", false, "The token, or the client's account, lacks the scope."},
-	{"operator_missing", 403, "Client of no operator", false, "The client's account here does not say of whose subscribers it may tell."},
+	{"operator_missing", 403, "Client of no operator", false, "The client's account here does not say for which operator it speaks."},
+	{"operator_other", 403, "Client of another operator", false, "The client speaks for one operator, and this is another."},
 	{"quota_exceeded", 429, "Quota is spent", true, "Come again after `Retry-After` seconds. Repetitions cost nothing."},
+	{"statement_busy", 429, "Another statement is being made", true, "A statement reads a whole day, so one is made at a time. Come again after `Retry-After` seconds."},
 	{"waiters_exceeded", 429, "Too many long polls", true, "This client has as many open long polls as it may."},
 
 	{"code_wrong", 400, "Code is wrong", false, "`tries_left` says how many tries are left."},

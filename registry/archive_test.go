@@ -123,12 +123,12 @@ func (b *books) to(at time.Time) {
 }
 
 // statements are all of an operator's days from one to another.
-func (b *books) statements(from, until time.Time) (days [][]registry.OperatorLine, detail []registry.OperatorTransfer) {
+func (b *books) statements(from, until time.Time) (days [][]mobileid.OperatorLine, detail []registry.OperatorTransfer) {
 	b.t.Helper()
 	for at := from; at.Before(until); at = at.AddDate(0, 0, 1) {
-		lines, err := b.OperatorDay(b.ctx(), operator, at)
+		statement, err := b.OperatorDay(b.ctx(), operator, at)
 		must(b.t, err)
-		days = append(days, lines)
+		days = append(days, statement.Lines)
 		must(b.t, b.OperatorTransfers(b.ctx(), operator, at, false, func(t *registry.OperatorTransfer) error {
 			detail = append(detail, *t)
 			return nil
@@ -145,11 +145,11 @@ func (b *books) wantDays(fatalf func(string, ...any), from, until time.Time) {
 	b.t.Helper()
 	for at := from; at.Before(until); at = at.AddDate(0, 0, 1) {
 		day := at.In(mobileid.Tashkent).Format(time.DateOnly)
-		lines, err := b.OperatorDay(b.ctx(), operator, at)
+		statement, err := b.OperatorDay(b.ctx(), operator, at)
 		must(b.t, err)
-		var sum registry.OperatorLine
-		for _, l := range lines {
-			if l.Posted == (registry.Counted{}) && l.Reversed == l.Posted && l.Voided == l.Posted && l.Unknown == l.Posted && l.Net() != 0 {
+		var sum mobileid.OperatorLine
+		for _, l := range statement.Lines {
+			if l.Posted == (mobileid.Counted{}) && l.Reversed == l.Posted && l.Voided == l.Posted && l.Unknown == l.Posted && l.Net() != 0 {
 				fatalf("%s: a line of nothing: %+v", day, l)
 			}
 			sum.PostedAmount, sum.ReversedAmount = sum.PostedAmount+l.PostedAmount, sum.ReversedAmount+l.ReversedAmount
@@ -300,8 +300,8 @@ func TestAnArchivedMonthLeavesTheBooksBalanced(t *testing.T) {
 
 	// The table may be taken away: its days still have their lines.
 	e.exec(`drop table archived_transfers_2026_11`)
-	if lines, err := e.OperatorDay(e.ctx(), operator, now0); err != nil || !reflect.DeepEqual(lines, daysAfter[1]) {
-		t.Errorf("without the table: %v\n%+v\nwant\n%+v", err, lines, daysAfter[1])
+	if statement, err := e.OperatorDay(e.ctx(), operator, now0); err != nil || !reflect.DeepEqual(statement.Lines, daysAfter[1]) {
+		t.Errorf("without the table: %v\n%+v\nwant\n%+v", err, statement.Lines, daysAfter[1])
 	}
 	err = e.OperatorTransfers(e.ctx(), operator, now0, false, func(*registry.OperatorTransfer) error { return nil })
 	if mobileid.CodeOf(err) != "archive_away" {
@@ -320,9 +320,9 @@ func (b *books) wantNet(t *testing.T, id mobileid.ID) {
 		}
 		return nil
 	}))
-	lines, err := b.OperatorDay(b.ctx(), operator, b.clk.now())
+	statement, err := b.OperatorDay(b.ctx(), operator, b.clk.now())
 	must(t, err)
-	if len(lines) != 1 || found >= 0 || lines[0].Net() != found {
+	if lines := statement.Lines; len(lines) != 1 || found >= 0 || lines[0].Net() != found {
 		t.Errorf("the late correction is %s in the details, and the lines are %+v", found, lines)
 	}
 }

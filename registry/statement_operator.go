@@ -21,33 +21,6 @@ import (
 // own time, in every month that is not archived; for an archived one operator_days
 // has the lines.
 
-// OperatorLine is one line of an operator's statement of a day.
-type OperatorLine struct {
-	Day      time.Time // its first instant
-	Operator string
-	Kind     string // of the text (mobileid.TextKind)
-	Tariff   int64  // version of the price; 0: none was in force
-	Price    mobileid.Money
-	Unit     string
-	Charging mobileid.Charging
-
-	Posted, Reversed, Voided Counted
-	// Unknown are those that became unknown on that day and are so still: what
-	// became of them later is in the statement of the day of that.
-	Unknown Counted
-
-	PostedAmount   mobileid.Money
-	ReversedAmount mobileid.Money
-}
-
-// Net is what the operator is owed for the line.
-func (l *OperatorLine) Net() mobileid.Money { return l.PostedAmount - l.ReversedAmount }
-
-// Counted counts Messages and their parts.
-type Counted struct{ Messages, Parts int64 }
-
-func (c *Counted) add(o Counted) { c.Messages, c.Parts = c.Messages+o.Messages, c.Parts+o.Parts }
-
 // operatorDaysSQL sums up transfers t of a table into lines. Of a Message with a
 // price by the part the parts of a transfer are those that it is the price of.
 func operatorDaysSQL(from, where string) string {
@@ -82,17 +55,17 @@ from operator_days where day = $1 and operator = $2`
 // statementTime bounds one statement of a statement: an hour of an operator.
 const statementTime = 2 * time.Minute
 
-// OperatorDay returns the lines of an operator's statement of the day in
-// Asia/Tashkent that at is in, ordered by kind, tariff and charging. A day without
-// transfers has none.
-func (db *DB) OperatorDay(ctx context.Context, operator string, at time.Time) ([]OperatorLine, error) {
-	day := tashkentDay(at)
+// OperatorDay returns an operator's statement of the day in Asia/Tashkent that at is
+// in. A day without transfers has no lines.
+func (db *DB) OperatorDay(ctx context.Context, operator string, at time.Time) (mobileid.OperatorDay, error) {
+	d := mobileid.OperatorDay{Day: tashkentDay(at), Operator: operator}
+	day := d.Day
 	type key struct {
 		kind     string
 		tariff   int64
 		charging mobileid.Charging
 	}
-	sums := map[key]*OperatorLine{}
+	sums := map[key]*mobileid.OperatorLine{}
 	err := db.reading(ctx, "operator day", statementTime, func(tx pgx.Tx) error {
 		clear(sums)
 		add := func(sql string, args ...any) error {
@@ -100,7 +73,7 @@ func (db *DB) OperatorDay(ctx context.Context, operator string, at time.Time) ([
 			if err != nil {
 				return err
 			}
-			var l OperatorLine
+			var l mobileid.OperatorLine
 			_, err = pgx.ForEachRow(rows, []any{
 				&l.Day, &l.Operator, &l.Kind, &l.Tariff, &l.Charging,
 				&l.Posted.Messages, &l.Posted.Parts, &l.Reversed.Messages, &l.Reversed.Parts,
@@ -109,13 +82,13 @@ func (db *DB) OperatorDay(ctx context.Context, operator string, at time.Time) ([
 				k := key{l.Kind, l.Tariff, l.Charging}
 				s := sums[k]
 				if s == nil {
-					s = &OperatorLine{Day: day, Operator: l.Operator, Kind: l.Kind, Tariff: l.Tariff, Charging: l.Charging}
+					s = &mobileid.OperatorLine{Day: day, Operator: l.Operator, Kind: l.Kind, Tariff: l.Tariff, Charging: l.Charging}
 					sums[k] = s
 				}
-				s.Posted.add(l.Posted)
-				s.Reversed.add(l.Reversed)
-				s.Voided.add(l.Voided)
-				s.Unknown.add(l.Unknown)
+				s.Posted.Add(l.Posted)
+				s.Reversed.Add(l.Reversed)
+				s.Voided.Add(l.Voided)
+				s.Unknown.Add(l.Unknown)
 				s.PostedAmount, s.ReversedAmount = s.PostedAmount+l.PostedAmount, s.ReversedAmount+l.ReversedAmount
 				return nil
 			})
@@ -128,13 +101,13 @@ func (db *DB) OperatorDay(ctx context.Context, operator string, at time.Time) ([
 		return add(archivedDaySQL, day.Format(time.DateOnly), operator)
 	})
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	tariffs, err := db.Tariffs(ctx)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
-	lines := make([]OperatorLine, 0, len(sums))
+	d.Lines = make([]mobileid.OperatorLine, 0, len(sums))
 	for _, l := range sums {
 		l.Unit = "message"
 		for i := range tariffs {
@@ -142,12 +115,12 @@ func (db *DB) OperatorDay(ctx context.Context, operator string, at time.Time) ([
 				l.Price, l.Unit = t.Price, string(t.Unit)
 			}
 		}
-		lines = append(lines, *l)
+		d.Lines = append(d.Lines, *l)
 	}
-	slices.SortFunc(lines, func(a, b OperatorLine) int {
+	slices.SortFunc(d.Lines, func(a, b mobileid.OperatorLine) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Tariff, b.Tariff), cmp.Compare(a.Charging, b.Charging))
 	})
-	return lines, nil
+	return d, nil
 }
 
 // hours calls fn for each hour of a day, so that what one statement reads is

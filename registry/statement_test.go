@@ -27,28 +27,29 @@ func TestTheLinesOfADaySayWhatWasChargedForWhat(t *testing.T) {
 	b.live(b.people[1], "otp.sign_in", 2, "reversed")
 	b.live(b.people[1], "notice.access", 1, "rejected")
 	b.live(b.people[1], "notice.access", 2, "unknown")
-	want := []registry.OperatorLine{
+	want := []mobileid.OperatorLine{
 		{
 			Day: midnight, Operator: operator, Kind: "notice", Tariff: 1, Price: cost, Unit: "message", Charging: "ledger",
-			Posted: registry.Counted{Messages: 1, Parts: 2}, Voided: registry.Counted{Messages: 1, Parts: 1}, Unknown: registry.Counted{Messages: 1, Parts: 2},
+			Posted: mobileid.Counted{Messages: 1, Parts: 2}, Voided: mobileid.Counted{Messages: 1, Parts: 1}, Unknown: mobileid.Counted{Messages: 1, Parts: 2},
 			PostedAmount: cost,
 		},
 		{
 			Day: midnight, Operator: operator, Kind: "otp", Tariff: 2, Price: 70_50, Unit: "part", Charging: "ledger",
-			Posted: registry.Counted{Messages: 2, Parts: 5}, Reversed: registry.Counted{Messages: 1, Parts: 2}, PostedAmount: 5 * 70_50, ReversedAmount: 2 * 70_50,
+			Posted: mobileid.Counted{Messages: 2, Parts: 5}, Reversed: mobileid.Counted{Messages: 1, Parts: 2}, PostedAmount: 5 * 70_50, ReversedAmount: 2 * 70_50,
 		},
 	}
-	lines, err := e.OperatorDay(e.ctx(), operator, midnight.Add(13*time.Hour))
+	statement, err := e.OperatorDay(e.ctx(), operator, midnight.Add(13*time.Hour))
 	must(t, err)
-	if !reflect.DeepEqual(lines, want) {
+	lines := statement.Lines
+	if !reflect.DeepEqual(lines, want) || !statement.Day.Equal(midnight) || statement.Operator != operator {
 		t.Errorf("the day:\n%+v\nwant\n%+v", lines, want)
 	}
-	before, err := e.OperatorDay(e.ctx(), operator, midnight.Add(-time.Nanosecond))
+	statement, err = e.OperatorDay(e.ctx(), operator, midnight.Add(-time.Nanosecond))
 	must(t, err)
-	if len(before) != 1 || before[0].Posted != (registry.Counted{Messages: 1, Parts: 1}) || before[0].Net() != cost {
+	if before := statement.Lines; len(before) != 1 || before[0].Posted != (mobileid.Counted{Messages: 1, Parts: 1}) || before[0].Net() != cost {
 		t.Errorf("the day before: %+v", before)
 	}
-	if other, err := e.OperatorDay(e.ctx(), "ucell", midnight); err != nil || len(other) != 0 {
+	if other, err := e.OperatorDay(e.ctx(), "ucell", midnight); err != nil || len(other.Lines) != 0 {
 		t.Errorf("another operator: %+v %v", other, err)
 	}
 	// What was unknown and is settled is counted no more; it was posted on another day.
@@ -58,9 +59,10 @@ func TestTheLinesOfADaySayWhatWasChargedForWhat(t *testing.T) {
 	for part := 1; part <= 2; part++ {
 		b.receipts(b.receipt(b.people[1].binding.Number, b.partID(unknown, part), mobileid.MessageDelivered))
 	}
-	lines, err = e.OperatorDay(e.ctx(), operator, midnight)
+	statement, err = e.OperatorDay(e.ctx(), operator, midnight)
 	must(t, err)
-	if want[0].Unknown = (registry.Counted{}); !reflect.DeepEqual(lines, want) {
+	lines = statement.Lines
+	if want[0].Unknown = (mobileid.Counted{}); !reflect.DeepEqual(lines, want) {
 		t.Errorf("the day, settled:\n%+v\nwant\n%+v", lines, want)
 	}
 }
@@ -123,9 +125,9 @@ from generate_series(1, $5::integer) i`, idFloor(now0)[:7], b.people[0].binding.
 	if grown := int64(most) - int64(began); grown > 8<<20 {
 		t.Errorf("%d bytes more are alive in the middle of it", grown)
 	}
-	lines, err := e.OperatorDay(e.ctx(), operator, now0)
+	statement, err := e.OperatorDay(e.ctx(), operator, now0)
 	must(t, err)
-	if len(lines) != 1 || lines[0].Posted.Messages != n || lines[0].Net() != n {
+	if lines := statement.Lines; len(lines) != 1 || lines[0].Posted.Messages != n || lines[0].Net() != n {
 		t.Errorf("%+v", lines)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"mobileid/gateway"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
-	"mobileid/registry/ledger"
 )
 
 func statementCommand() *cobra.Command {
@@ -103,54 +101,25 @@ Exit codes: 0 printed; 1 it could not be; 2 a wrong command line or configuratio
 	return cmd
 }
 
-// column is one of a statement: its name in CSV and JSON, and its value.
-type column[T any] struct {
-	name  string
-	value func(*T) any
+// transferColumns are those of the detail. docs/statements.md has the same list, and
+// a test compares them. Columns are added at the end; anything else makes another
+// version.
+var transferColumns = []mobileid.Column[registry.OperatorTransfer]{
+	{Name: "contract", Value: func(*registry.OperatorTransfer) any { return "operator-transfers/1" }},
+	{Name: "message_id", Value: func(t *registry.OperatorTransfer) any { return t.Message.String() }},
+	{Name: "at", Value: func(t *registry.OperatorTransfer) any { return t.At.In(mobileid.Tashkent).Format(time.RFC3339Nano) }},
+	{Name: "number_pseudonym", Value: func(t *registry.OperatorTransfer) any { return t.Number }},
+	{Name: "number", Value: func(t *registry.OperatorTransfer) any { return clear998(t.MSISDN) }},
+	{Name: "operator_ids", Value: func(t *registry.OperatorTransfer) any { return strings.Join(t.OperatorIDs, " ") }},
+	{Name: "step", Value: func(t *registry.OperatorTransfer) any { return t.Step }},
+	{Name: "step_kind", Value: func(t *registry.OperatorTransfer) any { return t.Kind }},
+	{Name: "step_why", Value: func(t *registry.OperatorTransfer) any { return t.Why }},
+	{Name: "kind", Value: func(t *registry.OperatorTransfer) any { return t.TextKind }},
+	{Name: "tariff_id", Value: func(t *registry.OperatorTransfer) any { return t.Tariff }},
+	{Name: "charging", Value: func(t *registry.OperatorTransfer) any { return string(t.Charging) }},
+	{Name: "held_tiyin", Value: func(t *registry.OperatorTransfer) any { return int64(t.Held) }},
+	{Name: "taken_tiyin", Value: func(t *registry.OperatorTransfer) any { return int64(t.Taken) }},
 }
-
-// The columns of the two forms. docs/statements.md has the same lists, and a test
-// compares them. Columns are added at the end; anything else makes another version.
-var (
-	dayColumns = []column[registry.OperatorLine]{
-		{"contract", func(*registry.OperatorLine) any { return "operator-day/1" }},
-		{"day", func(l *registry.OperatorLine) any { return ledger.Day(l.Day) }},
-		{"operator", func(l *registry.OperatorLine) any { return l.Operator }},
-		{"kind", func(l *registry.OperatorLine) any { return l.Kind }},
-		{"tariff_id", func(l *registry.OperatorLine) any { return l.Tariff }},
-		{"price_soum", func(l *registry.OperatorLine) any { return l.Price }},
-		{"unit", func(l *registry.OperatorLine) any { return l.Unit }},
-		{"charging", func(l *registry.OperatorLine) any { return l.Charging }},
-		{"posted_messages", func(l *registry.OperatorLine) any { return l.Posted.Messages }},
-		{"posted_parts", func(l *registry.OperatorLine) any { return l.Posted.Parts }},
-		{"reversed_messages", func(l *registry.OperatorLine) any { return l.Reversed.Messages }},
-		{"reversed_parts", func(l *registry.OperatorLine) any { return l.Reversed.Parts }},
-		{"voided_messages", func(l *registry.OperatorLine) any { return l.Voided.Messages }},
-		{"voided_parts", func(l *registry.OperatorLine) any { return l.Voided.Parts }},
-		{"unknown_messages", func(l *registry.OperatorLine) any { return l.Unknown.Messages }},
-		{"unknown_parts", func(l *registry.OperatorLine) any { return l.Unknown.Parts }},
-		{"posted_tiyin", func(l *registry.OperatorLine) any { return int64(l.PostedAmount) }},
-		{"reversed_tiyin", func(l *registry.OperatorLine) any { return int64(l.ReversedAmount) }},
-		{"net_tiyin", func(l *registry.OperatorLine) any { return int64(l.Net()) }},
-		{"net_soum", func(l *registry.OperatorLine) any { return l.Net() }},
-	}
-	transferColumns = []column[registry.OperatorTransfer]{
-		{"contract", func(*registry.OperatorTransfer) any { return "operator-transfers/1" }},
-		{"message_id", func(t *registry.OperatorTransfer) any { return t.Message }},
-		{"at", func(t *registry.OperatorTransfer) any { return t.At.In(mobileid.Tashkent).Format(time.RFC3339Nano) }},
-		{"number_pseudonym", func(t *registry.OperatorTransfer) any { return t.Number }},
-		{"number", func(t *registry.OperatorTransfer) any { return clear998(t.MSISDN) }},
-		{"operator_ids", func(t *registry.OperatorTransfer) any { return strings.Join(t.OperatorIDs, " ") }},
-		{"step", func(t *registry.OperatorTransfer) any { return t.Step }},
-		{"step_kind", func(t *registry.OperatorTransfer) any { return t.Kind }},
-		{"step_why", func(t *registry.OperatorTransfer) any { return t.Why }},
-		{"kind", func(t *registry.OperatorTransfer) any { return t.TextKind }},
-		{"tariff_id", func(t *registry.OperatorTransfer) any { return t.Tariff }},
-		{"charging", func(t *registry.OperatorTransfer) any { return t.Charging }},
-		{"held_tiyin", func(t *registry.OperatorTransfer) any { return int64(t.Held) }},
-		{"taken_tiyin", func(t *registry.OperatorTransfer) any { return int64(t.Taken) }},
-	}
-)
 
 // clear998 is a number in clear; "" when it was not asked for or is not known.
 func clear998(m mobileid.MSISDN) string {
@@ -160,40 +129,23 @@ func clear998(m mobileid.MSISDN) string {
 	return m.Reveal()
 }
 
-// cells are the values of a row as text.
-func cells[T any](columns []column[T], row *T) []string {
-	out := make([]string, len(columns))
-	for i, c := range columns {
-		out[i] = fmt.Sprint(c.value(row))
-	}
-	return out
-}
-
-func names[T any](columns []column[T]) []string {
-	out := make([]string, len(columns))
-	for i, c := range columns {
-		out[i] = c.name
-	}
-	return out
-}
-
 // rowWriter writes rows one by one, with the names first.
-func rowWriter[T any](out io.Writer, columns []column[T], as form) (row func(*T) error, end func() error) {
+func rowWriter[T any](out io.Writer, columns []mobileid.Column[T], as form) (row func(*T) error, end func() error) {
 	switch as {
 	case formJSON:
 		return func(r *T) error { return writeObject(out, columns, r) }, func() error { return nil }
 	case formCSV:
 		w := csv.NewWriter(out)
-		_ = w.Write(names(columns)) // an error is kept until the end
-		return func(r *T) error { return w.Write(cells(columns, r)) }, func() error { w.Flush(); return w.Error() }
+		_ = w.Write(mobileid.ColumnNames(columns)) // an error is kept until the end
+		return func(r *T) error { return w.Write(mobileid.Cells(columns, r)) }, func() error { w.Flush(); return w.Error() }
 	case formTable:
 	}
 	// The contract is for machines.
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.ToUpper(strings.Join(names(columns[1:]), "\t")))
+	fmt.Fprintln(w, strings.ToUpper(strings.Join(mobileid.ColumnNames(columns[1:]), "\t")))
 	n := 0
 	return func(r *T) error {
-		_, err := fmt.Fprintln(w, strings.Join(cells(columns[1:], r), "\t"))
+		_, err := fmt.Fprintln(w, strings.Join(mobileid.Cells(columns[1:], r), "\t"))
 		if n++; n%1000 == 0 { // what is aligned is kept in memory
 			err = errors.Join(err, w.Flush())
 		}
@@ -201,37 +153,22 @@ func rowWriter[T any](out io.Writer, columns []column[T], as form) (row func(*T)
 	}, w.Flush
 }
 
-// writeObject writes a row as a JSON object with the columns in their order.
-func writeObject[T any](out io.Writer, columns []column[T], row *T) error {
-	var b strings.Builder
-	for i, c := range columns {
-		v := c.value(row)
-		if m, ok := v.(mobileid.Money); ok {
-			v = m.String()
-		}
-		if p, ok := v.(mobileid.Pseudonym); ok {
-			v = p.String()
-		}
-		value, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		sep := ","
-		if i == 0 {
-			sep = "{"
-		}
-		fmt.Fprintf(&b, "%s%s:%s", sep, strconv.Quote(c.name), value)
+// writeObject writes a row as a JSON object on a line of its own.
+func writeObject[T any](out io.Writer, columns []mobileid.Column[T], row *T) error {
+	object, err := mobileid.Object(columns, row)
+	if err == nil {
+		_, err = out.Write(append(object, '\n'))
 	}
-	_, err := io.WriteString(out, b.String()+"}\n")
 	return err
 }
 
 func printDay(cmd *cobra.Command, cfg *config.Config, out io.Writer, operator string, day time.Time, as form) error {
-	lines, err := app.OperatorDay(cmd.Context(), cfg, operator, day, stderrLog())
+	statement, err := app.OperatorDay(cmd.Context(), cfg, operator, day, stderrLog())
 	if err != nil {
 		return err
 	}
-	row, end := rowWriter(out, dayColumns, as)
+	lines := statement.Lines
+	row, end := rowWriter(out, mobileid.OperatorDayColumns, as)
 	var posted, reversed mobileid.Money
 	for i := range lines {
 		posted, reversed = posted+lines[i].PostedAmount, reversed+lines[i].ReversedAmount

@@ -101,7 +101,7 @@ func TestTheLedgerIsCheckedAndStatementsArePrinted(t *testing.T) {
 		}
 		for line := range strings.Lines(run("statement", "operator", "beeline", "--day", day, "--json")) {
 			var row map[string]any
-			if err := json.Unmarshal([]byte(line), &row); err != nil || row["price_soum"] != "120.00" || row["tariff_id"] != 1.0 || len(row) != len(dayColumns) {
+			if err := json.Unmarshal([]byte(line), &row); err != nil || row["price_soum"] != "120.00" || row["tariff_id"] != 1.0 || len(row) != len(mobileid.OperatorDayColumns) {
 				t.Errorf("%v %s", err, line)
 			}
 		}
@@ -221,9 +221,9 @@ func TestTheContractOfTheColumnsIsThatOfTheProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	for heading, want := range map[string][]string{
-		"## The lines of an operator's day, `operator-day/1`":           names(dayColumns),
-		"## The transfers of an operator's day, `operator-transfers/1`": names(transferColumns),
-		"## A person's charges, `" + gateway.StatementContract + "`":    gateway.StatementColumns,
+		"## The lines of an operator's day, `" + mobileid.OperatorDayContract + "`": mobileid.ColumnNames(mobileid.OperatorDayColumns),
+		"## The transfers of an operator's day, `operator-transfers/1`":             mobileid.ColumnNames(transferColumns),
+		"## A person's charges, `" + gateway.StatementContract + "`":                gateway.StatementColumns,
 	} {
 		_, section, found := strings.Cut(string(raw), "\n"+heading+"\n")
 		if !found {

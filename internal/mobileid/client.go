@@ -10,16 +10,17 @@ type Scope string
 
 // The scopes.
 const (
-	ScopeChallenges    Scope = "challenges"    // ask for codes, verify them, read their state
-	ScopeNotifications Scope = "notifications" // ask to tell a person something
-	ScopeChargesRead   Scope = "charges:read"  // read what any person was charged, and why
-	ScopeChargesWrite  Scope = "charges:write" // set the ceiling of any person's day
-	ScopeBalance       Scope = "balance:write" // tell of the prepaid accounts at Client.Operator
+	ScopeChallenges    Scope = "challenges"      // ask for codes, verify them, read their state
+	ScopeNotifications Scope = "notifications"   // ask to tell a person something
+	ScopeChargesRead   Scope = "charges:read"    // read what any person was charged, and why
+	ScopeChargesWrite  Scope = "charges:write"   // set the ceiling of any person's day
+	ScopeBalance       Scope = "balance:write"   // tell of the prepaid accounts at Client.Operator
+	ScopeStatements    Scope = "statements:read" // read what Client.Operator is owed for a day
 )
 
 // Scopes is the closed list.
 func Scopes() []Scope {
-	return []Scope{ScopeChallenges, ScopeNotifications, ScopeChargesRead, ScopeChargesWrite, ScopeBalance}
+	return []Scope{ScopeChallenges, ScopeNotifications, ScopeChargesRead, ScopeChargesWrite, ScopeBalance, ScopeStatements}
 }
 
 // Disclosure is what a client may learn about a person.
@@ -48,7 +49,7 @@ type Client struct {
 	Disclosure Disclosure
 	Mode       Mode
 	Quota      Quota
-	Operator   string // whose accounts it may tell of; "" = nobody's
+	Operator   string // for which it speaks: whose accounts it may tell of, whose statements it may read; "" = none
 	Kafka      bool   // has in.<client> and out.<client>
 	Principal  string // Kafka principal of its topics, for example "User:oneid"
 }

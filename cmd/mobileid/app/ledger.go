@@ -59,14 +59,14 @@ func knownOperator(cfg *config.Config, operator string) error {
 	return nil
 }
 
-// OperatorDay returns the lines of an operator's statement of a day.
-func OperatorDay(ctx context.Context, cfg *config.Config, operator string, day time.Time, log *slog.Logger) ([]registry.OperatorLine, error) {
+// OperatorDay returns an operator's statement of a day.
+func OperatorDay(ctx context.Context, cfg *config.Config, operator string, day time.Time, log *slog.Logger) (mobileid.OperatorDay, error) {
 	if err := knownOperator(cfg, operator); err != nil {
-		return nil, err
+		return mobileid.OperatorDay{}, err
 	}
 	db, err := openRegistry(ctx, cfg, log)
 	if err != nil {
-		return nil, err
+		return mobileid.OperatorDay{}, err
 	}
 	defer db.Close()
 	return db.OperatorDay(ctx, operator, day)

@@ -261,15 +261,16 @@ func (c *Config) checkClients(wrong *Mistakes) {
 	}
 }
 
-// checkOperatorOf checks whose accounts a client may tell of.
+// checkOperatorOf checks for which operator a client speaks.
 func (c *Config) checkOperatorOf(path string, cl Client, wrong *Mistakes) {
-	switch writes := slices.Contains(cl.Scopes, string(mobileid.ScopeBalance)); {
+	speaks := slices.Contains(cl.Scopes, string(mobileid.ScopeBalance)) || slices.Contains(cl.Scopes, string(mobileid.ScopeStatements))
+	switch {
 	case cl.Operator != "" && !slices.Contains(c.OperatorIDs(), cl.Operator):
 		wrong.addf(path+".operator", "no operator %q in operators: nobody here has an account there", cl.Operator)
-	case writes && cl.Operator == "":
-		wrong.addf(path+".operator", "missing: with the scope %s the client tells of one operator's accounts only", mobileid.ScopeBalance)
-	case !writes && cl.Operator != "":
-		wrong.addf(path+".operator", "says nothing without the scope %s", mobileid.ScopeBalance)
+	case speaks && cl.Operator == "":
+		wrong.addf(path+".operator", "missing: with the scope %s or %s the client speaks for one operator only", mobileid.ScopeBalance, mobileid.ScopeStatements)
+	case !speaks && cl.Operator != "":
+		wrong.addf(path+".operator", "says nothing without the scope %s or %s", mobileid.ScopeBalance, mobileid.ScopeStatements)
 	}
 }
 
