@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,10 +109,10 @@ func newAccountBody(v mobileid.SubscriberView) accountBody {
 }
 
 // StatementContract names the columns that StatementCSV writes, and their version.
-const StatementContract = "person/1"
+const StatementContract = "person/2"
 
 // StatementColumns are the columns of a person's statement as CSV (RFC 4180), one
-// line a step of a Charge.
+// line a step of a Charge. A Message without a Charge has one line, without a step.
 var StatementColumns = []string{
 	"contract", "message_id", "accepted_at", "client", "text_id", "kind", "operator", "state", "reason", "parts", "tariff_id", "act",
 	"price_soum", "unit", "amount_soum", "charging", "charge", "net_soum", "step", "step_at", "step_kind", "step_why", "step_words", "held_soum", "taken_soum",
@@ -130,13 +131,17 @@ func StatementCSV(out io.Writer, s mobileid.PersonStatement, head bool) error {
 		if c.Tariff != 0 {
 			tariff = strconv.FormatInt(c.Tariff, 10)
 		}
+		message := []string{
+			StatementContract, c.Message.String(), tashkent(c.Message.Time()), c.Client, c.TextID, mobileid.TextKind(c.TextID), c.Operator,
+			string(c.State), c.Reason, strconv.Itoa(c.Parts), tariff, c.Act, c.Price.String(), c.Unit, c.Amount.String(), string(c.Charging),
+			string(c.Charge), c.Net.String(),
+		}
 		for _, t := range c.Transfers {
-			_ = w.Write([]string{
-				StatementContract, c.Message.String(), tashkent(c.Message.Time()), c.Client, c.TextID, mobileid.TextKind(c.TextID), c.Operator,
-				string(c.State), c.Reason, strconv.Itoa(c.Parts), tariff, c.Act, c.Price.String(), c.Unit, c.Amount.String(), string(c.Charging),
-				string(c.Charge), c.Net.String(), strconv.Itoa(t.Step), tashkent(t.At), string(t.Kind), t.Why, mobileid.TransferWords(t.Kind, t.Why),
-				t.Held.String(), t.Taken.String(),
-			})
+			_ = w.Write(append(slices.Clip(message), strconv.Itoa(t.Step), tashkent(t.At), string(t.Kind), t.Why, mobileid.TransferWords(t.Kind, t.Why),
+				t.Held.String(), t.Taken.String()))
+		}
+		if len(c.Transfers) == 0 {
+			_ = w.Write(append(message, "", "", "", "", "", "", ""))
 		}
 	}
 	w.Flush()

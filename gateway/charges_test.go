@@ -11,7 +11,8 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// aStatement has a Charge that was given back and one that nobody has settled.
+// aStatement has a Charge that was given back, one that nobody has settled, and a
+// Message that there was no money for.
 func aStatement(id mobileid.ID) mobileid.PersonStatement {
 	at := time.Date(2026, 11, 23, 9, 0, 1, 0, time.UTC)
 	ceiling := mobileid.Money(1200_00)
@@ -34,6 +35,10 @@ func aStatement(id mobileid.ID) mobileid.PersonStatement {
 					{Step: 2, At: at, Kind: mobileid.ChargeUnknown, Why: "doubt"},
 				},
 			},
+			{
+				Message: id, Client: "portal", TextID: "notice.data_access", Operator: "beeline", State: mobileid.MessageNoFunds, Reason: "balance",
+				Parts: 2, Tariff: 7, Act: "Decision 14, of 2026", Price: 120_00, Unit: "message", Amount: 120_00, Charging: mobileid.ChargingLedger,
+			},
 		},
 		Account: &mobileid.SubscriberView{Operator: "beeline", Reserved: 120_00, SuspendedSince: at, SuspendedWhy: "balance", Ceiling: &ceiling, SpentToday: 240_00},
 	}
@@ -53,13 +58,16 @@ func TestAStatementSaysWhyInBothForms(t *testing.T) {
 		t.Errorf("asked %+v", asked)
 	}
 	b := decode[StatementBody](t, w)
-	if b.NextPageToken != id.String() || len(b.Charges) != 2 {
+	if b.NextPageToken != id.String() || len(b.Charges) != 3 {
 		t.Fatalf("%s", w.Body)
 	}
 	c := b.Charges[0]
 	if c.Net != "0.00" || c.Amount != "120.00" || c.Kind != "notice" || c.Charging != "ledger" || c.Steps[2].Taken != "-120.00" ||
 		c.Steps[2].Words != "the operator reported that the SMS was refused or not delivered: the money is given back" {
 		t.Errorf("%+v", c)
+	}
+	if c := b.Charges[2]; c.Charge != "" || c.Net != "0.00" || c.Steps == nil || len(c.Steps) != 0 || c.Reason != "balance" {
+		t.Errorf("no money: %+v", c)
 	}
 	if a := b.Account; a.BalanceKnown || a.Available != "" || !a.SMSSuspended || a.SuspendedWhy != "balance" || *a.DailyCeiling != "1200.00" || a.SpentToday != "240.00" {
 		t.Errorf("%+v", a)
@@ -70,13 +78,18 @@ func TestAStatementSaysWhyInBothForms(t *testing.T) {
 
 	w = e.do(with(statement, func(_ *edge, c *call) { c.header = map[string]string{"Accept": "text/csv;q=1, */*;q=0.1"} })(e))
 	rows, err := csv.NewReader(w.Body).ReadAll()
-	if err != nil || len(rows) != 6 || !slices.Equal(rows[0], StatementColumns) || w.Header().Get("Next-Page-Token") != id.String() {
+	if err != nil || len(rows) != 7 || !slices.Equal(rows[0], StatementColumns) || w.Header().Get("Next-Page-Token") != id.String() {
 		t.Fatalf("%v %q %v", err, rows, w.Header())
 	}
-	want := "person/1|" + id.String() + "|2026-11-23T14:00:00+05:00|portal|notice.data_access|notice|beeline|undeliverable|receipt|1|7|Decision 14, of 2026|" +
+	want := "person/2|" + id.String() + "|2026-11-23T14:00:00+05:00|portal|notice.data_access|notice|beeline|undeliverable|receipt|1|7|Decision 14, of 2026|" +
 		"120.00|message|120.00|ledger|reversed|0.00|3|2026-11-23T14:01:01+05:00|reversed|receipt|" +
 		"the operator reported that the SMS was refused or not delivered: the money is given back|0.00|-120.00"
 	if got := strings.Join(rows[3], "|"); got != want {
+		t.Errorf("have %s\nwant %s", got, want)
+	}
+	want = "person/2|" + id.String() + "|2026-11-23T14:00:00+05:00|portal|notice.data_access|notice|beeline|no_funds|balance|2|7|Decision 14, of 2026|" +
+		"120.00|message|120.00|ledger||0.00|||||||"
+	if got := strings.Join(rows[6], "|"); got != want {
 		t.Errorf("have %s\nwant %s", got, want)
 	}
 	if logged := e.logged(); strings.Contains(logged, goodPINFL) || strings.Count(logged, "a person's charges were read") != 2 || !strings.Contains(logged, `"client":"oneid"`) {

@@ -24,6 +24,7 @@ var partitioned = []struct {
 	{"message_parts", 70},
 	{"receipts", 100},
 	{"transfers", 100},
+	{"unpaid", 100},
 }
 
 // youngMonth keeps a month from being vacuumed and analyzed every minute while

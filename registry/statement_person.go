@@ -15,8 +15,9 @@ import (
 const personTime = 2 * time.Second
 
 // PersonStatement returns a page of a person's Charges over all accounts that his
-// numbers ever had, newest first, and the account that pays now. A number may have
-// been another person's before: only Messages to this person are told.
+// numbers ever had, newest first, with the Messages among them that there was no
+// money for, and the account that pays now. A number may have been another person's
+// before: only Messages to this person are told.
 func (db *DB) PersonStatement(ctx context.Context, q mobileid.StatementQuery) (s mobileid.PersonStatement, err error) {
 	err = db.reading(ctx, "person statement", personTime, func(tx pgx.Tx) error {
 		s = mobileid.PersonStatement{}
@@ -53,15 +54,18 @@ select id from accounts where number in (select number from bindings where perso
 
 // chargesSQL finds a person's Charges by the index of his accounts, whatever the
 // planner believes: a LIMIT tempts it to walk all transfers backwards until it has
-// met enough of his.
+// met enough of his. What there was no money for is found by unpaid; where it had
+// been reserved before the operator refused, by both.
 func chargesSQL(from string) string {
 	return `
 with mine as materialized (
 	select message_id from ` + from + ` t
 	where t.step = 1 and t.account_id = any($1) and t.message_id >= $2 and t.message_id < $3
+	union
+	(select message_id from unpaid where person = $4 and message_id >= $2 and message_id < $3 order by message_id desc limit $5)
 )
 select m.id, m.client, m.text_id, m.operator, m.state, m.reason, m.parts, coalesce(m.tariff_id, 0), coalesce(f.act, ''), coalesce(f.amount, 0),
-       coalesce(f.unit, 'message'), m.amount, m.charging, m.charge, m.charged
+       coalesce(f.unit, 'message'), m.amount, m.charging, coalesce(m.charge, ''), m.charged
 from mine join messages m on m.id = mine.message_id left join tariffs f on f.id = m.tariff_id
 where m.person = $4 order by m.id desc limit $5`
 }

@@ -202,6 +202,95 @@ func TestAPersonIsToldOfEachChargeAndNoOthers(t *testing.T) {
 	}
 }
 
+// TestWhatThereWasNoMoneyForIsToldAmongTheCharges: it has no transfer, unless the
+// operator refused what had been reserved.
+func TestWhatThereWasNoMoneyForIsToldAmongTheCharges(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	rich := b.people[0]
+	ceiling := 3 * cost
+	_, err := e.SetDailyCeiling(e.ctx(), rich.binding.Person, &ceiling)
+	must(t, err)
+	short := func(p person, key string) mobileid.ID {
+		t.Helper()
+		n := e.notice(p, key)
+		e.queue(n)
+		e.admit(b.bridge, n.Message.ID)
+		e.wantMessage(n.Message.ID, mobileid.MessageNoFunds, mobileid.ReasonDailyLimit)
+		e.clk.advance(time.Minute)
+		return n.Message.ID
+	}
+	want := []mobileid.ID{}
+	told := func(id mobileid.ID) { want = append([]mobileid.ID{id}, want...) }
+	told(b.live(rich, "notice.access", 1, "posted"))
+	e.clk.advance(time.Minute)
+	refused := e.notice(rich, "refused")
+	e.queue(refused)
+	e.admit(b.bridge, refused.Message.ID)
+	e.settle(b.bridge, e.outcome(refused.Message.ID, mobileid.MessageNoFunds, rich.binding.Number, ""))
+	told(refused.Message.ID)
+	// What the operator says stops the rest; the ceiling is what is looked for here.
+	e.exec(`update bindings set sms_suspended = false, suspended_at = null, suspended_why = null, probe_at = null where id = $1`, rich.binding.ID)
+	e.clk.advance(time.Minute)
+	told(b.live(rich, "notice.access", 1, "posted"))
+	e.clk.advance(time.Minute)
+	told(short(rich, "one"))
+	_, err = e.SetDailyCeiling(e.ctx(), rich.binding.Person, nil)
+	must(t, err)
+	told(b.live(rich, "notice.access", 1, "posted"))
+	e.clk.advance(time.Minute)
+	_, err = e.SetDailyCeiling(e.ctx(), rich.binding.Person, &ceiling)
+	must(t, err)
+	told(short(rich, "two"))
+	told(short(rich, "three"))
+	nothing := mobileid.Money(0)
+	_, err = e.SetDailyCeiling(e.ctx(), b.people[1].binding.Person, &nothing)
+	must(t, err)
+	short(b.people[1], "another person's")
+
+	for _, page := range []int{1, 2, 3, 100} {
+		var got []mobileid.ID
+		q := mobileid.StatementQuery{Person: rich.binding.Person, Limit: page}
+		for {
+			s, err := e.PersonStatement(e.ctx(), q)
+			must(t, err)
+			for i := range s.Charges {
+				c := &s.Charges[i]
+				got = append(got, c.Message)
+				var charge string
+				switch c.State {
+				case mobileid.MessageNoFunds:
+					if charge = ""; c.Message == refused.Message.ID {
+						charge = "voided"
+					}
+				default:
+					charge = "posted"
+				}
+				if string(c.Charge) != charge || (c.Charge == "") != (len(c.Transfers) == 0) || (c.Net == 0) != (c.State == mobileid.MessageNoFunds) ||
+					c.Amount != cost || c.Tariff != 1 || c.Operator != operator {
+					t.Errorf("%+v", *c)
+				}
+			}
+			if !s.More || len(got) > len(want) {
+				break
+			}
+			q.Before = s.Charges[len(s.Charges)-1].Message
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("by %d: %v, want %v", page, got, want)
+		}
+	}
+	first := want[len(want)-1]
+	s, err := e.PersonStatement(e.ctx(), mobileid.StatementQuery{Person: rich.binding.Person, Limit: 100, From: want[1].Time(), Until: want[0].Time()})
+	must(t, err)
+	if len(s.Charges) != 1 || s.Charges[0].Message != want[1] {
+		t.Errorf("of a time: %+v", s.Charges)
+	}
+	if n := query[int](e, `select count(*) from unpaid where message_id = $1`, first[:]); n != 0 {
+		t.Error("what was paid is noted as unpaid")
+	}
+}
+
 // TestANumberThatHadAnotherOwnerTellsOnlyHisOwn: the account is of the number, and
 // goes with it to the next person.
 func TestANumberThatHadAnotherOwnerTellsOnlyHisOwn(t *testing.T) {

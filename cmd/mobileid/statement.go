@@ -194,7 +194,8 @@ func statementPersonCommand() *cobra.Command {
 		Short: "Print what a person was charged, and why",
 		Long: `FILE holds the person's PINFL and nothing else ("-": standard input); a command
 line is seen by everybody on the machine. Charges are newest first, by the time at
-which the Message was accepted, and the account that pays now comes last.
+which the Message was accepted, with the Messages among them that there was no money
+for, and the account that pays now comes last.
 
 Exit codes: 0 printed; 1 it could not be; 2 a wrong command line, PINFL or
 configuration.`,
@@ -269,6 +270,9 @@ func tellCharge(out io.Writer, c *mobileid.PersonCharge) {
 		price = fmt.Sprintf("%s a %s, tariff %d (%s)", c.Price, c.Unit, c.Tariff, c.Act)
 	}
 	fmt.Fprintf(out, "%s  %s  %s for %s, %s: %s; %s soum\n", at(c.Message.Time()), c.Message, c.TextID, c.Client, c.State, price, c.Net)
+	if len(c.Transfers) == 0 {
+		fmt.Fprintf(out, "    not sent and not charged: %s\n", c.Reason)
+	}
 	for _, t := range c.Transfers {
 		fmt.Fprintf(out, "    %s  %-8s  %s soum: %s\n", at(t.At), t.Kind, t.Taken, mobileid.TransferWords(t.Kind, t.Why))
 	}

@@ -66,6 +66,8 @@ type PersonStatement struct {
 }
 
 // PersonCharge is the Charge of one Message, with the answer to "why was I charged".
+// A Message that ended no_funds before anything was reserved has none: its Charge is
+// "", its Net zero, and it has no Transfers.
 type PersonCharge struct {
 	Message  ID
 	Client   string // who asked for it

@@ -14,7 +14,7 @@ import (
 
 // TestAPersonReadsWhatHePaidAndStopsIt: of two notices one is given back by the
 // operator's receipt. The cabinet sees both with their reasons; and when the person
-// has set a ceiling that they have reached, the third is not sent.
+// has set a ceiling that they have reached, the third is not sent, and is told too.
 func TestAPersonReadsWhatHePaidAndStopsIt(t *testing.T) {
 	s := look(t, apptest.Options{})
 	p := s.Bind(1, 1000_00)
@@ -78,8 +78,10 @@ func TestAPersonReadsWhatHePaidAndStopsIt(t *testing.T) {
 	if end := s.Await(third, "no_funds"); end.JSON("reason") != "daily_limit" {
 		t.Errorf("above the ceiling: %s", end.Body)
 	}
-	if b := statement(); len(b.Charges) != 2 || *b.Account.DailyCeiling != "300.00" {
-		t.Errorf("what was not sent was charged: %+v", b)
+	if b := statement(); len(b.Charges) != 3 || *b.Account.DailyCeiling != "300.00" {
+		t.Errorf("what was not sent is not told: %+v", b)
+	} else if c := b.Charges[0]; c.MessageID.String() != third || c.State != "no_funds" || c.Reason != "daily_limit" || c.Charge != "" || c.Net != "0.00" || len(c.Steps) != 0 {
+		t.Errorf("what was not sent: %+v", c)
 	}
 	if sms := s.SMS(p.Number); len(sms) != 2 {
 		t.Errorf("the operator has %d SMS, want 2", len(sms))
