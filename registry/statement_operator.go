@@ -155,18 +155,27 @@ type OperatorTransfer struct {
 	Tariff      int64 // 0: none was in force
 	Charging    mobileid.Charging
 	Held, Taken mobileid.Money // changes
+
+	Parts int                   // of the Message; 0 when it is not there
+	State mobileid.MessageState // of the Message, now; "" likewise
+	// Stat and Err are of the last receipt of any of its parts, as the operator wrote
+	// them; "" without one.
+	Stat, Err string
 }
 
 func operatorTransfersSQL(from string) string {
 	return `
 select t.message_id, t.at, m.dest, coalesce(b.msisdn, ''), p.ids, t.step, t.kind, t.why, split_part(coalesce(m.text_id, ''), '.', 1),
-       coalesce(m.tariff_id, 0), coalesce(m.charging, ''), t.held, t.taken
+       coalesce(m.tariff_id, 0), coalesce(m.charging, ''), t.held, t.taken, coalesce(m.parts, 0), coalesce(m.state, ''),
+       coalesce(r.stat, ''), coalesce(r.err, '')
 from ` + from + ` t
 left join messages m on m.id = t.message_id
 left join bindings b on $4 and m.fence_kind = 'binding' and b.id = m.fence_id and b.number = m.dest
 left join lateral (
 	select array_agg(operator_id order by part, answered_at) as ids from message_parts
 	where message_id = t.message_id and operator_id <> '' and operator_id not like 'file %') p on true
+left join lateral (
+	select stat, err from receipts where message_id = t.message_id order by received_at desc, part desc, seen desc limit 1) r on true
 where t.at >= $1 and t.at < $2 and t.operator = $3
 order by t.at, t.message_id, t.step`
 }
@@ -205,7 +214,7 @@ func (db *DB) OperatorTransfers(ctx context.Context, operator string, at time.Ti
 				var id, dest []byte
 				var msisdn string
 				if err := rows.Scan(&id, &t.At, &dest, &msisdn, &t.OperatorIDs, &t.Step, &t.Kind, &t.Why, &t.TextKind,
-					&t.Tariff, &t.Charging, &t.Held, &t.Taken); err != nil {
+					&t.Tariff, &t.Charging, &t.Held, &t.Taken, &t.Parts, &t.State, &t.Stat, &t.Err); err != nil {
 					return err
 				}
 				t.Message, t.Number = toID(id), toPseudonym(dest)

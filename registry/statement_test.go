@@ -72,6 +72,11 @@ func TestADetailHasTheNumberOnlyWhenItIsAsked(t *testing.T) {
 	b := newBooks(e)
 	p := b.people[0]
 	id := b.live(p, "otp.sign_in", 2, "posted")
+	posted := e.clk.now()
+	e.clk.advance(time.Minute)
+	first := b.receipt(p.binding.Number, b.partID(id, 2), mobileid.MessageDelivered)
+	first.Stat, first.Err = "DELIVRD", "000"
+	b.receipts(first)
 	for _, numbers := range []bool{false, true} {
 		var all []registry.OperatorTransfer
 		must(t, e.OperatorTransfers(e.ctx(), operator, e.clk.now(), numbers, func(x *registry.OperatorTransfer) error {
@@ -81,13 +86,36 @@ func TestADetailHasTheNumberOnlyWhenItIsAsked(t *testing.T) {
 		want := registry.OperatorTransfer{
 			Message: id, At: all[1].At, Number: p.binding.Number, OperatorIDs: []string{b.partID(id, 1), b.partID(id, 2)},
 			Step: 2, Kind: "posted", Why: "answer", TextKind: "otp", Tariff: 2, Charging: "ledger", Held: -2 * 70_50, Taken: 2 * 70_50,
+			Parts: 2, State: mobileid.MessageSent, Stat: "DELIVRD", Err: "000",
 		}
 		if numbers {
 			want.MSISDN = p.binding.MSISDN
 		}
-		if len(all) != 2 || !reflect.DeepEqual(all[1], want) || !all[1].At.Equal(e.clk.now()) {
+		if len(all) != 2 || !reflect.DeepEqual(all[1], want) || !all[1].At.Equal(posted) {
 			t.Errorf("numbers %v:\n%+v\nwant\n%+v", numbers, all, want)
 		}
+	}
+	// The last one counts, of whatever part, and a Message without one has none.
+	e.clk.advance(time.Minute)
+	last := b.receipt(p.binding.Number, b.partID(id, 1), mobileid.MessageUndeliverable)
+	last.Stat, last.Err = "UNDELIV", "1A"
+	b.receipts(last)
+	e.clk.advance(time.Minute)
+	silent := b.live(p, "notice.access", 1, "posted")
+	seen := map[string]int{}
+	must(t, e.OperatorTransfers(e.ctx(), operator, e.clk.now(), false, func(x *registry.OperatorTransfer) error {
+		switch {
+		case x.Message == id && x.Stat == "UNDELIV" && x.Err == "1A" && x.Parts == 2 && x.State == mobileid.MessageUndeliverable:
+			seen["told"]++
+		case x.Message == silent && x.Stat == "" && x.Err == "" && x.Parts == 1 && x.State == mobileid.MessageSent:
+			seen["silent"]++
+		default:
+			t.Errorf("%+v", *x)
+		}
+		return nil
+	}))
+	if seen["told"] < 2 || seen["silent"] != 2 {
+		t.Errorf("%v", seen)
 	}
 }
 

@@ -119,6 +119,10 @@ var transferColumns = []mobileid.Column[registry.OperatorTransfer]{
 	{Name: "charging", Value: func(t *registry.OperatorTransfer) any { return string(t.Charging) }},
 	{Name: "held_tiyin", Value: func(t *registry.OperatorTransfer) any { return int64(t.Held) }},
 	{Name: "taken_tiyin", Value: func(t *registry.OperatorTransfer) any { return int64(t.Taken) }},
+	{Name: "parts", Value: func(t *registry.OperatorTransfer) any { return t.Parts }},
+	{Name: "state", Value: func(t *registry.OperatorTransfer) any { return string(t.State) }},
+	{Name: "stat", Value: func(t *registry.OperatorTransfer) any { return t.Stat }},
+	{Name: "err", Value: func(t *registry.OperatorTransfer) any { return t.Err }},
 }
 
 // clear998 is a number in clear; "" when it was not asked for or is not known.
