@@ -153,7 +153,7 @@ func (f *fakeRegistry) OperatorDay(_ context.Context, operator string, at time.T
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dayAsked = append(f.dayAsked, operator+" "+at.Format(time.RFC3339))
-	return mobileid.OperatorDay{Day: at, Operator: operator, Lines: f.days}, f.err
+	return mobileid.OperatorDay{Day: at, Operator: operator, Final: true, Lines: f.days}, f.err
 }
 
 func (f *fakeRegistry) PersonStatement(_ context.Context, q mobileid.StatementQuery) (mobileid.PersonStatement, error) {

@@ -16,6 +16,7 @@ type OperatorDayBody struct {
 	Contract string            `json:"contract"`
 	Day      string            `json:"day"`
 	Operator string            `json:"operator"`
+	Final    bool              `json:"final"`
 	Lines    []json.RawMessage `json:"lines"`
 }
 
@@ -83,7 +84,7 @@ func ofItsOperator(client mobileid.Client, operator string) error {
 
 func newOperatorDayBody(d mobileid.OperatorDay) (OperatorDayBody, error) {
 	b := OperatorDayBody{
-		Contract: mobileid.OperatorDayContract, Day: d.Day.In(mobileid.Tashkent).Format(time.DateOnly), Operator: d.Operator,
+		Contract: mobileid.OperatorDayContract, Day: d.Day.In(mobileid.Tashkent).Format(time.DateOnly), Operator: d.Operator, Final: d.Final,
 		Lines: make([]json.RawMessage, len(d.Lines)),
 	}
 	var err error

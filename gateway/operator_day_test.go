@@ -18,7 +18,7 @@ func aDay() []mobileid.OperatorLine {
 		{
 			Day: day, Operator: "beeline", Kind: "notice", Tariff: 7, Price: 120_50, Unit: "message", Charging: mobileid.ChargingLedger,
 			Posted: mobileid.Counted{Messages: 3, Parts: 4}, Reversed: mobileid.Counted{Messages: 1, Parts: 2}, Voided: mobileid.Counted{Messages: 5, Parts: 6},
-			Unknown: mobileid.Counted{Messages: 7, Parts: 8}, PostedAmount: 3 * 120_50, ReversedAmount: 120_50,
+			Unknown: mobileid.Counted{Messages: 7, Parts: 8}, PostedAmount: 3 * 120_50, ReversedAmount: 120_50, Final: true,
 		},
 		{Day: day, Operator: "beeline", Kind: "otp", Unit: "message", Charging: mobileid.ChargingOperator, ReversedAmount: 70},
 	}
@@ -31,9 +31,10 @@ func TestAnOperatorReadsWhatItIsOwedInBothForms(t *testing.T) {
 	w := e.do(theDay("beeline", "2026-11-22")(e))
 	b := decode[struct {
 		Contract, Day, Operator string
+		Final                   bool
 		Lines                   []map[string]any
 	}](t, w)
-	if w.Code != http.StatusOK || b.Contract != "operator-day/1" || b.Day != "2026-11-22" || b.Operator != "beeline" || len(b.Lines) != 2 {
+	if w.Code != http.StatusOK || b.Contract != "operator-day/1" || b.Day != "2026-11-22" || b.Operator != "beeline" || !b.Final || len(b.Lines) != 2 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	if l := b.Lines[0]; len(l) != len(mobileid.OperatorDayColumns) || l["net_soum"] != "241.00" || l["net_tiyin"] != 24100.0 || l["unknown_parts"] != 8.0 || l["charging"] != "ledger" {
@@ -51,7 +52,7 @@ func TestAnOperatorReadsWhatItIsOwedInBothForms(t *testing.T) {
 	if err != nil || len(rows) != 3 || !slices.Equal(rows[0], mobileid.ColumnNames(mobileid.OperatorDayColumns)) || w.Header().Get("Cache-Control") != "no-store" {
 		t.Fatalf("%v %q %v", err, rows, w.Header())
 	}
-	want := "operator-day/1|2026-11-22|beeline|notice|7|120.50|message|ledger|3|4|1|2|5|6|7|8|36150|12050|24100|241.00"
+	want := "operator-day/1|2026-11-22|beeline|notice|7|120.50|message|ledger|3|4|1|2|5|6|7|8|36150|12050|24100|241.00|true"
 	if got := strings.Join(rows[1], "|"); got != want {
 		t.Errorf("have %s\nwant %s", got, want)
 	}

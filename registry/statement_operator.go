@@ -56,10 +56,10 @@ from operator_days where day = $1 and operator = $2`
 const statementTime = 2 * time.Minute
 
 // OperatorDay returns an operator's statement of the day in Asia/Tashkent that at is
-// in. A day without transfers has no lines.
+// in. A day without transfers has no lines; one that is not Final may get more.
 func (db *DB) OperatorDay(ctx context.Context, operator string, at time.Time) (mobileid.OperatorDay, error) {
-	d := mobileid.OperatorDay{Day: tashkentDay(at), Operator: operator}
-	day := d.Day
+	day := tashkentDay(at)
+	d := mobileid.OperatorDay{Day: day, Operator: operator, Final: mobileid.DayFinal(day, db.clock())} // before it is read
 	type key struct {
 		kind     string
 		tariff   int64
@@ -109,7 +109,7 @@ func (db *DB) OperatorDay(ctx context.Context, operator string, at time.Time) (m
 	}
 	d.Lines = make([]mobileid.OperatorLine, 0, len(sums))
 	for _, l := range sums {
-		l.Unit = "message"
+		l.Unit, l.Final = "message", d.Final
 		for i := range tariffs {
 			if t := &tariffs[i]; t.ID == l.Tariff {
 				l.Price, l.Unit = t.Price, string(t.Unit)
@@ -161,6 +161,8 @@ type OperatorTransfer struct {
 	// Stat and Err are of the last receipt of any of its parts, as the operator wrote
 	// them; "" without one.
 	Stat, Err string
+
+	Final bool // of the day: no transfer of it can come any more
 }
 
 func operatorTransfersSQL(from string) string {
@@ -187,7 +189,8 @@ order by t.at, t.message_id, t.step`
 // KindConflict, code "archive_away": OperatorDay still has its lines.
 func (db *DB) OperatorTransfers(ctx context.Context, operator string, at time.Time, numbers bool, each func(*OperatorTransfer) error) error {
 	day := tashkentDay(at)
-	var stopped error // of each; an error of the caller's is given back as it is
+	final := mobileid.DayFinal(day, db.clock()) // before it is read
+	var stopped error                           // of each; an error of the caller's is given back as it is
 	err := db.reading(ctx, "operator transfers", statementTime, func(tx pgx.Tx) error {
 		from, gone, err := transfersSQL(ctx, tx)
 		if err != nil {
@@ -217,7 +220,7 @@ func (db *DB) OperatorTransfers(ctx context.Context, operator string, at time.Ti
 					&t.Tariff, &t.Charging, &t.Held, &t.Taken, &t.Parts, &t.State, &t.Stat, &t.Err); err != nil {
 					return err
 				}
-				t.Message, t.Number = toID(id), toPseudonym(dest)
+				t.Message, t.Number, t.Final = toID(id), toPseudonym(dest), final
 				if n, err := mobileid.ParseMSISDN(msisdn); err == nil {
 					t.MSISDN = n
 				}

@@ -52,6 +52,30 @@ func TestTheLinesOfADaySayWhatWasChargedForWhat(t *testing.T) {
 	if other, err := e.OperatorDay(e.ctx(), "ucell", midnight); err != nil || len(other.Lines) != 0 {
 		t.Errorf("another operator: %+v %v", other, err)
 	}
+	// A transaction that began before midnight may commit after it.
+	for _, c := range []struct {
+		after time.Duration
+		final bool
+	}{{24 * time.Hour, false}, {24*time.Hour + 5*time.Minute - time.Millisecond, false}, {24*time.Hour + 5*time.Minute, true}} {
+		e.clk.ns.Store(midnight.Add(c.after).UnixNano())
+		d, err := e.OperatorDay(e.ctx(), operator, midnight)
+		must(t, err)
+		empty, err := e.OperatorDay(e.ctx(), "ucell", midnight)
+		must(t, err)
+		if d.Final != c.final || d.Lines[0].Final != c.final || d.Lines[1].Final != c.final || empty.Final != c.final {
+			t.Errorf("%s after its beginning: final %v, want %v", c.after, d, c.final)
+		}
+		n := 0
+		must(t, e.OperatorTransfers(e.ctx(), operator, midnight, false, func(x *registry.OperatorTransfer) error {
+			if n++; x.Final != c.final {
+				t.Errorf("%s after its beginning: a transfer is final %v, want %v", c.after, x.Final, c.final)
+			}
+			return nil
+		}))
+		if n == 0 {
+			t.Error("no transfers")
+		}
+	}
 	// What was unknown and is settled is counted no more; it was posted on another day.
 	unknown := b.ids[len(b.ids)-1]
 	e.clk.ns.Store(midnight.Add(30 * time.Hour).UnixNano())
@@ -62,6 +86,7 @@ func TestTheLinesOfADaySayWhatWasChargedForWhat(t *testing.T) {
 	statement, err = e.OperatorDay(e.ctx(), operator, midnight)
 	must(t, err)
 	lines = statement.Lines
+	want[0].Final, want[1].Final = true, true
 	if want[0].Unknown = (mobileid.Counted{}); !reflect.DeepEqual(lines, want) {
 		t.Errorf("the day, settled:\n%+v\nwant\n%+v", lines, want)
 	}

@@ -64,7 +64,8 @@ func statementOperatorCommand() *cobra.Command {
 		Short: "Print the statement of an operator's day",
 		Long: `A day is one of Asia/Tashkent, and a transfer is of the day on which it was made,
 however old its Message is. So the statement of a day that is over changes no more,
-but for what it says is unknown still. A line is of one kind of text, version of the
+but for what it says is unknown still; a day is over five minutes after midnight, and
+of one that is not the command warns on standard error. A line is of one kind of text, version of the
 price and way of charging; --detail has a line a transfer, with the pseudonym of the
 number, and with --numbers the number itself, in clear: such a file is personal data.
 
@@ -86,6 +87,9 @@ Exit codes: 0 printed; 1 it could not be; 2 a wrong command line or configuratio
 		as, err := chosen()
 		if err != nil {
 			return err
+		}
+		if !mobileid.DayFinal(at, time.Now()) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "the day is not over: these lines will change")
 		}
 		out := bufio.NewWriter(cmd.OutOrStdout())
 		if *detail {
@@ -123,6 +127,7 @@ var transferColumns = []mobileid.Column[registry.OperatorTransfer]{
 	{Name: "state", Value: func(t *registry.OperatorTransfer) any { return string(t.State) }},
 	{Name: "stat", Value: func(t *registry.OperatorTransfer) any { return t.Stat }},
 	{Name: "err", Value: func(t *registry.OperatorTransfer) any { return t.Err }},
+	{Name: "final", Value: func(t *registry.OperatorTransfer) any { return t.Final }},
 }
 
 // clear998 is a number in clear; "" when it was not asked for or is not known.

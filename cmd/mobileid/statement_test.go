@@ -69,12 +69,20 @@ func TestTheLedgerIsCheckedAndStatementsArePrinted(t *testing.T) {
 	days[time.Now().In(mobileid.Tashkent).Format(time.DateOnly)] = true
 	posted, transfers, numbers := 0, 0, 0
 	for day := range days {
+		printed := func(more ...string) string {
+			t.Helper()
+			code, out, errOut := output(t, slices.Concat([]string{"statement", "operator", "beeline", "--day", day}, more, config)...)
+			if code != 0 || errOut != "the day is not over: these lines will change\n" {
+				t.Fatalf("%v: exit %d: %s%s", more, code, out, errOut)
+			}
+			return out
+		}
 		statement := func(more ...string) []map[string]string {
 			t.Helper()
-			return table(t, run(append([]string{"statement", "operator", "beeline", "--day", day, "--csv"}, more...)...))
+			return table(t, printed(append([]string{"--csv"}, more...)...))
 		}
 		for _, l := range statement() {
-			if l["contract"] != "operator-day/1" || l["day"] != day || l["operator"] != "beeline" || l["kind"] != "notice" || l["price_soum"] != "120.00" ||
+			if l["final"] != "false" || l["contract"] != "operator-day/1" || l["day"] != day || l["operator"] != "beeline" || l["kind"] != "notice" || l["price_soum"] != "120.00" ||
 				l["unit"] != "message" || l["charging"] != "ledger" || l["posted_tiyin"] != l["net_tiyin"] {
 				t.Errorf("%v", l)
 			}
@@ -91,7 +99,7 @@ func TestTheLedgerIsCheckedAndStatementsArePrinted(t *testing.T) {
 			}
 		}
 		code, out, errOut := output(t, append([]string{"statement", "operator", "beeline", "--day", day, "--detail", "--numbers", "--csv"}, config...)...)
-		if code != 0 || !strings.Contains(errOut, "numbers are written in clear") || strings.Contains(errOut, people[0].Number) {
+		if code != 0 || !strings.Contains(errOut, "the day is not over: these lines will change\n") || !strings.Contains(errOut, "numbers are written in clear") || strings.Contains(errOut, people[0].Number) {
 			t.Errorf("exit %d: %s", code, errOut)
 		}
 		for _, l := range table(t, out) {
@@ -99,21 +107,25 @@ func TestTheLedgerIsCheckedAndStatementsArePrinted(t *testing.T) {
 				numbers++
 			}
 		}
-		for line := range strings.Lines(run("statement", "operator", "beeline", "--day", day, "--json")) {
+		for line := range strings.Lines(printed("--json")) {
 			var row map[string]any
 			if err := json.Unmarshal([]byte(line), &row); err != nil || row["price_soum"] != "120.00" || row["tariff_id"] != 1.0 || len(row) != len(mobileid.OperatorDayColumns) {
 				t.Errorf("%v %s", err, line)
 			}
 		}
-		for line := range strings.Lines(run("statement", "operator", "beeline", "--day", day, "--json", "--detail")) {
+		for line := range strings.Lines(printed("--json", "--detail")) {
 			var row map[string]any
 			if err := json.Unmarshal([]byte(line), &row); err != nil || !slices.Contains(ids, fmt.Sprint(row["message_id"])) || len(row) != len(transferColumns) {
 				t.Errorf("%v %s", err, line)
 			}
 		}
-		if got := run("statement", "operator", "beeline", "--day", day); !strings.Contains(got, "NET_SOUM") || !strings.Contains(got, " soum\n") {
+		if got := printed(); !strings.Contains(got, "NET_SOUM") || !strings.Contains(got, " soum\n") {
 			t.Errorf("%s", got)
 		}
+	}
+	code, _, errOut := output(t, append([]string{"statement", "operator", "beeline", "--day", "2026-01-01", "--csv"}, config...)...)
+	if code != 0 || strings.Contains(errOut, "the day is not over") {
+		t.Errorf("a day that is over: exit %d: %s", code, errOut)
 	}
 	if posted != 3 || transfers != 6 || numbers != 6 {
 		t.Errorf("%d posted, %d transfers, %d with numbers; want 3, 6, 6", posted, transfers, numbers)

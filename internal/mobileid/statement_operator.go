@@ -2,10 +2,21 @@ package mobileid
 
 import "time"
 
+// dayRest is how long after its end a day may still get a transfer. One has the time
+// at which its process began the transaction, which may commit after midnight: at
+// most eight statements of 15 s and two pauses of 30 s later (registry, sessionParams).
+// The rest is for clocks that differ.
+const dayRest = 5 * time.Minute
+
+// DayFinal reports whether the day in Asia/Tashkent that begins at day is over for
+// good at now: no transfer of it can come any more.
+func DayFinal(day, now time.Time) bool { return !now.Before(day.AddDate(0, 0, 1).Add(dayRest)) }
+
 // OperatorDay is an operator's statement of a day: what he is owed for it.
 type OperatorDay struct {
 	Day      time.Time // its first instant, in Asia/Tashkent
 	Operator string
+	Final    bool           // no transfer of the day can come any more
 	Lines    []OperatorLine // ordered by kind, tariff and charging
 }
 
@@ -26,6 +37,8 @@ type OperatorLine struct {
 
 	PostedAmount   Money
 	ReversedAmount Money
+
+	Final bool // of the day: no transfer of it can come any more
 }
 
 // Net is what the operator is owed for the line.
@@ -64,4 +77,5 @@ var OperatorDayColumns = []Column[OperatorLine]{
 	{"reversed_tiyin", func(l *OperatorLine) any { return int64(l.ReversedAmount) }},
 	{"net_tiyin", func(l *OperatorLine) any { return int64(l.Net()) }},
 	{"net_soum", func(l *OperatorLine) any { return l.Net() }},
+	{"final", func(l *OperatorLine) any { return l.Final }},
 }
