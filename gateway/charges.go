@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -111,12 +109,60 @@ func newAccountBody(v mobileid.SubscriberView) accountBody {
 // StatementContract names the columns that StatementCSV writes, and their version.
 const StatementContract = "person/2"
 
+// personLine is a line of a person's statement as CSV: a step of a Charge, or a
+// Message without a Charge, which has none.
+type personLine struct {
+	*mobileid.PersonCharge
+
+	step *mobileid.PersonTransfer // nil: none
+}
+
+// of is a value of the line's step; nothing where there is none.
+func (l *personLine) of(value func(t *mobileid.PersonTransfer) any) any {
+	if l.step == nil {
+		return nil
+	}
+	return value(l.step)
+}
+
+var personColumns = []mobileid.Column[personLine]{
+	{Name: "contract", Value: func(*personLine) any { return StatementContract }},
+	{Name: "message_id", Value: func(l *personLine) any { return l.Message.String() }},
+	{Name: "accepted_at", Value: func(l *personLine) any { return tashkent(l.Message.Time()) }},
+	{Name: "client", Value: func(l *personLine) any { return l.Client }},
+	{Name: "text_id", Value: func(l *personLine) any { return l.TextID }},
+	{Name: "kind", Value: func(l *personLine) any { return mobileid.TextKind(l.TextID) }},
+	{Name: "operator", Value: func(l *personLine) any { return l.Operator }},
+	{Name: "state", Value: func(l *personLine) any { return string(l.State) }},
+	{Name: "reason", Value: func(l *personLine) any { return l.Reason }},
+	{Name: "parts", Value: func(l *personLine) any { return l.Parts }},
+	{Name: "tariff_id", Value: func(l *personLine) any {
+		if l.Tariff == 0 {
+			return nil
+		}
+		return l.Tariff
+	}},
+	{Name: "act", Value: func(l *personLine) any { return l.Act }},
+	{Name: "price_soum", Value: func(l *personLine) any { return l.Price }},
+	{Name: "unit", Value: func(l *personLine) any { return l.Unit }},
+	{Name: "amount_soum", Value: func(l *personLine) any { return l.Amount }},
+	{Name: "charging", Value: func(l *personLine) any { return string(l.Charging) }},
+	{Name: "charge", Value: func(l *personLine) any { return string(l.Charge) }},
+	{Name: "net_soum", Value: func(l *personLine) any { return l.Net }},
+	{Name: "step", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return t.Step }) }},
+	{Name: "step_at", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return tashkent(t.At) }) }},
+	{Name: "step_kind", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return string(t.Kind) }) }},
+	{Name: "step_why", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return t.Why }) }},
+	{Name: "step_words", Value: func(l *personLine) any {
+		return l.of(func(t *mobileid.PersonTransfer) any { return mobileid.TransferWords(t.Kind, t.Why) })
+	}},
+	{Name: "held_soum", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return t.Held }) }},
+	{Name: "taken_soum", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return t.Taken }) }},
+}
+
 // StatementColumns are the columns of a person's statement as CSV (RFC 4180), one
 // line a step of a Charge. A Message without a Charge has one line, without a step.
-var StatementColumns = []string{
-	"contract", "message_id", "accepted_at", "client", "text_id", "kind", "operator", "state", "reason", "parts", "tariff_id", "act",
-	"price_soum", "unit", "amount_soum", "charging", "charge", "net_soum", "step", "step_at", "step_kind", "step_why", "step_words", "held_soum", "taken_soum",
-}
+var StatementColumns = mobileid.ColumnNames(personColumns)
 
 // StatementCSV writes the Charges of a statement, with the header line when head is
 // set.
@@ -127,21 +173,11 @@ func StatementCSV(out io.Writer, s mobileid.PersonStatement, head bool) error {
 	}
 	for i := range s.Charges {
 		c := &s.Charges[i]
-		tariff := ""
-		if c.Tariff != 0 {
-			tariff = strconv.FormatInt(c.Tariff, 10)
-		}
-		message := []string{
-			StatementContract, c.Message.String(), tashkent(c.Message.Time()), c.Client, c.TextID, mobileid.TextKind(c.TextID), c.Operator,
-			string(c.State), c.Reason, strconv.Itoa(c.Parts), tariff, c.Act, c.Price.String(), c.Unit, c.Amount.String(), string(c.Charging),
-			string(c.Charge), c.Net.String(),
-		}
-		for _, t := range c.Transfers {
-			_ = w.Write(append(slices.Clip(message), strconv.Itoa(t.Step), tashkent(t.At), string(t.Kind), t.Why, mobileid.TransferWords(t.Kind, t.Why),
-				t.Held.String(), t.Taken.String()))
+		for j := range c.Transfers {
+			_ = w.Write(mobileid.CSVCells(personColumns, &personLine{c, &c.Transfers[j]}))
 		}
 		if len(c.Transfers) == 0 {
-			_ = w.Write(append(message, "", "", "", "", "", "", ""))
+			_ = w.Write(mobileid.CSVCells(personColumns, &personLine{c, nil}))
 		}
 	}
 	w.Flush()

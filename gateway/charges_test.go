@@ -97,6 +97,35 @@ func TestAStatementSaysWhyInBothForms(t *testing.T) {
 	}
 }
 
+// What comes from outside is no formula where the file is opened, and an amount that
+// is given back stays a number.
+func TestAStatementHoldsNoFormula(t *testing.T) {
+	var out strings.Builder
+	c := mobileid.PersonCharge{
+		Client: "-shop", TextID: "+notice.x", Operator: "@beeline", Reason: "\tbalance", Act: `=HYPERLINK("http://example.com")`, Unit: "message", Net: -1_00,
+		Transfers: []mobileid.PersonTransfer{{Step: 1, Kind: mobileid.ChargeReversed, Why: "=1+1", Held: -2_00, Taken: -3_00}},
+	}
+	if err := StatementCSV(&out, mobileid.PersonStatement{Charges: []mobileid.PersonCharge{c}}, false); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(out.String())).ReadAll()
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%v %q", err, rows)
+	}
+	have := map[string]string{}
+	for i, name := range StatementColumns {
+		have[name] = rows[0][i]
+	}
+	for name, want := range map[string]string{
+		"client": "'-shop", "text_id": "'+notice.x", "kind": "'+notice", "operator": "'@beeline", "reason": "'\tbalance",
+		"act": `'=HYPERLINK("http://example.com")`, "step_why": "'=1+1", "net_soum": "-1.00", "held_soum": "-2.00", "taken_soum": "-3.00", "step": "1", "tariff_id": "",
+	} {
+		if have[name] != want {
+			t.Errorf("%s is %q, want %q", name, have[name], want)
+		}
+	}
+}
+
 func TestACeilingIsSetAndTakenAway(t *testing.T) {
 	e := newEdge(t, nil)
 	person := e.g.accepter.deps.Pseudonyms.Person(must(mobileid.ParsePINFL(goodPINFL)))

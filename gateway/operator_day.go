@@ -100,7 +100,7 @@ func operatorDayCSV(out io.Writer, d mobileid.OperatorDay) error {
 	w := csv.NewWriter(out)
 	_ = w.Write(mobileid.ColumnNames(mobileid.OperatorDayColumns)) // an error is kept until the end
 	for i := range d.Lines {
-		_ = w.Write(mobileid.Cells(mobileid.OperatorDayColumns, &d.Lines[i]))
+		_ = w.Write(mobileid.CSVCells(mobileid.OperatorDayColumns, &d.Lines[i]))
 	}
 	w.Flush()
 	return w.Error()

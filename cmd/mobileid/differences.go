@@ -131,20 +131,12 @@ func differencesCSV(out io.Writer, all differences) error {
 		}
 		return w.Write([]string{
 			strconv.FormatInt(v.ID, 10), v.Operator, hex.EncodeToString(v.File[:]), string(v.Kind), messageOf(v), linesOf(v.Lines), v.Number.String(),
-			string(v.Charging), v.Ours.String(), v.Theirs.String(), when(v.FoundAt), string(v.State), string(v.Way), plainCell(v.ProposedBy),
-			plainCell(v.ProposedWhy), plainCell(v.By), plainCell(v.Why), when(v.At), transfer,
+			string(v.Charging), v.Ours.String(), v.Theirs.String(), when(v.FoundAt), string(v.State), string(v.Way), mobileid.TextCell(v.ProposedBy),
+			mobileid.TextCell(v.ProposedWhy), mobileid.TextCell(v.By), mobileid.TextCell(v.Why), when(v.At), transfer,
 		})
 	})
 	w.Flush()
 	return errors.Join(err, w.Error())
-}
-
-// plainCell keeps what a person wrote from being a formula where the file is opened.
-func plainCell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }
 
 // stepCommand is one by which a person moves a difference.

@@ -109,11 +109,11 @@ Exit codes: 0 printed; 1 it could not be; 2 a wrong command line or configuratio
 // a test compares them. Columns are added at the end; anything else makes another
 // version.
 var transferColumns = []mobileid.Column[registry.OperatorTransfer]{
-	{Name: "contract", Value: func(*registry.OperatorTransfer) any { return "operator-transfers/1" }},
+	{Name: "contract", Value: func(*registry.OperatorTransfer) any { return "operator-transfers/2" }},
 	{Name: "message_id", Value: func(t *registry.OperatorTransfer) any { return t.Message.String() }},
 	{Name: "at", Value: func(t *registry.OperatorTransfer) any { return t.At.In(mobileid.Tashkent).Format(time.RFC3339Nano) }},
 	{Name: "number_pseudonym", Value: func(t *registry.OperatorTransfer) any { return t.Number }},
-	{Name: "number", Value: func(t *registry.OperatorTransfer) any { return clear998(t.MSISDN) }},
+	{Name: "number", Value: func(t *registry.OperatorTransfer) any { return mobileid.NumberCell(clear998(t.MSISDN)) }},
 	{Name: "operator_ids", Value: func(t *registry.OperatorTransfer) any { return strings.Join(t.OperatorIDs, " ") }},
 	{Name: "step", Value: func(t *registry.OperatorTransfer) any { return t.Step }},
 	{Name: "step_kind", Value: func(t *registry.OperatorTransfer) any { return t.Kind }},
@@ -146,7 +146,7 @@ func rowWriter[T any](out io.Writer, columns []mobileid.Column[T], as form) (row
 	case formCSV:
 		w := csv.NewWriter(out)
 		_ = w.Write(mobileid.ColumnNames(columns)) // an error is kept until the end
-		return func(r *T) error { return w.Write(mobileid.Cells(columns, r)) }, func() error { w.Flush(); return w.Error() }
+		return func(r *T) error { return w.Write(mobileid.CSVCells(columns, r)) }, func() error { w.Flush(); return w.Error() }
 	case formTable:
 	}
 	// The contract is for machines.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"mobileid/cmd/mobileid/app/apptest"
 	"mobileid/gateway"
 	"mobileid/internal/mobileid"
+	"mobileid/registry"
 	"mobileid/registry/ledger"
 )
 
@@ -94,7 +96,7 @@ func TestTheLedgerIsCheckedAndStatementsArePrinted(t *testing.T) {
 		}
 		for _, l := range statement("--detail") {
 			transfers++
-			if l["contract"] != "operator-transfers/1" || l["number"] != "" || len(l["number_pseudonym"]) != 26 || !slices.Contains(ids, l["message_id"]) || l["operator_ids"] == "" {
+			if l["contract"] != "operator-transfers/2" || l["number"] != "" || len(l["number_pseudonym"]) != 26 || !slices.Contains(ids, l["message_id"]) || l["operator_ids"] == "" {
 				t.Errorf("%v", l)
 			}
 		}
@@ -226,6 +228,40 @@ func table(t *testing.T, text string) (rows []map[string]string) {
 	return rows
 }
 
+// TestADetailHoldsNoFormula: the operator's ids come from outside, and an accountant
+// opens the file in a spreadsheet. For a machine, and for people, they are as they are.
+func TestADetailHoldsNoFormula(t *testing.T) {
+	number, err := mobileid.ParseMSISDN("+998901234567")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := registry.OperatorTransfer{
+		OperatorIDs: []string{"=cmd|' /C calc'!A0", "+2"}, MSISDN: number, Kind: "posted", Held: -120_00, Taken: 120_00, Stat: "@SUM(1)", Err: "-1",
+	}
+	printed := func(as form) string {
+		var out strings.Builder
+		write, end := rowWriter(&out, transferColumns, as)
+		if err := errors.Join(write(&row), end()); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	have := table(t, printed(formCSV))[0]
+	for name, want := range map[string]string{
+		"operator_ids": "'=cmd|' /C calc'!A0 +2", "number": "+998901234567", "held_tiyin": "-12000", "stat": "'@SUM(1)", "err": "'-1", "step_kind": "posted",
+	} {
+		if have[name] != want {
+			t.Errorf("%s is %q, want %q", name, have[name], want)
+		}
+	}
+	if got := printed(formJSON); !strings.Contains(got, `"operator_ids":"=cmd|' /C calc'!A0 +2"`) || !strings.Contains(got, `"number":"+998901234567"`) {
+		t.Error(got)
+	}
+	if got := printed(formTable); !strings.Contains(got, "  =cmd|") {
+		t.Error(got)
+	}
+}
+
 // TestTheContractOfTheColumnsIsThatOfTheProgram compares docs/statements.md.
 func TestTheContractOfTheColumnsIsThatOfTheProgram(t *testing.T) {
 	raw, err := os.ReadFile("../../docs/statements.md")
@@ -234,7 +270,7 @@ func TestTheContractOfTheColumnsIsThatOfTheProgram(t *testing.T) {
 	}
 	for heading, want := range map[string][]string{
 		"## The lines of an operator's day, `" + mobileid.OperatorDayContract + "`": mobileid.ColumnNames(mobileid.OperatorDayColumns),
-		"## The transfers of an operator's day, `operator-transfers/1`":             mobileid.ColumnNames(transferColumns),
+		"## The transfers of an operator's day, `operator-transfers/2`":             mobileid.ColumnNames(transferColumns),
 		"## A person's charges, `" + gateway.StatementContract + "`":                gateway.StatementColumns,
 	} {
 		_, section, found := strings.Cut(string(raw), "\n"+heading+"\n")

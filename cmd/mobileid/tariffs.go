@@ -208,7 +208,7 @@ func tariffsCSV(out io.Writer, versions []ledger.Version, at time.Time) error {
 		}
 		rows = append(rows, []string{
 			strconv.FormatInt(v.ID, 10), v.Operator, v.Kind, when(v.From), when(v.Next), v.Price.String(), string(v.Unit),
-			strconv.FormatBool(v.RefundUndelivered), stateOf(v, at), by, v.Act, v.Author, when(v.LoadedAt),
+			strconv.FormatBool(v.RefundUndelivered), stateOf(v, at), by, mobileid.TextCell(v.Act), mobileid.TextCell(v.Author), when(v.LoadedAt),
 		})
 	}
 	return w.WriteAll(rows)

@@ -8,8 +8,8 @@ import (
 )
 
 // Column is one of a statement's form: its name in CSV and JSON, and its value,
-// which is a string, a bool, a whole number, or a Money or a Pseudonym, which are
-// strings in JSON.
+// which is a string, a bool, a whole number, nil (empty in CSV, null in JSON), or a
+// Money, a Pseudonym or a NumberCell, which are strings in JSON.
 type Column[T any] struct {
 	Name  string
 	Value func(*T) any
@@ -24,11 +24,39 @@ func ColumnNames[T any](columns []Column[T]) []string {
 	return out
 }
 
-// Cells are the values of a row as text, for CSV.
+// NumberCell is a number that is written as text: a phone number. A spreadsheet that
+// calculates it does no harm.
+type NumberCell string
+
+// TextCell is a text as a cell of CSV. Where a spreadsheet would take it for a
+// formula (it begins with = + - @, a tab or a carriage return) it gets a single quote
+// before it: texts come from outside, and whoever opens the file trusts us.
+func TextCell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+// Cells are the values of a row as text, for people.
 func Cells[T any](columns []Column[T], row *T) []string {
+	return cells(columns, row, func(s string) string { return s })
+}
+
+// CSVCells are the values of a row as cells of CSV: texts as TextCell has them,
+// numbers as they are.
+func CSVCells[T any](columns []Column[T], row *T) []string { return cells(columns, row, TextCell) }
+
+func cells[T any](columns []Column[T], row *T, text func(string) string) []string {
 	out := make([]string, len(columns))
 	for i, c := range columns {
-		out[i] = fmt.Sprint(c.Value(row))
+		switch v := c.Value(row).(type) {
+		case nil:
+		case string:
+			out[i] = text(v)
+		default:
+			out[i] = fmt.Sprint(v)
+		}
 	}
 	return out
 }
