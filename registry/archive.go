@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,8 +39,9 @@ func archivableFrom(month time.Time) time.Time { return month.AddDate(0, 2, 1) }
 //
 // KindConflict when the month may not be archived: "month_not_over",
 // "month_archived", "month_unknown" (it has no partition), "month_not_settled"
-// (Archived says what is open), and "month_young" (a transfer of it is so young
-// that a receipt may follow). With try it changes nothing.
+// (Archived says what is open), "month_young" (a transfer of it is so young that a
+// receipt may follow), and "ledger_in_use" (others read or write what it needs for
+// itself: the same a minute later may succeed). With try it changes nothing.
 func (db *DB) Archive(ctx context.Context, month time.Time, try bool) (a Archived, err error) {
 	month = time.Date(month.UTC().Year(), month.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
 	if from := archivableFrom(month); db.clock().Before(from) {
@@ -56,7 +58,23 @@ func (db *DB) Archive(ctx context.Context, month time.Time, try bool) (a Archive
 	if err != nil {
 		a.Done = false
 	}
+	if inTheWay(err) {
+		err = &mobileid.Error{
+			Kind: mobileid.KindConflict, Code: "ledger_in_use", Err: errors.Unwrap(err),
+			Message: "Charges are being written, perhaps a correction of this month: nothing was archived; try again in a minute",
+		}
+	}
 	return a, err
+}
+
+// inTheWay reports whether a statement gave way to others: it waited for a lock too
+// long, or was the victim of a deadlock. A correction that comes in between waits for
+// the month with the table of all transfers in its hands, and archiving the other way
+// round; no order of locks avoids that, short of stopping every writer for as long as
+// a month is read.
+func inTheWay(err error) bool {
+	e, ok := errors.AsType[*sqlError](err)
+	return ok && (e.State == "55P03" || e.State == "40P01")
 }
 
 // archiveWait is how long archiving waits for a lock: whoever wants to write to

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -431,10 +432,34 @@ select concat((select count(*) from transfers), ' ', (select count(*) from openi
 	defer func() { _ = tx.Rollback(e.ctx()) }()
 	_, err = tx.Exec(e.ctx(), `select 1 from transfers_2026_11 for update`)
 	must(t, err)
-	if _, err := e.Archive(e.ctx(), november, false); mobileid.KindOf(err) != mobileid.KindUnavailable {
+	if a, err := e.Archive(e.ctx(), november, false); mobileid.CodeOf(err) != "ledger_in_use" || mobileid.KindOf(err) != mobileid.KindConflict ||
+		!strings.Contains(err.Error(), "try again in a minute") || a.Done {
 		t.Errorf("while it is written: %v", err)
 	}
 	must(t, tx.Rollback(e.ctx()))
+	// A correction that comes in between has the table, and wants the month.
+	correction, err := e.pool.Begin(e.ctx())
+	must(t, err)
+	defer func() { _ = correction.Rollback(e.ctx()) }()
+	transfer := func(month time.Time) {
+		t.Helper()
+		_, err := correction.Exec(e.ctx(), `
+insert into transfers (message_id, step, kind, why, account_id, operator, held, taken, at) values ($1, 1, 'posted', 'receipt', 0, 'x', 0, 0, $2)`,
+			idFloor(month), e.clk.now())
+		must(t, err)
+	}
+	transfer(november.AddDate(0, 1, 0))
+	archived := make(chan error, 1)
+	go func() {
+		_, err := e.Archive(e.ctx(), november, false)
+		archived <- err
+	}()
+	e.blockedBy(1, archived, "the month was archived beside a transaction that has the table")
+	transfer(november)
+	if err := <-archived; mobileid.CodeOf(err) != "ledger_in_use" || !strings.Contains(fmt.Sprint(cause(err)), "40P01") {
+		t.Errorf("in a deadlock: %v (%v)", err, cause(err))
+	}
+	must(t, correction.Rollback(e.ctx()))
 	ctx, cancel := context.WithCancel(e.ctx())
 	cancel()
 	if _, err := e.Archive(ctx, november, false); !errors.Is(err, context.Canceled) {

@@ -114,10 +114,11 @@ pending or unknown: settle those first (mobileid reconcile --settle). Each accou
 gets one opening row, each operator and day the lines of his statement; the transfers
 stay in the table archived_transfers_YYYY_MM, which statements and explain still read.
 One transaction: a command that is killed has done nothing. Run it when little is
-sent, since it needs the table of transfers for itself for a moment.
+sent, since it needs the table of transfers for itself for a moment; beside a check, a
+statement or a correction it gives up (ledger_in_use), and is to be run again.
 
-Exit codes: 0 archived; 1 it may not be, with the reason, or the ledger does not add
-up; 2 a wrong command line or configuration.`,
+Exit codes: 0 archived; 1 it may not be, with the reason, or not just now, or the
+ledger does not add up; 2 a wrong command line or configuration.`,
 		Args: oneArg("one month, YYYY-MM"),
 	}
 	dry := cmd.Flags().Bool("dry-run", false, "say what would be archived, and archive nothing")
