@@ -125,7 +125,9 @@ insert into operator_days (month, day, operator, kind, tariff_id, charging,
 select $1, day, operator, kind, tariff_id, charging,
 	posted_messages, posted_parts, reversed_messages, reversed_parts, voided_messages, voided_parts, posted, reversed
 from (`+operatorDaysSQL(partition, `true`)+`) d`, a.Month)
-	// Last, because from here on everybody waits who writes a transfer.
+	// Last, because from here on everybody waits who writes a transfer, or reads a
+	// person's.
+	b.Queue(lockArchives)
 	b.Queue(fmt.Sprintf(`alter table transfers detach partition %s`, partition))
 	b.Queue(fmt.Sprintf(`alter table %[1]s rename to archived_%[1]s`, partition))
 	b.Queue(fmt.Sprintf(`create trigger transfers_append_only before update or delete on archived_%s for each row execute function append_only()`, partition))
@@ -171,8 +173,8 @@ from messages where id >= $1 and id < $2`, raw(first), raw(after)).Scan(&a.Unend
 }
 
 // transfersSQL is what to select transfers from, those of archived months included
-// as far as their tables are still there; within db.reading, which keeps a month
-// from being archived in between. gone are the archived months whose tables are not
+// as far as their tables are still there; within db.reading or db.snapshot, which keep
+// a month from being archived in between. gone are the archived months whose tables are not
 // there any more.
 func transfersSQL(ctx context.Context, tx pgx.Tx) (from string, gone []time.Time, err error) {
 	rows, err := tx.Query(ctx, `

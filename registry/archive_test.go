@@ -475,6 +475,41 @@ insert into transfers (message_id, step, kind, why, account_id, operator, held, 
 	}
 }
 
+// TestAStatementThatMeetsAnArchiveHasAllOfItsCharges: it begins while a month is about
+// to leave the books, and reads when it has left.
+func TestAStatementThatMeetsAnArchiveHasAllOfItsCharges(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	p := b.people[0]
+	id := b.live(p, "notice.access", 1, "posted")
+	b.rest()
+	b.to(time.Date(2027, 1, 5, 0, 0, 0, 0, time.UTC))
+	hold, err := e.pool.Begin(e.ctx())
+	must(t, err)
+	defer func() { _ = hold.Rollback(e.ctx()) }()
+	_, err = hold.Exec(e.ctx(), `lock table only transfers in access share mode`)
+	must(t, err)
+	archived, told := make(chan error, 1), make(chan error, 1)
+	var s mobileid.PersonStatement
+	go func() {
+		_, err := e.Archive(e.ctx(), november, false)
+		archived <- err
+	}()
+	e.blockedBy(1, archived, "the month left while its table was in use")
+	go func() {
+		var err error
+		s, err = e.PersonStatement(e.ctx(), mobileid.StatementQuery{Person: p.binding.Person, Limit: 10})
+		told <- err
+	}()
+	e.blockedBy(2, told, "the statement did not wait for the archive")
+	must(t, hold.Rollback(e.ctx()))
+	must(t, <-archived)
+	must(t, <-told)
+	if len(s.Charges) != 1 || s.Charges[0].Message != id || len(s.Charges[0].Transfers) != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func idFloor(at time.Time) []byte {
 	id := mobileid.IDFloor(at)
 	return id[:]

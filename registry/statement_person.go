@@ -17,9 +17,9 @@ const personTime = 2 * time.Second
 // PersonStatement returns a page of a person's Charges over all accounts that his
 // numbers ever had, newest first, with the Messages among them that there was no
 // money for, and the account that pays now. A number may have been another person's
-// before: only Messages to this person are told.
+// before: only Messages to this person are told. All of it is of one moment.
 func (db *DB) PersonStatement(ctx context.Context, q mobileid.StatementQuery) (s mobileid.PersonStatement, err error) {
-	err = db.reading(ctx, "person statement", personTime, func(tx pgx.Tx) error {
+	err = db.snapshot(ctx, "person statement", personTime, func(tx pgx.Tx) error {
 		s = mobileid.PersonStatement{}
 		accounts, err := accountsOf(ctx, tx, q.Person)
 		if err != nil {

@@ -344,6 +344,36 @@ func TestWhatThereWasNoMoneyForIsToldAmongTheCharges(t *testing.T) {
 	}
 }
 
+// TestAPersonsStatementIsOfOneMoment changes the account while the Charges are read.
+func TestAPersonsStatementIsOfOneMoment(t *testing.T) {
+	e := newEnv(t)
+	b := newBooks(e)
+	p := b.people[0]
+	b.live(p, "notice.access", 1, "posted")
+	hold, err := e.pool.Begin(e.ctx())
+	must(t, err)
+	defer func() { _ = hold.Rollback(e.ctx()) }()
+	_, err = hold.Exec(e.ctx(), `lock table tariffs in access exclusive mode`)
+	must(t, err)
+	told := make(chan mobileid.PersonStatement, 1)
+	failed := make(chan error, 1)
+	go func() {
+		s, err := e.PersonStatement(e.ctx(), mobileid.StatementQuery{Person: p.binding.Person, Limit: 10})
+		if err != nil {
+			failed <- err
+		}
+		told <- s
+	}()
+	e.blockedBy(1, failed, "the statement does not look at prices")
+	_, err = hold.Exec(e.ctx(), `update accounts set daily_limit = 7, posted = posted + 1 where id = $1`, p.binding.Account)
+	must(t, err)
+	must(t, hold.Commit(e.ctx()))
+	s := <-told
+	if len(s.Charges) != 1 || s.Account == nil || s.Account.Ceiling != nil || s.Account.Available != 9_999*cost {
+		t.Errorf("%+v %+v", s, s.Account)
+	}
+}
+
 // TestANumberThatHadAnotherOwnerTellsOnlyHisOwn: the account is of the number, and
 // goes with it to the next person.
 func TestANumberThatHadAnotherOwnerTellsOnlyHisOwn(t *testing.T) {
