@@ -293,6 +293,7 @@ func refusals() []refusal {
 		{name: "statement after a challenge", call: func(e *edge) call {
 			return post("/v1/persons:statement", `{`+p+`,"page_token":"`+e.stored("oneid", "pending").String()+`"}`)(e)
 		}, status: 400, code: "page_token_format", field: "page_token"},
+		{name: "statement in Cyrillic Uzbek", call: post("/v1/persons:statement", `{`+p+`,"locale":"uz-Cyrl"}`), status: 400, code: "locale_unknown", field: "locale"},
 		{name: "statement with a number", call: post("/v1/persons:statement", `{`+p+`,"msisdn":"1"}`), status: 400, code: "unknown_field", field: "msisdn"},
 		{name: "statement, registry away", set: away, call: statement, status: 503, code: "database_away"},
 		{name: "statement, registry broken", set: broken, call: statement, status: 500, code: "internal"},

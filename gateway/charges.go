@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"io"
@@ -66,14 +67,14 @@ type accountBody struct {
 	SpentToday     string    `json:"spent_today"`
 }
 
-// NewStatementBody is a statement as its reader sees it.
-func NewStatementBody(s mobileid.PersonStatement) StatementBody {
+// NewStatementBody is a statement as its reader sees it, with words of a language.
+func NewStatementBody(s mobileid.PersonStatement, words mobileid.Locale) StatementBody {
 	b := StatementBody{Charges: make([]chargeBody, len(s.Charges))}
 	for i := range s.Charges {
 		c := &s.Charges[i]
 		steps := make([]stepBody, len(c.Transfers))
 		for j, t := range c.Transfers {
-			steps[j] = stepBody{t.At, t.Kind, t.Why, mobileid.TransferWords(t.Kind, t.Why), t.Held.String(), t.Taken.String()}
+			steps[j] = stepBody{t.At, t.Kind, t.Why, mobileid.TransferWords(t.Kind, t.Why, words), t.Held.String(), t.Taken.String()}
 		}
 		b.Charges[i] = chargeBody{
 			MessageID: c.Message, At: c.Message.Time(), Client: c.Client, TextID: c.TextID, Kind: mobileid.TextKind(c.TextID), Operator: c.Operator,
@@ -114,7 +115,8 @@ const StatementContract = "person/2"
 type personLine struct {
 	*mobileid.PersonCharge
 
-	step *mobileid.PersonTransfer // nil: none
+	step  *mobileid.PersonTransfer // nil: none
+	words mobileid.Locale
 }
 
 // of is a value of the line's step; nothing where there is none.
@@ -154,7 +156,7 @@ var personColumns = []mobileid.Column[personLine]{
 	{Name: "step_kind", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return string(t.Kind) }) }},
 	{Name: "step_why", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return t.Why }) }},
 	{Name: "step_words", Value: func(l *personLine) any {
-		return l.of(func(t *mobileid.PersonTransfer) any { return mobileid.TransferWords(t.Kind, t.Why) })
+		return l.of(func(t *mobileid.PersonTransfer) any { return mobileid.TransferWords(t.Kind, t.Why, l.words) })
 	}},
 	{Name: "held_soum", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return t.Held }) }},
 	{Name: "taken_soum", Value: func(l *personLine) any { return l.of(func(t *mobileid.PersonTransfer) any { return t.Taken }) }},
@@ -164,9 +166,9 @@ var personColumns = []mobileid.Column[personLine]{
 // line a step of a Charge. A Message without a Charge has one line, without a step.
 var StatementColumns = mobileid.ColumnNames(personColumns)
 
-// StatementCSV writes the Charges of a statement, with the header line when head is
-// set.
-func StatementCSV(out io.Writer, s mobileid.PersonStatement, head bool) error {
+// StatementCSV writes the Charges of a statement, with words of a language and with
+// the header line when head is set.
+func StatementCSV(out io.Writer, s mobileid.PersonStatement, words mobileid.Locale, head bool) error {
 	w := csv.NewWriter(out)
 	if head {
 		_ = w.Write(StatementColumns) // an error is kept until the end
@@ -174,10 +176,10 @@ func StatementCSV(out io.Writer, s mobileid.PersonStatement, head bool) error {
 	for i := range s.Charges {
 		c := &s.Charges[i]
 		for j := range c.Transfers {
-			_ = w.Write(mobileid.CSVCells(personColumns, &personLine{c, &c.Transfers[j]}))
+			_ = w.Write(mobileid.CSVCells(personColumns, &personLine{c, &c.Transfers[j], words}))
 		}
 		if len(c.Transfers) == 0 {
-			_ = w.Write(mobileid.CSVCells(personColumns, &personLine{c, nil}))
+			_ = w.Write(mobileid.CSVCells(personColumns, &personLine{c, nil, words}))
 		}
 	}
 	w.Flush()
@@ -197,7 +199,7 @@ func (g *Gateway) personStatement(w http.ResponseWriter, r *http.Request, client
 	if err != nil {
 		return err
 	}
-	pinfl, q, err := parseStatement(body)
+	pinfl, q, words, err := parseStatement(body)
 	if err != nil {
 		return err
 	}
@@ -211,17 +213,19 @@ func (g *Gateway) personStatement(w http.ResponseWriter, r *http.Request, client
 	}
 	// Whoever asks us keeps who looked at what; that somebody did is a fact of ours.
 	g.log.InfoContext(r.Context(), "a person's charges were read", "client", client.ID, "trace_id", recordOf(r).trace.id())
-	if !asCSV {
-		return writeJSON(w, http.StatusOK, NewStatementBody(s))
-	}
+	words = cmp.Or(words, s.Locale, mobileid.LocaleEn)
 	h := w.Header()
+	h.Set("Content-Language", string(words))
+	if !asCSV {
+		return writeJSON(w, http.StatusOK, NewStatementBody(s, words))
+	}
 	h.Set("Content-Type", "text/csv; charset=utf-8; header=present")
 	h.Set("Cache-Control", "no-store")
 	if s.More {
 		h.Set("Next-Page-Token", s.Charges[len(s.Charges)-1].Message.String())
 	}
 	w.WriteHeader(http.StatusOK)
-	_ = StatementCSV(w, s, true) // a client that has left is nobody's error
+	_ = StatementCSV(w, s, words, true) // a client that has left is nobody's error
 	return nil
 }
 
@@ -278,16 +282,20 @@ func (g *Gateway) aboutCharges(w http.ResponseWriter, r *http.Request, client mo
 	return readBody(w, r)
 }
 
-func parseStatement(body []byte) (pinfl mobileid.PINFL, q mobileid.StatementQuery, err error) {
-	var person, from, until, token string
+func parseStatement(body []byte) (pinfl mobileid.PINFL, q mobileid.StatementQuery, words mobileid.Locale, err error) {
+	var person, from, until, token, locale string
 	err = decodeObject(body, map[string]field{
 		"pinfl": text("pinfl", &person), "from": text("from", &from), "until": text("until", &until), "page_token": text("page_token", &token),
+		"locale": text("locale", &locale),
 	})
 	if err != nil {
-		return pinfl, q, err
+		return pinfl, q, "", err
 	}
 	if pinfl, err = parsePINFL(person); err != nil {
-		return pinfl, q, err
+		return pinfl, q, "", err
+	}
+	if err := checkLocale(locale); err != nil {
+		return pinfl, q, "", err
 	}
 	for _, f := range []struct {
 		name, text string
@@ -298,21 +306,21 @@ func parseStatement(body []byte) (pinfl mobileid.PINFL, q mobileid.StatementQuer
 		}
 		at, err := time.Parse(time.RFC3339, f.text)
 		if err != nil || at.Before(earliest) || at.After(latest) {
-			return pinfl, q, mobileid.Invalid(f.name, "time_format", "a time is RFC 3339 with its zone, in this century: 2026-11-23T09:00:00Z")
+			return pinfl, q, "", mobileid.Invalid(f.name, "time_format", "a time is RFC 3339 with its zone, in this century: 2026-11-23T09:00:00Z")
 		}
 		*f.to = at
 	}
 	if !q.Until.IsZero() && !q.Until.After(q.From) {
-		return pinfl, q, mobileid.Invalid("until", "time_order", "until is after from")
+		return pinfl, q, "", mobileid.Invalid("until", "time_order", "until is after from")
 	}
 	if token != "" {
 		id, err := mobileid.ParseID(token)
 		if err != nil || id.Kind() != mobileid.KindMessage {
-			return pinfl, q, mobileid.Invalid("page_token", "page_token_format", "not the next_page_token of an answer")
+			return pinfl, q, "", mobileid.Invalid("page_token", "page_token_format", "not the next_page_token of an answer")
 		}
 		q.Before = id
 	}
-	return pinfl, q, nil
+	return pinfl, q, mobileid.Locale(locale), nil
 }
 
 // Times of a query are of this system's life.

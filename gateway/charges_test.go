@@ -97,6 +97,35 @@ func TestAStatementSaysWhyInBothForms(t *testing.T) {
 	}
 }
 
+// The words are of the language that is asked for, else of the person's, else English.
+func TestAStatementSpeaksThePersonsLanguage(t *testing.T) {
+	e := newEdge(t, nil)
+	e.contract = newContract(t)
+	e.registry.statement = aStatement(e.idKey.Make(mobileid.KindMessage, "portal", "m", e.g.now()))
+	for _, c := range []struct{ asked, person, want mobileid.Locale }{
+		{"", "", mobileid.LocaleEn},
+		{"", mobileid.LocaleRu, mobileid.LocaleRu},
+		{"", mobileid.LocaleUzLatn, mobileid.LocaleUzLatn},
+		{mobileid.LocaleUzLatn, mobileid.LocaleRu, mobileid.LocaleUzLatn},
+		{mobileid.LocaleEn, mobileid.LocaleRu, mobileid.LocaleEn},
+	} {
+		e.registry.statement.Locale = c.person
+		ask := post("/v1/persons:statement", `{"pinfl":"`+goodPINFL+`"}`)
+		if c.asked != "" {
+			ask = post("/v1/persons:statement", `{"pinfl":"`+goodPINFL+`","locale":"`+string(c.asked)+`"}`)
+		}
+		want := mobileid.TransferWords(mobileid.ChargePosted, "answer", c.want)
+		w := e.do(ask(e))
+		if got := decode[StatementBody](t, w).Charges[0].Steps[1].Words; got != want || w.Header().Get("Content-Language") != string(c.want) {
+			t.Errorf("asked for %q of a person of %q: %q, %v", c.asked, c.person, got, w.Header())
+		}
+		w = e.do(with(ask, func(_ *edge, c *call) { c.header = map[string]string{"Accept": "text/csv"} })(e))
+		if !strings.Contains(w.Body.String(), ","+want+",") || w.Header().Get("Content-Language") != string(c.want) {
+			t.Errorf("asked for %q of a person of %q: %s", c.asked, c.person, w.Body)
+		}
+	}
+}
+
 // What comes from outside is no formula where the file is opened, and an amount that
 // is given back stays a number.
 func TestAStatementHoldsNoFormula(t *testing.T) {
@@ -105,7 +134,7 @@ func TestAStatementHoldsNoFormula(t *testing.T) {
 		Client: "-shop", TextID: "+notice.x", Operator: "@beeline", Reason: "\tbalance", Act: `=HYPERLINK("http://example.com")`, Unit: "message", Net: -1_00,
 		Transfers: []mobileid.PersonTransfer{{Step: 1, Kind: mobileid.ChargeReversed, Why: "=1+1", Held: -2_00, Taken: -3_00}},
 	}
-	if err := StatementCSV(&out, mobileid.PersonStatement{Charges: []mobileid.PersonCharge{c}}, false); err != nil {
+	if err := StatementCSV(&out, mobileid.PersonStatement{Charges: []mobileid.PersonCharge{c}}, mobileid.LocaleEn, false); err != nil {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(strings.NewReader(out.String())).ReadAll()

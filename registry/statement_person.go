@@ -35,8 +35,10 @@ func (db *DB) PersonStatement(ctx context.Context, q mobileid.StatementQuery) (s
 		if err := stepsOf(ctx, tx, from, s.Charges); err != nil {
 			return err
 		}
-		s.Account, err = db.subscriber(ctx, tx, q.Person)
-		return err
+		if s.Account, err = db.subscriber(ctx, tx, q.Person); err != nil || s.Account == nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `select locale from bindings where person = $1 and state = 'active'`, q.Person[:]).Scan(&s.Locale)
 	})
 	return s, err
 }

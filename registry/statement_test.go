@@ -213,7 +213,7 @@ func TestAPersonIsToldOfEachChargeAndNoOthers(t *testing.T) {
 		return out
 	}
 	s := ask(mobileid.StatementQuery{Limit: 2})
-	if !slices.Equal(ids(s), []mobileid.ID{paid, refunded}) || s.More {
+	if !slices.Equal(ids(s), []mobileid.ID{paid, refunded}) || s.More || s.Locale != mobileid.LocaleUzLatn {
 		t.Fatalf("%+v", s)
 	}
 	c := s.Charges[1]
@@ -250,7 +250,7 @@ func TestAPersonIsToldOfEachChargeAndNoOthers(t *testing.T) {
 	if s := ask(mobileid.StatementQuery{Limit: 9, Until: paid.Time()}); !slices.Equal(ids(s), []mobileid.ID{refunded}) {
 		t.Errorf("until: %+v", s)
 	}
-	if s := ask(mobileid.StatementQuery{Limit: 9, Person: mobileid.Pseudonym{1}}); len(s.Charges) != 0 || s.Account != nil {
+	if s := ask(mobileid.StatementQuery{Limit: 9, Person: mobileid.Pseudonym{1}}); len(s.Charges) != 0 || s.Account != nil || s.Locale != "" {
 		t.Errorf("nobody: %+v", s)
 	}
 }
@@ -487,14 +487,14 @@ func TestEachReasonOfATransferHasWords(t *testing.T) {
 	}
 	for _, why := range whys {
 		told := slices.ContainsFunc(kinds, func(kind string) bool {
-			words := mobileid.TransferWords(mobileid.ChargeState(kind), why)
+			words := mobileid.TransferWords(mobileid.ChargeState(kind), why, mobileid.LocaleEn)
 			return kind == "pending" && why == "admitted" || kind != "pending" && words != "the Charge became "+kind
 		})
 		if !told {
-			t.Errorf("%s has no words: internal/mobileid/statement.go, and docs/statements.md", why)
+			t.Errorf("%s has no words: internal/mobileid/statement_words.go, and docs/statements.md", why)
 		}
 	}
-	if got := mobileid.TransferWords("posted", "magic"); got != "the Charge became posted" {
+	if got := mobileid.TransferWords("posted", "magic", mobileid.LocaleEn); got != "the Charge became posted" {
 		t.Errorf("of no list: %q", got)
 	}
 }

@@ -212,11 +212,16 @@ configuration.`,
 	}
 	from := cmd.Flags().String("from", "", "`DATE` that begins in Asia/Tashkent, or time with its zone: nothing before it")
 	until := cmd.Flags().String("until", "", "`DATE` or time: nothing at it or later")
+	locale := cmd.Flags().String("locale", string(mobileid.LocaleEn), "language of the reasons: uz-Latn, ru or en")
 	chosen := formFlags(cmd)
 	withConfig(cmd, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		as, err := chosen()
 		if err != nil {
 			return err
+		}
+		words := mobileid.Locale(*locale)
+		if words != mobileid.LocaleUzLatn && words != mobileid.LocaleRu && words != mobileid.LocaleEn {
+			return usageError{errors.New("--locale: want uz-Latn, ru or en")}
 		}
 		q := mobileid.StatementQuery{Limit: gateway.StatementPage}
 		for _, f := range []struct {
@@ -241,12 +246,12 @@ configuration.`,
 		if err != nil {
 			return usageError{err}
 		}
-		return printPerson(cmd, cfg, pinfl, q, as)
+		return printPerson(cmd, cfg, pinfl, q, words, as)
 	})
 	return cmd
 }
 
-func printPerson(cmd *cobra.Command, cfg *config.Config, pinfl mobileid.PINFL, q mobileid.StatementQuery, as form) error {
+func printPerson(cmd *cobra.Command, cfg *config.Config, pinfl mobileid.PINFL, q mobileid.StatementQuery, words mobileid.Locale, as form) error {
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	first := true
 	var account *mobileid.SubscriberView
@@ -256,13 +261,13 @@ func printPerson(cmd *cobra.Command, cfg *config.Config, pinfl mobileid.PINFL, q
 		first = false
 		switch as {
 		case formCSV:
-			return gateway.StatementCSV(out, s, head)
+			return gateway.StatementCSV(out, s, words, head)
 		case formJSON:
-			return json.NewEncoder(out).Encode(gateway.NewStatementBody(s))
+			return json.NewEncoder(out).Encode(gateway.NewStatementBody(s, words))
 		case formTable:
 		}
 		for i := range s.Charges {
-			tellCharge(out, &s.Charges[i])
+			tellCharge(out, &s.Charges[i], words)
 		}
 		return nil
 	}, stderrLog())
@@ -272,7 +277,7 @@ func printPerson(cmd *cobra.Command, cfg *config.Config, pinfl mobileid.PINFL, q
 	return errors.Join(err, out.Flush())
 }
 
-func tellCharge(out io.Writer, c *mobileid.PersonCharge) {
+func tellCharge(out io.Writer, c *mobileid.PersonCharge, words mobileid.Locale) {
 	at := func(t time.Time) string { return t.In(mobileid.Tashkent).Format("2006-01-02 15:04:05") }
 	price := "no price was in force"
 	if c.Tariff != 0 {
@@ -283,7 +288,7 @@ func tellCharge(out io.Writer, c *mobileid.PersonCharge) {
 		fmt.Fprintf(out, "    not sent and not charged: %s\n", c.Reason)
 	}
 	for _, t := range c.Transfers {
-		fmt.Fprintf(out, "    %s  %-8s  %s soum: %s\n", at(t.At), t.Kind, t.Taken, mobileid.TransferWords(t.Kind, t.Why))
+		fmt.Fprintf(out, "    %s  %-8s  %s soum: %s\n", at(t.At), t.Kind, t.Taken, mobileid.TransferWords(t.Kind, t.Why, words))
 	}
 }
 

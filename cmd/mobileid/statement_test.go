@@ -154,6 +154,12 @@ func TestTheLedgerIsCheckedAndStatementsArePrinted(t *testing.T) {
 	if rows := table(t, run("statement", "person", file, "--csv", "--from", "2026-01-01")); len(rows) != 4 || rows[0]["contract"] != gateway.StatementContract {
 		t.Errorf("%v", rows)
 	}
+	if got := run("statement", "person", file, "--locale", "uz-Latn"); !strings.Contains(got, "operator SMSni qabul qildi\n") {
+		t.Errorf("in Uzbek:\n%s", got)
+	}
+	if rows := table(t, run("statement", "person", file, "--csv", "--locale", "ru")); len(rows) == 0 || rows[0]["step_words"] != "стоимость SMS зарезервирована до его отправки" {
+		t.Errorf("in Russian: %v", rows)
+	}
 	if rows := table(t, run("statement", "person", file, "--csv", "--until", "2026-01-01")); len(rows) != 0 {
 		t.Errorf("%v", rows)
 	}
@@ -200,6 +206,7 @@ func TestTheLedgerIsCheckedAndStatementsArePrinted(t *testing.T) {
 		{"statement person " + people[0].PINFL, "not on the command line"},
 		{"statement person " + s.ConfigFile, "pinfl"},
 		{"statement person - --from yesterday", "--from"},
+		{"statement person - --locale de", "--locale"},
 		{"ledger archive", "YYYY-MM"},
 		{"ledger archive 2026", "no month"},
 		{"ledger check now", `"now"`},

@@ -2,52 +2,6 @@ package mobileid
 
 import "time"
 
-// transferWords are the words for what told us of a transfer (its why), by what it
-// did (its kind); "" is any kind.
-var transferWords = map[ChargeState]map[string]string{
-	ChargePending: {"": "the price was reserved before the SMS was sent"},
-	ChargePosted: {
-		"stopped":    "the SMS ended before all of its parts were sent: those that the operator took are charged",
-		"reconciled": "the operator's file says that the SMS was debited",
-		"answer":     "the operator accepted the SMS",
-		"receipt":    "the operator reported that the SMS arrived",
-		"confirmed":  "the code of the SMS was entered, so it arrived",
-		"charger":    "the operator's charging system took the money",
-		"migrated":   "charged before steps were kept one by one",
-	},
-	ChargeVoided: {
-		"answer":     "the operator did not accept the SMS: nothing is charged",
-		"receipt":    "the operator reported that the SMS was refused or not delivered: nothing is charged",
-		"stopped":    "the SMS was not sent: nothing is charged",
-		"absent":     "the operator's file does not have the SMS: nothing is charged",
-		"charger":    "the operator's charging system refused, or does not charge this SMS",
-		"reconciled": "the operator's file says that the SMS was not debited: nothing is charged",
-		"migrated":   "not charged; before steps were kept one by one",
-	},
-	ChargeUnknown: {
-		"doubt":   "nobody has said whether the operator took the SMS: no money is held, his file will settle it",
-		"charger": "the operator's charging system has not answered: no money is held until it does",
-	},
-	ChargeReversed: {
-		"receipt":    "the operator reported that the SMS was refused or not delivered: the money is given back",
-		"absent":     "the operator's file does not have the SMS: the money is given back",
-		"charger":    "the operator's charging system had no reservation of the SMS any more: the money is given back",
-		"reconciled": "the operator's file says that less was debited: the money is given back",
-		"migrated":   "given back; before steps were kept one by one",
-	},
-}
-
-// TransferWords says in plain English why a transfer was made. Words that are not
-// in the catalogue say no more than the kind.
-func TransferWords(kind ChargeState, why string) string {
-	for _, key := range []string{why, ""} {
-		if w, ok := transferWords[kind][key]; ok {
-			return w
-		}
-	}
-	return "the Charge became " + string(kind)
-}
-
 // StatementQuery asks for the Charges of a person, newest first.
 type StatementQuery struct {
 	Person Pseudonym
@@ -63,6 +17,7 @@ type PersonStatement struct {
 	Charges []PersonCharge
 	More    bool            // there are older ones; ask Before the last of these
 	Account *SubscriberView // nil: the person has no active binding
+	Locale  Locale          // of the active binding; "" without one
 }
 
 // PersonCharge is the Charge of one Message, with the answer to "why was I charged".

@@ -59,7 +59,7 @@ func TestAPersonReadsWhatHePaidAndStopsIt(t *testing.T) {
 	newest, oldest := b.Charges[0], b.Charges[1]
 	if newest.MessageID.String() != refunded || newest.Charge != "reversed" || newest.Net != "0.00" || newest.Price != "120.00" || newest.Act == "" ||
 		newest.Client != portal || newest.Kind != "notice" || len(newest.Steps) != 3 || newest.Steps[2].Why != "receipt" || newest.Steps[2].Taken != "-120.00" ||
-		!strings.Contains(newest.Steps[2].Words, "given back") {
+		!strings.Contains(newest.Steps[2].Words, "pul qaytarildi") { // the language of his binding
 		t.Errorf("the one that was given back: %+v", newest)
 	}
 	if oldest.MessageID.String() != paid || oldest.Charge != "posted" || oldest.Net != "120.00" || len(oldest.Steps) != 2 {

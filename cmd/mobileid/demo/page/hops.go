@@ -250,7 +250,7 @@ func (b *builder) settled() {
 		if i == 0 {
 			continue
 		}
-		line := t.Taken.String() + " soum · " + mobileid.TransferWords(t.Kind, t.Why)
+		line := t.Taken.String() + " soum · " + mobileid.TransferWords(t.Kind, t.Why, mobileid.LocaleEn)
 		blocks := []block{jsonBlock("Transfers of the Charge", b.raw.Transfers)}
 		if len(b.raw.Account) > 0 {
 			blocks = append(blocks, jsonBlock("Account", b.raw.Account))
