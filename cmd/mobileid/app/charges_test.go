@@ -6,10 +6,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"mobileid/cmd/mobileid/app/apptest"
+	"mobileid/cmd/mobileid/config/sandbox"
 	"mobileid/cmd/smscsim/smsc"
 	"mobileid/gateway"
+	"mobileid/internal/mobileid"
 )
 
 // TestAPersonReadsWhatHePaidAndStopsIt: of two notices one is given back by the
@@ -89,4 +92,61 @@ func TestAPersonReadsWhatHePaidAndStopsIt(t *testing.T) {
 	ask("/v1/persons:dailyCeiling", fmt.Sprintf(`{"pinfl":%q,"amount":null}`, p.PINFL))
 	s.Await(s.notify(p), "undeliverable")
 	s.balanced()
+}
+
+// TestAnOperatorReadsItsOwnDay: what two notices cost is what it is owed, and it sees no
+// other operator's.
+func TestAnOperatorReadsItsOwnDay(t *testing.T) {
+	s := look(t, apptest.Options{})
+	p := s.Bind(1, 1000_00)
+	began := time.Now()
+	for range 2 {
+		s.Await(s.notify(p), "delivered")
+	}
+	token := s.TokenOf(sandbox.Billing, string(mobileid.ScopeStatements))
+	read := func(operator string, day time.Time) apptest.Answer {
+		t.Helper()
+		a, err := s.TryAs(token, http.MethodGet, "/v1/operators/"+operator+"/statements/"+day.In(mobileid.Tashkent).Format(time.DateOnly), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	days := map[string]time.Time{} // the test may run over the end of one
+	for _, at := range []time.Time{began, time.Now()} {
+		days[at.In(mobileid.Tashkent).Format(time.DateOnly)] = at
+	}
+	owed := 0
+	for day, at := range days {
+		a := read(sandbox.Operator, at)
+		var b struct {
+			Day, Operator string
+			Final         bool
+			Lines         []struct {
+				Kind string `json:"kind"`
+				Net  int    `json:"net_tiyin"`
+			}
+		}
+		if err := json.Unmarshal(a.Body, &b); err != nil || a.Status != http.StatusOK || b.Day != day || b.Operator != sandbox.Operator || b.Final {
+			t.Fatalf("%d %v %s", a.Status, err, a.Body)
+		}
+		for _, l := range b.Lines {
+			if l.Kind != "notice" {
+				t.Errorf("%+v", l)
+			}
+			owed += l.Net
+		}
+		if strings.Contains(string(a.Body), p.Number) {
+			t.Error("a number is told")
+		}
+	}
+	if owed != 2*120_00 {
+		t.Errorf("%d tiyin are owed, want %d", owed, 2*120_00)
+	}
+	if a := read("ucell", began); a.Status != http.StatusForbidden {
+		t.Errorf("another operator's: %d %s", a.Status, a.Body)
+	}
+	if a := read(sandbox.Operator, began.AddDate(0, 0, -3)); a.Status != http.StatusOK || !strings.Contains(string(a.Body), `"final":true,"lines":[]`) {
+		t.Errorf("a day that is over: %d %s", a.Status, a.Body)
+	}
 }
