@@ -28,7 +28,8 @@ type Charger interface {
 	// when ctx ends, and is asked again otherwise, also when it was done.
 	// ErrNotReserved says that there is nothing to settle.
 	Settle(ctx context.Context, m Charge, used int) error
-	// Refund gives back units that were settled as used. It is asked as Settle is.
+	// Refund gives back units that were settled as used, once for a step of the
+	// Charge. It is asked as Settle is.
 	Refund(ctx context.Context, m Charge, units int) error
 }
 
@@ -43,6 +44,7 @@ type Charge struct {
 	TextID   string
 	Units    int       // Messages, or parts where the tariff is by the part
 	Deadline time.Time // of the Message
+	Step     int       // of the Charge, that is told: of each another refund
 	Again    bool      // it may have been asked about before, here or by another bridge
 }
 

@@ -21,7 +21,7 @@ type stub struct {
 
 	mu    sync.Mutex
 	calls map[mobileid.ID]int
-	told  map[mobileid.ID][]string // "settle 1", "refund 2": each call
+	told  map[mobileid.ID][]string // "settle 1", "step 3: refund 2": each call
 	asked []Charge
 }
 
@@ -42,7 +42,7 @@ func (s *stub) Settle(_ context.Context, m Charge, used int) error {
 }
 
 func (s *stub) Refund(_ context.Context, m Charge, units int) error {
-	return s.call(m.ID, "refund", units)
+	return s.call(m.ID, fmt.Sprintf("step %d: refund", m.Step), units)
 }
 
 func (s *stub) call(id mobileid.ID, what string, units int) error {

@@ -91,7 +91,7 @@ func (b *Bridge) tellCharge(ctx context.Context, c mobileid.ChargeCall) {
 func (b *Bridge) tell(ctx context.Context, c mobileid.ChargeCall) (known mobileid.ChargeState, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.ChargeTimeout)
 	defer cancel()
-	m := Charge{ID: c.ID, Number: c.Number, TextID: c.TextID, Units: c.Units, Deadline: c.Deadline, Again: true}
+	m := Charge{ID: c.ID, Number: c.Number, TextID: c.TextID, Units: c.Units, Deadline: c.Deadline, Step: c.Step, Again: true}
 	charger := b.charging.charger
 	switch c.Kind {
 	case mobileid.ChargeUnknown:

@@ -108,14 +108,14 @@ func TestChargesAreToldWhatBecameOfThem(t *testing.T) {
 	}{
 		"posted":                {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 4, Moved: 3}, ChargeYes, nil, []string{"settle 3"}, ""},
 		"voided":                {mobileid.ChargeCall{Kind: mobileid.ChargeVoided, Units: 3}, ChargeYes, nil, []string{"settle 0"}, ""},
-		"reversed":              {mobileid.ChargeCall{Kind: mobileid.ChargeReversed, Units: 4, Moved: 2}, ChargeYes, nil, []string{"refund 2"}, ""},
+		"reversed":              {mobileid.ChargeCall{Kind: mobileid.ChargeReversed, Step: 3, Units: 4, Moved: 2}, ChargeYes, nil, []string{"step 3: refund 2"}, ""},
 		"unknown, now yes":      {mobileid.ChargeCall{Kind: mobileid.ChargeUnknown, Units: 1}, ChargeYes, nil, nil, mobileid.ChargePosted},
 		"unknown, now no":       {mobileid.ChargeCall{Kind: mobileid.ChargeUnknown, Units: 1}, ChargeNo, nil, nil, mobileid.ChargeVoided},
 		"unknown, now free":     {mobileid.ChargeCall{Kind: mobileid.ChargeUnknown, Units: 1}, ChargeFree, nil, nil, mobileid.ChargeVoided},
 		"posted, told before":   {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 1, Moved: 1, Tries: 2}, ChargeYes, lapsed, []string{"settle 1"}, ""},
 		"posted, but lapsed":    {mobileid.ChargeCall{Kind: mobileid.ChargePosted, Units: 1, Moved: 1, Tries: 1}, ChargeYes, lapsed, []string{"settle 1"}, mobileid.ChargeReversed},
 		"voided, and lapsed":    {mobileid.ChargeCall{Kind: mobileid.ChargeVoided, Units: 1}, ChargeYes, lapsed, []string{"settle 0"}, ""},
-		"reversed, of no user ": {mobileid.ChargeCall{Kind: mobileid.ChargeReversed, Units: 1, Moved: 1}, ChargeNoUser, nil, []string{"refund 1"}, ""},
+		"reversed, of no user ": {mobileid.ChargeCall{Kind: mobileid.ChargeReversed, Step: 4, Units: 1, Moved: 1}, ChargeNoUser, nil, []string{"step 4: refund 1"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := func(context.Context, int, mobileid.Pseudonym) ChargeAnswer { return c.answer }

@@ -200,8 +200,8 @@ func (c *Client) Settle(ctx context.Context, r Request, used int) error {
 }
 
 // Refund gives back units that were paid: a receipt says that the Message never
-// came. It is an event of its own, once for a Message. It returns as Settle
-// does.
+// came. It is an event of its own, once for a Step of the Message. It returns as
+// Settle does.
 func (c *Client) Refund(ctx context.Context, r Request, units int) error {
 	if !r.valid() || units < 0 || units > r.Units {
 		return &Error{Result{Reason: BadRequest}}
@@ -231,13 +231,13 @@ func (r *Request) valid() bool {
 // newCall makes a call. One that may have been made before is the same again.
 func (c *Client) newCall(k kind, r Request, units int) (*call, route) {
 	cl := &call{
-		kind: k, request: &r, units: units, session: sessionID(c.cfg.SessionHost, r.ID, k),
+		kind: k, request: &r, units: units, session: sessionID(c.cfg.SessionHost, r.ID, k, r.Step),
 		events: make(chan event, eventsEach*len(c.peers)),
 	}
 	cl.late = func(s *sending, rep *reply) { c.late(cl, s, rep) }
 	way := route{again: r.Again}
 	c.memory.with(r.ID, func(s *session) {
-		was := &s.sent[k]
+		was := s.of(k, r.Step)
 		if was.endToEnd == 0 {
 			was.endToEnd = c.endToEnd()
 		}
@@ -254,7 +254,8 @@ func (c *Client) newCall(k kind, r Request, units int) (*call, route) {
 func (c *Client) remember(k *call, o outcome) {
 	c.memory.with(k.request.ID, func(s *session) {
 		if o.processed {
-			s.sent[k.kind].open, s.sent[k.kind].units = true, k.units
+			was := s.of(k.kind, k.request.Step)
+			was.open, was.units = true, k.units
 		}
 		switch {
 		case !o.processed:

@@ -253,12 +253,19 @@ func TestErlangDebitsWhatWasUsedAndGivesTheRestBack(t *testing.T) {
 			mustSettle(t, client, some, 2)
 			mustSettle(t, client, some, 0)
 			e.account(number, 5, 0)
-			// A receipt says that two parts never came, and says it twice.
-			for range 2 {
-				if err := client.Refund(t.Context(), all, 2); err != nil {
-					t.Fatal(err)
+			// A receipt says that a part never came, and later one says so of another;
+			// each is told twice, the second time by a process that knows of nothing.
+			for i, step := range []int{3, 4} {
+				all.Step = step
+				for range 2 {
+					if err := client.Refund(t.Context(), all, 1); err != nil {
+						t.Fatal(err)
+					}
+					e.account(number, 6+i, 0)
+					client.memory = newMemory()
+					all.Again = true
 				}
-				e.account(number, 7, 0)
+				all.Again = false
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package diameter
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/fiorix/go-diameter/v4/diam"
 	"github.com/fiorix/go-diameter/v4/diam/avp"
@@ -244,4 +245,32 @@ func TestASettlementIsRepeatedAsItWas(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A replay of a refund is the same one; that of another step is another, and no
+// replay.
+func TestEachStepIsRefundedOnce(t *testing.T) {
+	rigged(t, 1, nil, func(r *rig) {
+		t := r.t
+		m := r.message(3)
+		is(t, "reserve", r.reserve(m), Yes, Answered, "one")
+		if err := r.settle(m, 3); err != nil {
+			t.Fatal(err)
+		}
+		before := len(r.one.got())
+		for _, c := range []struct{ step, units int }{{3, 2}, {3, 2}, {4, 1}} {
+			m.Step = c.step
+			if err := r.Refund(r.within(8*time.Second), m, c.units); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := r.one.got()[before:]
+		first, again, other := got[0], got[1], got[2]
+		if first.session != again.session || first.e2e != again.e2e || first.again || !again.again || again.units != 2 {
+			t.Errorf("the first refund %+v, told again %+v", first, again)
+		}
+		if other.session == first.session || other.e2e == first.e2e || other.again || other.units != 1 || other.action != 1 {
+			t.Errorf("the second refund is %+v, the first was %+v", other, first)
+		}
+	})
 }

@@ -499,9 +499,12 @@ func TestSessionsFollowFromTheMessage(t *testing.T) {
 	seen := map[string]string{}
 	for n := range 1000 {
 		id := fmt.Sprintf("ms_%032d", n)
-		for _, k := range []kind{initial, giveBack, refund} {
-			s := sessionID("mobileid.test", id, k)
-			if s != sessionID("mobileid.test", id, k) || !strings.HasPrefix(s, "mobileid.test;") || !strings.Contains(s, ";"+id) {
+		for _, of := range []struct {
+			kind kind
+			step int
+		}{{initial, 0}, {giveBack, 0}, {refund, 3}, {refund, 4}} {
+			s := sessionID("mobileid.test", id, of.kind, of.step)
+			if s != sessionID("mobileid.test", id, of.kind, of.step) || !strings.HasPrefix(s, "mobileid.test;") || !strings.Contains(s, ";"+id) {
 				t.Errorf("session %q", s)
 			}
 			if other, twice := seen[s]; twice {
@@ -509,7 +512,7 @@ func TestSessionsFollowFromTheMessage(t *testing.T) {
 			}
 			seen[s] = id
 		}
-		if sessionID("mobileid.test", id, initial) != sessionID("mobileid.test", id, termination) {
+		if sessionID("mobileid.test", id, initial, 1) != sessionID("mobileid.test", id, termination, 2) {
 			t.Error("a termination has a session of its own")
 		}
 	}

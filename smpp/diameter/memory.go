@@ -14,6 +14,23 @@ type session struct {
 	settled bool  // nothing more is due
 	debited bool  // a yes to the debit was heard
 	sent    [kinds]sent
+	refunds map[int]*sent // by their steps
+}
+
+// of returns what is known of a request of the session.
+func (s *session) of(k kind, step int) *sent {
+	if k != refund {
+		return &s.sent[k]
+	}
+	was, ok := s.refunds[step]
+	if !ok {
+		was = &sent{}
+		if s.refunds == nil {
+			s.refunds = map[int]*sent{}
+		}
+		s.refunds[step] = was
+	}
+	return was
 }
 
 // sent is a request that was made in a session.

@@ -20,6 +20,8 @@ type Request struct {
 	Units  int             // Messages, or parts where the tariff is per part; at least 1
 	Kind   string          // a key of Config.Services
 	At     time.Time       // Event-Timestamp: when the Message was queued
+	// Step tells the refunds of one Message apart: the same step is the same refund.
+	Step int
 	// Again says that the same may have been asked before by somebody who cannot
 	// tell any more, another process or this one before it was started again. What
 	// this Client asked it knows by itself.
@@ -62,13 +64,17 @@ func (k kind) requestType() (requestType, number uint32) {
 func (k kind) reserves() bool { return k == initial || k == debit }
 
 // sessionID is of the form of RFC 6733, 8.8. Its numbers follow from the id, so
-// that each process makes the same; an event has a session of its own, and a
+// that each process makes the same; an event has a session of its own, and each
 // refund is an event.
-func sessionID(host, id string, k kind) string {
+func sessionID(host, id string, k kind, step int) string {
 	sum := sha256.Sum256([]byte(id))
 	session := fmt.Sprintf("%s;%d;%d;%s", host, binary.BigEndian.Uint32(sum[:4]), binary.BigEndian.Uint32(sum[4:8]), id)
-	if k == giveBack || k == refund {
+	switch k {
+	case giveBack:
 		session += ";" + k.String()
+	case refund:
+		session += fmt.Sprintf(";%s;%d", k, step)
+	case initial, termination, debit, kinds:
 	}
 	return session
 }
@@ -108,7 +114,7 @@ func (c *Config) ccr(k kind, r *Request, units int, to Peer, endToEnd uint32, ag
 	}
 	m := c.newRequest(diam.CreditControl, flags, diam.CHARGING_CONTROL_APP_ID, endToEnd)
 	requestType, number := k.requestType()
-	m.AddAVP(field(avp.SessionID, datatype.UTF8String(sessionID(c.SessionHost, r.ID, k))))
+	m.AddAVP(field(avp.SessionID, datatype.UTF8String(sessionID(c.SessionHost, r.ID, k, r.Step))))
 	c.origin(m)
 	m.AddAVP(field(avp.DestinationRealm, datatype.DiameterIdentity(c.DestinationRealm)))
 	m.AddAVP(field(avp.AuthApplicationID, datatype.Unsigned32(diam.CHARGING_CONTROL_APP_ID)))

@@ -52,7 +52,7 @@ type charger struct{ client *diameter.Client }
 
 func request(m smpp.Charge) diameter.Request {
 	return diameter.Request{
-		ID: m.ID.String(), Number: m.Number, Units: m.Units, Kind: mobileid.TextKind(m.TextID), At: m.ID.Time(), Again: m.Again,
+		ID: m.ID.String(), Number: m.Number, Units: m.Units, Kind: mobileid.TextKind(m.TextID), At: m.ID.Time(), Step: m.Step, Again: m.Again,
 	}
 }
 
