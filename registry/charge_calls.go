@@ -21,7 +21,9 @@ const (
 
 // chargeCallsSQL takes what is due, of each Message the first step that is not told:
 // the next one may only be true when that was. What nobody knew and is known by now
-// is not asked about any more. The units that a transfer moves are its money by
+// is not asked about any more. Nor is what a Message was left with that is in doubt
+// to its end: what a receipt or a file says of it decides. As long as it may
+// still be sent, or have been, the question waits. The units that a transfer moves are its money by
 // the price of one; where that is nothing, all of them.
 var chargeCallsSQL = fmt.Sprintf(`
 with seen as (
@@ -29,13 +31,19 @@ with seen as (
 	where c.operator = $1 and c.due_at <= $2
 	  and not exists (select from charge_calls e where e.message_id = c.message_id and e.step < c.step)
 	order by c.due_at limit $3 for update skip locked
-), known as (
-	delete from charge_calls c using seen s, transfers t, messages m
-	where c.message_id = s.message_id and c.step = s.step and t.message_id = c.message_id and t.step = c.step
-	  and m.id = c.message_id and t.kind = 'unknown' and m.charge <> 'unknown'
-	returning c.message_id, c.step
+), asked as (
+	select s.message_id, s.step, case
+		when m.charge <> 'unknown' or m.state = 'unconfirmed' and m.reason = 'no_answer' and c.state is distinct from 'confirmed' then 'never'
+		when m.state in ('in_doubt', 'admitted', 'retry') then 'later' end as wait
+	from seen s join transfers t on t.message_id = s.message_id and t.step = s.step join messages m on m.id = s.message_id
+	left join challenges c on c.id = m.challenge_id where t.kind = 'unknown'
+), withdrawn as (
+	delete from charge_calls c using asked a where c.message_id = a.message_id and c.step = a.step and a.wait = 'never'
+), waiting as (
+	update charge_calls c set due_at = $2::timestamptz + interval '%[1]d s' from asked a
+	where c.message_id = a.message_id and c.step = a.step and a.wait = 'later'
 ), due as (
-	select * from seen except select * from known
+	select message_id, step from seen except select message_id, step from asked where wait is not null
 ), taken as (
 	update charge_calls c set tries = c.tries + 1,
 		due_at = $2::timestamptz + least(interval '%[1]d s' * power(2, least(c.tries, 20)), interval '%[2]d s')
@@ -71,21 +79,26 @@ func (db *DB) ChargeCalls(ctx context.Context, operator string, limit int) ([]mo
 var chargeKnownSQL = `
 with told as (
 	select id, account_id, operator, amount, charging, charge, charge_step, charged, case
+		when $3 = 'posted' and charge = 'unknown' and ` + unsentSQL + ` then 'voided'
 		when $3 in ('posted', 'voided') and charge = 'unknown' then $3
 		when $3 = 'reversed' and charge = 'posted' then 'reversed' end as charge_to,
-	       case when $3 <> 'posted' then 0
+	       case when $3 <> 'posted' or ` + unsentSQL + ` then 0
 	            when units > 1 and parts_taken <> 0 then ` + takenSQL + `
 	            else amount end as due
 	from messages where id in ` + knownSQL + `
 ), corrected as (
 	update messages m set ` + chargeSQL + ` from told v where m.id = v.id and v.charge_to is not null
-), postings as (` + postingsSQL("told", "'charger'") + `
+), postings as (` + postingsSQL("told", "case when $3 = 'posted' and charge_to = 'voided' then 'stopped' else 'charger' end") + `
 ), ` + moneySQL + `
 select 1`
 
+// unsentSQL is the condition that a Message ended and the operator has nothing of it.
+const unsentSQL = `(parts_taken = 0 and (state in ('cancelled', 'fenced', 'no_funds') or state = 'expired' and reason = 'deadline'))`
+
 // ChargeTold stores that the charging system was told of a transfer. known is what
 // its answer shows of the Charge: posted or voided of one that was unknown, which
-// then goes by the receipts that are in; reversed of one that it has no reservation
+// then goes by the receipts that are in, and is given back of a Message that ended
+// before it was sent; reversed of one that it has no reservation
 // of, and nothing more is told of that one; "" is nothing new.
 func (db *DB) ChargeTold(ctx context.Context, c mobileid.ChargeCall, known mobileid.ChargeState) error {
 	b := &pgx.Batch{}

@@ -32,8 +32,10 @@ with told as (
 	from told o where ours
 ), moves as (
 	select d.*, case
-		when charge not in ('pending', 'unknown') or not (ends or next = 'sent') then null
-		when answer = 'unknown' and (whole > 0 or next = 'sent') then 'unknown'
+		when charge not in ('pending', 'unknown') then null
+		when next = 'in_doubt' and answer = 'free' then 'voided' -- whatever becomes of it
+		when answer = 'unknown' and (whole > 0 or next in ('sent', 'in_doubt')) then case when charge = 'pending' then 'unknown' end
+		when not (ends or next = 'sent') then null
 		when answer <> 'free' and (whole > 0 or next = 'sent') then 'posted' -- at no price, too
 		else 'voided' end as charge_to,
 	       case when answer = '' then whole else 0 end as due
@@ -102,7 +104,9 @@ var outcomeStates = map[mobileid.MessageState]bool{
 //	failed     our fault: voided; its challenge ends failed
 //	expired    not written by its deadline: voided; its challenge ends expired
 //	retry      comes back by DueRetries at RetryAt; the money stays reserved
-//	in_doubt   written, no answer; a code comes back by DueRetries once
+//	in_doubt   written, no answer; a code comes back by DueRetries once. What the
+//	           charging system did not answer for is unknown from now on, what it
+//	           asks nothing for is voided
 //
 // Only a Message that this bridge has is moved: admitted by it, or in doubt
 // since and now answered late (sent or rejected). When a late answer says that the

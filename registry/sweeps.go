@@ -32,6 +32,7 @@ with seen as (
 		when next = 'in_doubt' then 'owner_lost'
 		when state = 'sent' then 'no_receipt'
 		else 'no_answer' end as why, case
+		when next = 'expired' and charge = 'unknown' and ` + takenSQL + ` = 0 then 'voided'
 		when charge is distinct from 'pending' or next = 'in_doubt' then null
 		when next = 'expired' then case when ` + takenSQL + ` > 0 then 'posted' else 'voided' end
 		when challenge_state = 'confirmed' then 'posted'
