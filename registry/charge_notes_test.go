@@ -204,3 +204,31 @@ func TestADoubtKeepsThatItsChargeIsUnknown(t *testing.T) {
 		e.wantNoCall()
 	})
 }
+
+// Where we have no price his charging system has one: what was used is told by
+// units, late or not, and what the operator refused is given back.
+func TestWhatHasNoPriceIsToldByItsUnits(t *testing.T) {
+	e := newEnv(t) // no tariff
+	p, b := e.bind(0), e.bridge()
+	inTime, delayed := e.asked(p, b, "in time"), e.asked(p, b, "delayed")
+	e.settle(b, e.outcome(inTime.Message.ID, mobileid.MessageSent, p.binding.Number, "a"))
+	o := e.doubtful(b, delayed.Message.ID, p.binding.Number, "")
+	e.settle(b, late(o, mobileid.MessageSent, "b", e.clk.now()))
+	calls := e.dueCalls()
+	if len(calls) != 2 {
+		t.Fatalf("calls %+v", calls)
+	}
+	for _, c := range calls {
+		if c.Kind != mobileid.ChargePosted || c.Moved != 1 {
+			t.Errorf("%s, %d moved", c.Kind, c.Moved)
+		}
+		must(t, e.ChargeTold(e.ctx(), c, ""))
+	}
+	e.receipts(e.receipt(p.binding.Number, "a", mobileid.MessageRejected))
+	e.receipts(e.receipt(p.binding.Number, "a", mobileid.MessageRejected)) // operators repeat
+	e.receipts(e.receipt(p.binding.Number, "b", mobileid.MessageDelivered))
+	must(t, e.ChargeTold(e.ctx(), e.wantCall(inTime.Message.ID, mobileid.ChargeReversed, 1), ""))
+	e.wantTransfers(inTime.Message.ID, "pending admitted 0 0", "posted answer 0 0", "reversed receipt 0 0")
+	e.wantCharge(delayed.Message.ID, "posted")
+	e.wantNoCall()
+}

@@ -210,7 +210,7 @@ func (m *book) receiptSome(rt *rapid.T) {
 		said := rapid.SampledFrom([]mobileid.MessageState{mobileid.MessageDelivered, mobileid.MessageUndeliverable, mobileid.MessageRejected}).Draw(rt, "receipt")
 		rs = append(rs, m.receipt(m.persons[c.number].binding.Number, c.told, said))
 		c.told = "" // only the first final one counts
-		if c.charge == mobileid.ChargePosted && said != mobileid.MessageDelivered && c.charged > 0 {
+		if c.charge == mobileid.ChargePosted && said != mobileid.MessageDelivered {
 			c.reverse()
 		}
 		if c.state == mobileid.MessageSent {

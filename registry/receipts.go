@@ -93,23 +93,24 @@ with part as (
 	from part group by message_id having bool_and(delivered or final or not taken) and bool_or(taken)
 ), final as (
 	select m.id, m.challenge_id, m.state, m.ended_at, m.parts, case when w.delivered then 'delivered' else w.failure end as next, w.reason,
-	       m.account_id, m.operator, m.amount, m.charging, m.charge, m.charge_step, m.charged, case
-		when m.units > 1 then m.amount / m.units * greatest(0, least(w.known, m.units) - w.refused - case when t.refund_undelivered then w.undelivered else 0 end)
+	       m.account_id, m.operator, m.amount, m.units, m.charging, m.charge, m.charge_step, m.charged, case
+		when m.units > 1 then greatest(0, least(w.known, m.units) - w.refused - case when t.refund_undelivered then w.undelivered else 0 end)
 		when w.refused > 0 or coalesce(t.refund_undelivered, true) and w.undelivered > 0 then 0
-		else m.amount end as due, k.message_id is not null as asked
+		else m.units end as paid, k.message_id is not null as asked
 	from whole w join messages m on m.id = w.message_id left join tariffs t on t.id = m.tariff_id
 	left join charge_calls k on k.message_id = m.id and k.step = m.charge_step
 	where (w.taken or m.state in ('rejected', 'expired', 'failed', 'no_funds')) and (not w.delivered or w.known >= m.parts or m.state not in ('in_doubt', 'admitted', 'retry'))
 ), dues as (
-	select f.*, state in ('sent', 'in_doubt') or (state in ('admitted', 'retry') and next = 'delivered') as moves, case
+	select f.*, amount / units * paid as due, state in ('sent', 'in_doubt') or (state in ('admitted', 'retry') and next = 'delivered') as moves, case
 		-- While a bridge has it, or will have it again, a failure may be of the earlier try.
 		when state in ('admitted', 'retry') and next <> 'delivered' or state = 'delivered' then null
 		-- Whether the operator's charging system has it is not in a receipt: he is asked.
-		when charge = 'unknown' and asked and (due > 0 or next = 'delivered') then null
-		when charge in ('pending', 'unknown') and (due > 0 or next = 'delivered') then 'posted'
+		when charge = 'unknown' and asked and paid > 0 then null
+		when charge in ('pending', 'unknown') and paid > 0 then 'posted'
 		when charge in ('pending', 'unknown') then 'voided'
-		when charge = 'posted' and due > 0 and due < charged then 'posted'
-		when charge = 'posted' and due = 0 and charged > 0 then 'reversed' end as charge_to
+		-- At no price, too: the operator's charging system has a price of its own.
+		when charge = 'posted' and paid = 0 and (charged > 0 or amount = 0) then 'reversed'
+		when charge = 'posted' and amount / units * paid < charged then 'posted' end as charge_to
 	from final f
 ), moves as (
 	select * from dues where moves
