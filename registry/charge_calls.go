@@ -17,6 +17,9 @@ const (
 	callAgain     = 45 * time.Second // longer than a call may take (charging.timeout)
 	callAgainMost = 10 * time.Minute
 	callTries     = 150
+	// callAge is how long nobody has taken one that is due: its operator charges
+	// otherwise now, or has no bridge any more.
+	callAge = 7 * 24 * time.Hour
 )
 
 // chargeCallsSQL takes what is due, of each Message the first step that is not told:
@@ -121,12 +124,13 @@ func (db *DB) HastenCharge(ctx context.Context, id mobileid.ID) error {
 		[]any{raw(id), db.clock()}, nil)
 }
 
-// oldCalls gives up calls that were made in vain for too long: the Charge stays as
-// it is, and reconciliation tells.
+// oldCalls gives up calls that were made in vain for too long, or that nobody makes
+// any more: the Charge stays as it is, and reconciliation tells.
 func (s *Sweeper) oldCalls(ctx context.Context) (int, error) {
 	n := 0
 	err := s.db.one(ctx, "old charge calls", []any{&n}, `
-with old as (delete from charge_calls where tries >= $1 returning 1) select count(*) from old`, callTries)
+with old as (delete from charge_calls where tries >= $1 or due_at < $2 returning 1) select count(*) from old`,
+		callTries, s.db.clock().Add(-callAge))
 	if n > 0 {
 		s.db.log.ErrorContext(ctx, "the charging system could not be told of charges in time: compare them with the operator's file", "charges", n)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mobileid/internal/mobileid"
+	"mobileid/registry"
 	"mobileid/registry/ledger"
 )
 
@@ -231,4 +232,27 @@ func TestWhatHasNoPriceIsToldByItsUnits(t *testing.T) {
 	e.wantTransfers(inTime.Message.ID, "pending admitted 0 0", "posted answer 0 0", "reversed receipt 0 0")
 	e.wantCharge(delayed.Message.ID, "posted")
 	e.wantNoCall()
+}
+
+// An operator who charges otherwise from some day on has no bridge that makes his
+// calls. What only waits for its turn is not given up.
+func TestACallThatNobodyMakesAnyMoreIsGivenUp(t *testing.T) {
+	e := newEnv(t)
+	e.priced(ledger.UnitMessage, true)
+	p, b := e.bind(0), e.bridge()
+	n := e.asked(p, b, "k")
+	e.settle(b, e.outcome(n.Message.ID, mobileid.MessageSent, p.binding.Number, "a"))
+	s := registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil)
+	left := func() int { return query[int](e, `select count(*) from charge_calls`) }
+	e.clk.advance(6*24*time.Hour + 23*time.Hour)
+	e.sweep(s)
+	if left() != 1 {
+		t.Error("given up within seven days")
+	}
+	e.clk.advance(2 * time.Hour)
+	e.sweep(s)
+	if left() != 0 {
+		t.Error("it stands for ever")
+	}
+	e.wantCharge(n.Message.ID, "posted")
 }
