@@ -221,13 +221,19 @@ func (l *looker) answer(client, about string) told {
 // metric adds up the samples of a metric whose labels contain all of those.
 func (l *looker) metric(name string, labels ...string) (sum float64) {
 	l.t.Helper()
-	req, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, "http://"+l.Config.HTTP.Admin+"/metrics", http.NoBody)
+	return metricAt(l.t, l.Config.HTTP.Admin, name, labels...)
+}
+
+// metricAt is metric of the process with that admin listener.
+func metricAt(t *testing.T, admin, name string, labels ...string) (sum float64) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+admin+"/metrics", http.NoBody)
 	if err != nil {
-		l.t.Fatal(err)
+		t.Fatal(err)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		l.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	lines := bufio.NewScanner(res.Body)
@@ -244,12 +250,12 @@ lines:
 		}
 		v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
 		if err != nil {
-			l.t.Fatal(err)
+			t.Fatal(err)
 		}
 		sum += v
 	}
 	if lines.Err() != nil {
-		l.t.Fatal(lines.Err())
+		t.Fatal(lines.Err())
 	}
 	return sum
 }

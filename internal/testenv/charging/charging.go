@@ -123,3 +123,13 @@ func (s *Server) Account(number string) (free, held int) {
 	}
 	return free, held
 }
+
+// Message returns the units that were debited for a Message, and refunded.
+func (s *Server) Message(id string) (debited, refunded int) {
+	s.t.Helper()
+	var got string
+	if _, err := fmt.Sscanf(s.Tell("message %s", id), "message %s %d %d", &got, &debited, &refunded); err != nil || got != id {
+		s.t.Fatalf("the debits of %s: %v", id, err)
+	}
+	return debited, refunded
+}

@@ -7,6 +7,8 @@
 %%
 %%   balance NUMBER UNITS   opens an account, or sets it
 %%   show NUMBER            "account NUMBER UNITS free HELD"
+%%   message ID             "message ID DEBITED REFUNDED": the units of all sessions of
+%%                          a Message; what is said again counts once
 %%   mute N                 processes the next N requests, and does not answer them
 %%   inner                  says 4012 and 5030 within MSCC, and 2001 outside
 %%   exists                 refuses a replay by 5030, as some servers do
@@ -26,7 +28,7 @@
 -record(diameter_header, {version, length, cmd_code, application_id, hop_by_hop_id, end_to_end_id,
                           is_request, is_proxiable, is_error, is_retransmitted}).
 
--record(state, {accounts = #{}, held = #{}, record = #{}, mute = 0, inner = false, exists = false,
+-record(state, {accounts = #{}, held = #{}, record = #{}, moved = #{}, mute = 0, inner = false, exists = false,
                 failover = false, ccr = 0, replays = 0, errors = 0, ups = 0}).
 
 main([Dia, Host, Watchdog]) ->
@@ -82,6 +84,9 @@ command(["up", N]) ->
 command(["show", Number]) ->
     {Free, Held} = ask({show, list_to_binary(Number)}),
     io:format("account ~s ~p free ~p~n", [Number, Free, Held]);
+command(["message", Id]) ->
+    {Debited, Refunded} = ask({message, list_to_binary(Id)}),
+    io:format("message ~s ~p ~p~n", [Id, Debited, Refunded]);
 command(["balance", Number, Units]) ->
     ask({balance, list_to_binary(Number), list_to_integer(Units)}),
     io:format("done~n");
@@ -158,6 +163,9 @@ do({balance, Number, Units}, S) -> {ok, S#state{accounts = maps:put(Number, Unit
 do({show, Number}, S) ->
     Held = lists:sum([U || {N, U} <- maps:values(S#state.held), N =:= Number]),
     {{maps:get(Number, S#state.accounts, 0), Held}, S};
+do({message, Id}, S) ->
+    Of = [M || {Session, M} <- maps:to_list(S#state.moved), binary:match(iolist_to_binary(Session), Id) =/= nomatch],
+    {{lists:sum([D || {D, _} <- Of]), lists:sum([R || {_, R} <- Of])}, S};
 do({ccr, Ccr, Again}, S0) ->
     S = S0#state{ccr = S0#state.ccr + 1, replays = S0#state.replays + case Again of true -> 1; false -> 0 end},
     Key = {maps:get('Session-Id', Ccr), maps:get('CC-Request-Type', Ccr), maps:get('CC-Request-Number', Ccr)},
@@ -187,17 +195,23 @@ charge(#{'CC-Request-Type' := 3} = Ccr, S) ->
     case maps:take(Session, S#state.held) of
         error -> {#{'Result-Code' => 5002}, S};
         {{Number, Held}, Rest} ->
-            Back = Held - asked('Used-Service-Unit', Ccr),
+            Used = asked('Used-Service-Unit', Ccr),
             #{Number := Free} = S#state.accounts,
-            {grant(none, S), S#state{accounts = maps:put(Number, Free + Back, S#state.accounts), held = Rest}}
+            {grant(none, S), moved(Session, Used, 0, S#state{accounts = maps:put(Number, Free + Held - Used, S#state.accounts), held = Rest})}
     end;
 charge(#{'CC-Request-Type' := 4, 'Requested-Action' := [Action]} = Ccr, S) ->
+    Session = maps:get('Session-Id', Ccr),
     with_account(Ccr, S, fun(Number, Free) ->
         case {Action, asked('Requested-Service-Unit', Ccr)} of
-            {0, N} when N =< Free -> {grant(N, S), S#state{accounts = maps:put(Number, Free - N, S#state.accounts)}};
+            {0, N} when N =< Free -> {grant(N, S), moved(Session, N, 0, S#state{accounts = maps:put(Number, Free - N, S#state.accounts)})};
             {0, _} -> {refuse(4012, S), S};
-            {1, N} -> {grant(N, S), S#state{accounts = maps:put(Number, Free + N, S#state.accounts)}}
+            {1, N} -> {grant(N, S), moved(Session, 0, N, S#state{accounts = maps:put(Number, Free + N, S#state.accounts)})}
         end end).
+
+%% moved notes what a session debited and refunded.
+moved(Session, Debited, Refunded, S) ->
+    {D, R} = maps:get(Session, S#state.moved, {0, 0}),
+    S#state{moved = maps:put(Session, {D + Debited, R + Refunded}, S#state.moved)}.
 
 with_account(Ccr, S, Fun) ->
     [#{'Subscription-Id-Type' := 0, 'Subscription-Id-Data' := Data} | _] = maps:get('Subscription-Id', Ccr),

@@ -46,6 +46,8 @@ func Program(t testing.TB) string {
 
 // Child is a mobileid in a process of its own.
 type Child struct {
+	Admin string // address of its admin listener; "" of one that was not started by System.Child
+
 	t    testing.TB
 	cmd  *exec.Cmd
 	out  string // file of its output
@@ -57,11 +59,13 @@ type Child struct {
 // configuration file (without Options.Change). It is killed with the test.
 func (s *System) Child(roles ...string) *Child {
 	s.T.Helper()
-	env := []string{"MOBILEID_HTTP__ADMIN=" + testenv.FreeAddr(s.T)}
+	admin := testenv.FreeAddr(s.T)
+	env := []string{"MOBILEID_HTTP__ADMIN=" + admin}
 	if s.RedisProxy != nil {
 		env = append(env, "MOBILEID_REDIS__CLUSTER=false") // the cluster's own address would lead past the proxy
 	}
 	c := StartChild(s.T, env, "serve", "--config", s.ConfigFile, "--roles", strings.Join(roles, ","))
+	c.Admin = admin
 	c.AwaitOutput(`"msg":"running"`)
 	return c
 }
