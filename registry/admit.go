@@ -37,7 +37,7 @@ with recursive alive as (
 	       m.state, m.reason, m.retry_at, m.account_id, m.amount, m.units, m.charging, m.one_send, m.charge, m.charge_step, m.charged, m.resends, m.tries, m.parts, m.parts_taken,
 	       c.state as challenge_state,
 	       coalesce(b.state = 'active' and b.version = m.fence_version, false) as fence_holds,
-	       coalesce(b.sms_suspended and not x.elsewhere, false) as suspended, b.sms_suspended and (b.probe_at <= $1 or x.elsewhere) as probes,
+	       coalesce(b.sms_suspended and not x.elsewhere, false) as suspended, b.sms_suspended and m.charging <> 'payer' and (b.probe_at <= $1 or x.elsewhere) as probes,
 	       coalesce(b.suspended_why = 'barred' and not x.elsewhere, false) as barred, m.fence_id,
 	       coalesce(o.lease_until > clock_timestamp() and o.swept_at is null, false) as owner_lives,
 	       m.operator <> i.operator as misplaced

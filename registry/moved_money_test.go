@@ -183,6 +183,76 @@ func TestASuspensionIsOfTheAccountThatHadNoMoney(t *testing.T) {
 	})
 }
 
+// What was queued before the move pays where the number was. What that account says
+// is nothing about the one that pays now.
+func TestAMessageOfBeforeTheMoveSaysNothingOfTheNewAccount(t *testing.T) {
+	for name, left := range map[string]mobileid.Money{"it is paid": 10 * cost, "it is not paid": 0} {
+		t.Run(name, func(t *testing.T) {
+			m := newMoved(t)
+			m.told(operator, mobileid.BalanceTold, left)
+			before := m.notice(m.person, "before")
+			m.queue(before)
+			m.told(other, mobileid.BalanceBarred, 0)
+			m.admit(m.env.bridge(), before.Message.ID)
+			if v := m.view(); v.SuspendedWhy != mobileid.SuspendedAsBarred {
+				t.Errorf("%+v", v)
+			}
+			m.wantSent(false)
+			m.wantEvents(m.person, "1 suspended barred")
+			m.wantBalanced()
+		})
+	}
+	t.Run("it finds no money while the new one has some", func(t *testing.T) {
+		m := newMoved(t)
+		m.told(operator, mobileid.BalanceTold, 0)
+		m.told(other, mobileid.BalanceTold, cost)
+		m.refuse(m.person, m.env.bridge())
+		if m.suspended(m.person) {
+			t.Error("suspended")
+		}
+		m.wantEvents(m.person)
+	})
+}
+
+// A Message that the system pays for is written whatever the subscriber's account
+// says, and says nothing of it.
+func TestAMessageOfAPayerDoesNotResume(t *testing.T) {
+	for why, suspend := range map[string]func(*env, person, int64){
+		"balance": func(e *env, p person, b int64) { e.refuse(p, b); e.clk.advance(2 * time.Minute) },
+		"barred": func(e *env, p person, _ int64) {
+			e.clk.advance(time.Second)
+			e.tell(e.news(p, mobileid.BalanceBarred, 0))
+		},
+	} {
+		t.Run(why, func(t *testing.T) {
+			e := newEnv(t)
+			e.tariff()
+			p, b := e.bind(0), e.bridge()
+			n := e.notice(p, "free")
+			n.Message.Account, n.Message.Payer = 0, "state"
+			e.queue(n)
+			e.admit(b, n.Message.ID)
+			o := e.outcome(n.Message.ID, mobileid.MessageRetry, p.binding.Number, "")
+			o.RetryAt = e.clk.now()
+			e.settle(b, o)
+			suspend(e, p, b)
+			e.events(p)
+			again, err := e.Admit(e.ctx(), b, []mobileid.AdmitItem{{ID: n.Message.ID}})
+			must(t, err)
+			if again[0].Verdict != mobileid.VerdictMine {
+				t.Fatalf("%s %s", again[0].Verdict, again[0].State)
+			}
+			o = e.outcome(n.Message.ID, mobileid.MessageSent, p.binding.Number, "x")
+			o.Probe = again[0].Probe
+			e.settle(b, o)
+			if !e.suspended(p) {
+				t.Error("it has brought the SMS back that the subscriber pays for")
+			}
+			e.wantBalanced()
+		})
+	}
+}
+
 func TestACeilingGoesWithTheNumber(t *testing.T) {
 	limit, none := cost, mobileid.Money(0)
 	t.Run("set before the move", func(t *testing.T) {

@@ -25,20 +25,21 @@ const (
 // A probe ($3) that was in vain doubles the time to the next one, and is told to
 // nobody. What has not ended by it, or long ago, says nothing: another bridge has
 // it, or a receipt is repeated. When money has come since a Message was refused for
-// our mirror's balance alone, it is not out any more.
+// our mirror's balance alone, it is not out any more. Of an account that the number
+// has left it says nothing about the one that pays now.
 var suspendSQL = fmt.Sprintf(`
 with broke as materialized (
-	select m.fence_id as id, bool_or(i.probe) as probe, max(m.account_id) as account
+	select m.fence_id as id, bool_or(i.probe) as probe, m.account_id as account
 	from unnest($2::bytea[], $3::boolean[]) as i(id, probe)
 	join messages m on m.id = i.id and m.fence_kind = 'binding' and m.ended_at > $1::timestamptz - interval '1 minute'
 	left join accounts a on a.id = m.account_id
 	where not coalesce(m.charging = 'ledger' and m.reason = '`+mobileid.ReasonBalance+`' and a.told_at is not null
 	                   and a.granted - a.posted - a.pending >= m.amount, false)
-	group by m.fence_id
+	group by m.fence_id, m.account_id
 ), seen as materialized (
 	select b.id, broke.account, b.sms_suspended as was, case when b.sms_suspended and b.suspended_account <> broke.account then 0 when broke.probe or b.probe_at > $1::timestamptz - interval '1 day' then least(b.probes + 1, 30) else 0 end as probes
 	from broke join bindings b on b.id = broke.id
-	where b.state = 'active' and (not b.sms_suspended or broke.probe and (b.suspended_why = 'balance' or b.suspended_account <> broke.account))
+	where b.state = 'active' and broke.account = `+payingSQL+` and (not b.sms_suspended or broke.probe and (b.suspended_why = 'balance' or b.suspended_account <> broke.account))
 ), suspended as (
 	update bindings b set sms_suspended = true, suspended_why = 'balance',
 		suspended_at = coalesce(b.suspended_at, $1), suspended_account = s.account, probes = s.probes,
@@ -99,6 +100,11 @@ const (
 	freshSet  = resumeSet + `, probe_at = null, probes = 0`
 )
 
+// changeSuspended changes the suspended bindings of Messages that were paid: with the
+// account that they are suspended for, or with the one that pays now instead. What
+// the system pays for, or what was queued with an account that the number has left,
+// says nothing of either. The planner cannot turn the condition on both tables
+// around: without the IN it would walk all bindings.
 func (db *DB) changeSuspended(ctx context.Context, op, set, told string, ids [][]byte) (n int) {
 	if len(ids) == 0 {
 		return 0
@@ -106,11 +112,13 @@ func (db *DB) changeSuspended(ctx context.Context, op, set, told string, ids [][
 	b := &pgx.Batch{}
 	b.Queue(lockFencesSQL, ids)
 	b.Queue(`
-with changed as (
+with paid as materialized (
+	select fence_id, account_id from messages where id = any($2::bytea[]) and fence_kind = 'binding' and charging <> 'payer'
+), changed as (
 	update bindings b set `+set+`
-	where b.sms_suspended and b.state = 'active' and exists (
-		select from messages m where m.id = any($2::bytea[]) and m.fence_kind = 'binding' and m.fence_id = b.id
-		and (b.suspended_why = 'balance' or b.suspended_account <> m.account_id))
+	where b.id in (select fence_id from paid) and b.sms_suspended and b.state = 'active' and exists (
+		select from paid p where p.fence_id = b.id and case when coalesce(b.suspended_account, p.account_id) = p.account_id
+			then b.suspended_why = 'balance' else p.account_id = `+payingSQL+` end)
 	returning `+bindingColumns+`
 ), told as (`+told+`
 )

@@ -119,6 +119,42 @@ func TestAReceiptOfAnIDThatRepeatsDoesNotWalkItsParts(t *testing.T) {
 	}
 }
 
+// SMS are brought back to the bindings of a batch, and not by looking at all.
+func TestResumingDoesNotWalkBindings(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p, b := e.bind(0), e.bridge()
+	e.refuse(p, b)
+	const rows = 20_000
+	e.exec(`insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at)
+		select decode(md5(i::text), 'hex'), decode(md5(i::text), 'hex'), '', '', $1, 'active', 'ru', $2, $3 from generate_series(1, $4::integer) i`,
+		operator, p.binding.Account, e.clk.now(), rows)
+	e.exec(`analyze bindings`)
+	e.exec(`update accounts set told_at = null`) // he may pay
+	e.clk.advance(2 * time.Minute)
+	n := e.notice(p, "probe")
+	e.queue(n)
+	const readsSQL = `select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables where relname = 'bindings'`
+	db, err := registry.Open(e.ctx(), registry.Config{DSN: databaseDSN(e.name), MaxConns: 1, Now: e.clk.now})
+	must(t, err)
+	before := query[int64](e, readsSQL)
+	_, err = db.Admit(e.ctx(), b, []mobileid.AdmitItem{{ID: n.Message.ID}})
+	db.Close() // and with it the connection, which tells its counts as it ends
+	must(t, err)
+	if e.suspended(p) {
+		t.Fatal("the probe went well and the SMS are not back")
+	}
+	var reads int64
+	await(t, func() bool {
+		last := reads
+		reads = query[int64](e, readsSQL) - before
+		return reads > 0 && reads == last
+	})
+	if reads > 100 {
+		t.Fatalf("%d of %d bindings were read for one", reads, rows)
+	}
+}
+
 const partReadsSQL = `
 select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables where relname like 'message_parts%'`
 
