@@ -115,8 +115,7 @@ returning id`, nb.Person[:], nb.Number[:], nb.PINFL.Reveal(), nb.MSISDN.Reveal()
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `update accounts set daily_limit = null where number = $1 and daily_limit is not null`, nb.Number[:])
-		return err
+		return setDailyLimit(ctx, tx, nb.Number[:], nil)
 	})
 	if isConstraint(err, "bindings_person_active") || isConstraint(err, "bindings_number_active") {
 		return 0, conflict("bound", "the person or the number is bound already")

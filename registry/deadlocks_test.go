@@ -31,10 +31,70 @@ func TestNoDeadlocks(t *testing.T) {
 	for _, what := range m.leftOut() {
 		t.Errorf("the mix leaves something out: 0 = %s", what)
 	}
-	e.DB.Close() // sessions report their counters when they end
-	if have := query[int64](e, `select deadlocks from pg_stat_database where datname = current_database()`); have != 0 {
-		t.Fatalf("%d deadlocks", have)
+	e.wantNoDeadlocks()
+}
+
+// wantInOrder has an act meet a transaction that has the first of two rows, and
+// goes on to the second as the lock order says. Neither may be a deadlock's victim.
+func (e *env) wantInOrder(table string, first, second int64, act func() error) {
+	e.t.Helper()
+	tx, err := e.pool.Begin(e.ctx())
+	must(e.t, err)
+	defer func() { _ = tx.Rollback(e.ctx()) }()
+	lock := func(id int64) error {
+		_, err := tx.Exec(e.ctx(), `select from `+table+` where id = $1 for no key update`, id)
+		return err
 	}
+	must(e.t, lock(first))
+	done := make(chan error, 1)
+	go func() { done <- act() }()
+	e.blockedBy(1, done, "it waits for nobody")
+	must(e.t, lock(second))
+	must(e.t, tx.Rollback(e.ctx()))
+	must(e.t, <-done)
+	e.wantNoDeadlocks()
+}
+
+// wantNoDeadlocks closes the registry: sessions report their counters when they end.
+func (e *env) wantNoDeadlocks() {
+	e.t.Helper()
+	e.DB.Close()
+	if have := query[int64](e, `select deadlocks from pg_stat_database where datname = current_database()`); have != 0 {
+		e.t.Fatalf("%d deadlocks", have)
+	}
+}
+
+// A number that moved has accounts of operators in any order.
+func TestBindLocksTheAccountsOfANumberInTheirOrder(t *testing.T) {
+	m := newMoved(t)
+	m.wantSent(true)
+	limit := cost
+	_, err := m.SetDailyCeiling(m.ctx(), m.binding.Person, &limit)
+	must(t, err)
+	must(t, m.Revoke(m.ctx(), m.binding.ID))
+	m.exec(`update accounts set operator = 'z' || operator where id = $1`, m.binding.Account) // the older one is the last by name
+	second := query[int64](m.env, `select max(id) from accounts where number = $1`, m.binding.Number[:])
+	next := m.person.asked
+	next.Person[0] ^= 0xff
+	next.Operator = other
+	m.wantInOrder("accounts", m.binding.Account, second, func() error { _, err := m.Bind(m.ctx(), next); return err })
+}
+
+// The accounts that a batch makes are in the order of their owners, by which that
+// of the bindings is any.
+func TestQueueingLocksBindingsInTheirOrder(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	first := e.bind(0)
+	second := e.bind(0)
+	for second.binding.Number.String() > first.binding.Number.String() {
+		second = e.bind(0)
+	}
+	batch := []mobileid.NewNotification{e.notice(first, "1"), e.notice(second, "2")}
+	for _, n := range batch {
+		n.Message.Operator, n.Message.Account = other, 0
+	}
+	e.wantInOrder("bindings", first.binding.ID, second.binding.ID, func() error { _, err := e.QueueNotifications(e.ctx(), batch); return err })
 }
 
 // run lets every job run twice, side by side.

@@ -79,13 +79,27 @@ func payingAccount(m *mobileid.NewMessage) string {
 }
 
 // queueAccounts makes the accounts that Messages do not name, where they are
-// missing.
+// missing. makeAccountSQL locks the binding of a number that gets one, and goes by
+// owner: so all such bindings are locked before, in their order.
 func queueAccounts(b *pgx.Batch, messages []*mobileid.NewMessage) {
 	owners := map[string]*mobileid.NewMessage{}
+	var numbers [][]byte
+	var operators []string
 	for _, m := range messages {
-		if m != nil && (m.Payer != "" || m.Account == 0) {
-			owners[payingAccount(m)] = m
+		if m == nil || m.Payer == "" && m.Account != 0 {
+			continue
 		}
+		owners[payingAccount(m)] = m
+		if m.Payer == "" {
+			numbers, operators = append(numbers, m.Dest[:]), append(operators, m.Operator)
+		}
+	}
+	if len(numbers) > 0 {
+		b.Queue(`
+select from bindings where state = 'active' and number in (
+	select m.number from unnest($1::bytea[], $2::text[]) m(number, operator)
+	where not exists (select from accounts a where a.number = m.number and a.operator = m.operator))
+order by id for share`, numbers, operators)
 	}
 	for _, owner := range slices.Sorted(maps.Keys(owners)) {
 		if m := owners[owner]; m.Payer == "" {
