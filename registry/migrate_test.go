@@ -171,3 +171,19 @@ delete from schema_migrations where name = '0017_paying.sql'`)
 		t.Errorf("%+v %v", v, err)
 	}
 }
+
+// A ceiling of before counts at every operator that the number has been with.
+func TestACeilingOfBeforeGoesWithTheNumber(t *testing.T) {
+	m := newMoved(t)
+	m.wantSent(true)
+	limit := cost
+	_, err := m.SetDailyCeiling(m.ctx(), m.binding.Person, &limit)
+	must(t, err)
+	m.exec(`update accounts set daily_limit = null where operator = $1`, other)
+	m.exec(`
+alter table accounts drop column number, drop column operator;
+alter table bindings drop column suspended_account, drop column daily_ceiling;
+delete from schema_migrations where version in (17, 19)`)
+	must(t, m.Migrate(m.ctx()))
+	m.wantSent(false)
+}
