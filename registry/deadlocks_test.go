@@ -18,7 +18,10 @@ import (
 func TestNoDeadlocks(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
-	m := &mix{env: e, bridges: []int64{e.bridge(), e.bridge()}}
+	e.price(other, cost, now0.AddDate(-1, 0, 0))
+	theirs, err := e.OpenBridge(e.ctx(), other, "test", time.Hour)
+	must(t, err)
+	m := &mix{env: e, bridges: []int64{e.bridge(), e.bridge(), theirs}}
 	for range 6 {
 		m.persons = append(m.persons, e.bind(10_000*cost))
 	}
@@ -103,7 +106,7 @@ func (m *mix) run() {
 	for _, job := range []func(int){
 		m.issue, m.queue, m.useKeysTwice, m.revoke, m.admit,
 		m.settler(mobileid.MessageSent), m.settler(mobileid.MessageRejected), m.settler(mobileid.MessageRetry),
-		m.receive, m.verify, m.sweep, m.relay, m.credit, m.tell, m.relayBindings,
+		m.receive, m.verify, m.sweep, m.relay, m.credit, m.tell, m.relayBindings, m.moves, m.ceiling, m.statement,
 	} {
 		for range 2 {
 			wg.Go(func() {
@@ -125,6 +128,8 @@ func (m *mix) leftOut() (missing []string) {
 		`select count(*) from challenges where state = 'unbound'`,
 		`select count(*) from bindings where event_version > 1`,
 		`select count(*) from accounts where warned is not null`,
+		`select count(*) from accounts where operator = 'ucell' and posted > 0`,
+		`select count(*) from unpaid`,
 	} {
 		if query[int](m.env, what) == 0 {
 			missing = append(missing, what)
@@ -179,6 +184,7 @@ func (m *mix) issue(int) {
 	for range 10 {
 		c := m.challenge(m.request())
 		c.Request.Purpose = fmt.Sprint("purpose", rand.IntN(3)) // some stay live
+		carry(c.Message)
 		batch, m.messages = append(batch, c), append(m.messages, c.Message.ID)
 	}
 	m.mu.Unlock()
@@ -195,11 +201,52 @@ func (m *mix) queue(int) {
 	m.mu.Lock()
 	for range 5 {
 		n := m.notice(m.request())
+		carry(n.Message)
 		batch, m.messages = append(batch, n), append(m.messages, n.Message.ID)
 	}
 	m.mu.Unlock()
 	shuffle(batch)
 	_, err := m.QueueNotifications(m.ctx(), batch)
+	m.failed(err)
+}
+
+// carry has the other operator carry some Messages, as if their numbers had moved.
+func carry(n *mobileid.NewMessage) {
+	if rand.IntN(3) == 0 {
+		n.Operator, n.Account = other, 0
+	}
+}
+
+// moves has numbers go to the other operator and back, and some are new ones, which
+// have no account there yet.
+func (m *mix) moves(round int) {
+	m.mu.Lock()
+	i := rand.IntN(len(m.persons))
+	p := m.persons[i]
+	if round%4 == 0 {
+		m.persons[i] = m.bind(10_000 * cost)
+	}
+	m.mu.Unlock()
+	to := []string{other, operator}[round%2]
+	_, err := m.ImportPorted(m.ctx(), []mobileid.Ported{{Number: p.binding.Number, Operator: to, From: m.clk.now(), Source: "mnp", Seq: fmt.Sprint(m.n.Add(1))}})
+	m.failed(err)
+}
+
+func (m *mix) ceiling(round int) {
+	m.mu.Lock()
+	p := m.persons[rand.IntN(len(m.persons))]
+	m.mu.Unlock()
+	limit := 500 * cost
+	ceiling := []*mobileid.Money{&limit, nil}[round%2]
+	_, err := m.SetDailyCeiling(m.ctx(), p.binding.Person, ceiling)
+	m.failed(err)
+}
+
+func (m *mix) statement(int) {
+	m.mu.Lock()
+	p := m.persons[rand.IntN(len(m.persons))]
+	m.mu.Unlock()
+	_, err := m.PersonStatement(m.ctx(), mobileid.StatementQuery{Person: p.binding.Person, Limit: 10})
 	m.failed(err)
 }
 
@@ -270,7 +317,7 @@ func (m *mix) admit(round int) {
 		}
 		items = append(items, item)
 	}
-	_, err := m.Admit(m.ctx(), m.bridges[round%2], items)
+	_, err := m.Admit(m.ctx(), m.bridges[round%3], items)
 	m.failed(err)
 }
 
@@ -280,7 +327,7 @@ func (m *mix) settler(state mobileid.MessageState) func(int) {
 		for _, id := range m.some(20) {
 			os = append(os, m.outcome(id, state, mobileid.Pseudonym{}, "op-"+id.String()))
 		}
-		m.failed(m.Settle(m.ctx(), m.bridges[round%2], account, os))
+		m.failed(m.Settle(m.ctx(), m.bridges[round%3], account, os))
 	}
 }
 
@@ -338,6 +385,9 @@ func (m *mix) tell(round int) {
 	n := m.news(p, kinds[round%len(kinds)], 0)
 	if n.Kind == mobileid.BalanceTopUp || n.Kind == mobileid.BalanceTold && round%2 == 0 {
 		n.Amount = 1000 * cost
+	}
+	if rand.IntN(2) == 0 {
+		n.Operator, n.Source = other, "operator:"+other
 	}
 	m.failed(m.Tell(m.ctx(), n))
 }
