@@ -106,12 +106,12 @@ func (db *DB) Bind(ctx context.Context, nb mobileid.NewBinding) (int64, error) {
 		}
 		err := tx.QueryRow(ctx, `
 insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at, sms_suspended, suspended_why, suspended_at, suspended_account)
-select $1, $2, $3, $4, $5, 'active', $6, a.id, $7, x.barred, case when x.barred then 'barred' end, case when x.barred then $7::timestamptz end, case when x.barred then a.id end
-from accounts a
+select $2, $3, $4, $5, $6, 'active', $7, b.account_id, $1, x.barred, case when x.barred then 'barred' end, case when x.barred then $1::timestamptz end, case when x.barred then a.id end
+from (select number, id as account_id from accounts where number = $3 and operator = $6) b
+join accounts a on a.id = `+payingSQL+`
 cross join lateral (
-	select a.barred and not exists (select from bindings b where b.number = $2 and b.person <> $1 and b.ended_at >= a.barred_at) as barred) x
-where a.number = $2 and a.operator = $5
-returning id`, nb.Person[:], nb.Number[:], nb.PINFL.Reveal(), nb.MSISDN.Reveal(), nb.Operator, locale, db.clock()).Scan(&id)
+	select a.barred and not exists (select from bindings o where o.number = $3 and o.person <> $2 and o.ended_at >= a.barred_at) as barred) x
+returning id`, db.clock(), nb.Person[:], nb.Number[:], nb.PINFL.Reveal(), nb.MSISDN.Reveal(), nb.Operator, locale).Scan(&id)
 		if err != nil {
 			return err
 		}

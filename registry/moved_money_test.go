@@ -319,6 +319,29 @@ func TestABarIsNotOfTheNextSubscriber(t *testing.T) {
 	}
 }
 
+func TestAMovedNumberIsBoundSuspendedWhenItsOperatorBarsIt(t *testing.T) {
+	for by, want := range map[string]string{other: mobileid.SuspendedAsBarred, operator: ""} {
+		t.Run(by, func(t *testing.T) {
+			m := newMoved(t)
+			m.told(other, mobileid.BalanceTold, 10*cost)
+			must(t, m.Revoke(m.ctx(), m.binding.ID))
+			m.told(by, mobileid.BalanceBarred, 0)
+			_, err := m.Bind(m.ctx(), m.person.asked)
+			must(t, err)
+			if v := m.view(); v.SuspendedWhy != want {
+				t.Errorf("suspended for %q, want %q", v.SuspendedWhy, want)
+			}
+			found, err := m.ActiveBindings(m.ctx(), []mobileid.Pseudonym{m.person.asked.Person})
+			must(t, err)
+			m.binding = found[m.person.asked.Person]
+			m.wantSent(want == "")
+			if want == "" && m.suspended(m.person) {
+				t.Error("the bar of the one that it has left suspends")
+			}
+		})
+	}
+}
+
 func TestOneMessageOfABatchProbes(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
