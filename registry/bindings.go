@@ -93,7 +93,8 @@ func queueBindings(b *pgx.Batch, persons []mobileid.Pseudonym, at time.Time) map
 // suspended, unless he said so while somebody else had it. A person or a number that
 // is bound already is KindConflict, code "bound": one number a person, one person a
 // number (decree clauses 5, 14). It begins without a daily ceiling: one on the
-// account was the wish of whoever had the number before.
+// account was the wish of whoever had the number before, and what he has spent today
+// does not count.
 func (db *DB) Bind(ctx context.Context, nb mobileid.NewBinding) (int64, error) {
 	locale := nb.Locale
 	if locale == "" {
@@ -115,12 +116,24 @@ returning id`, db.clock(), nb.Person[:], nb.Number[:], nb.PINFL.Reveal(), nb.MSI
 		if err != nil {
 			return err
 		}
-		return setDailyLimit(ctx, tx, nb.Number[:], nil)
+		return forgetDay(ctx, tx, nb)
 	})
 	if isConstraint(err, "bindings_person_active") || isConstraint(err, "bindings_number_active") {
 		return 0, conflict("bound", "the person or the number is bound already")
 	}
 	return id, err
+}
+
+// forgetDay takes the ceiling off the accounts of a number, and what somebody else
+// has spent of his day.
+func forgetDay(ctx context.Context, tx pgx.Tx, nb mobileid.NewBinding) error {
+	b := &pgx.Batch{}
+	b.Queue(lockAccountsOfSQL, nb.Number[:])
+	b.Queue(`
+update accounts a set daily_limit = null, day_spent = case when exists (
+	select from bindings b where b.number = $1 and b.person <> $2 and (b.ended_at at time zone 'Asia/Tashkent')::date >= a.day) then 0 else a.day_spent end
+where a.number = $1`, nb.Number[:], nb.Person[:])
+	return tx.SendBatch(ctx, b).Close()
 }
 
 // Revoke ends a binding; its version grows. It waits for a confirmation that

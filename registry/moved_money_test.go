@@ -319,6 +319,32 @@ func TestABarIsNotOfTheNextSubscriber(t *testing.T) {
 	}
 }
 
+func TestWhatIsSpentTodayIsNotOfTheNextSubscriber(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p, b := e.bind(10*cost), e.bridge()
+	send := func(key string, want mobileid.Verdict) {
+		t.Helper()
+		n := e.notice(p, key)
+		e.queue(n)
+		if a := e.admit(b, n.Message.ID)[0]; a.Verdict != want {
+			t.Errorf("%s %s, want %s", a.Verdict, a.State, want)
+		}
+	}
+	send("of the first", mobileid.VerdictMine)
+	must(t, e.Revoke(e.ctx(), p.binding.ID))
+	e.rebind(&p)
+	limit := cost
+	v, err := e.SetDailyCeiling(e.ctx(), p.binding.Person, &limit)
+	must(t, err)
+	if v.SpentToday != 0 {
+		t.Errorf("he has spent %s of another one's", v.SpentToday)
+	}
+	send("of the next", mobileid.VerdictMine)
+	send("over his ceiling", mobileid.VerdictRefused)
+	e.wantBalanced()
+}
+
 func TestAMovedNumberIsBoundSuspendedWhenItsOperatorBarsIt(t *testing.T) {
 	for by, want := range map[string]string{other: mobileid.SuspendedAsBarred, operator: ""} {
 		t.Run(by, func(t *testing.T) {

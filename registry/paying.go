@@ -34,6 +34,10 @@ select $3, $1::bytea, $2::text, (select daily_ceiling from bindings where number
 where not exists (select from accounts where number = $1 and operator = $2)
 on conflict do nothing`
 
+// lockAccountsOfSQL locks the accounts of a number ($1), whose unique index has them
+// in another order.
+const lockAccountsOfSQL = `select from accounts where number = $1 order by id for no key update`
+
 // subscriberAccount is the owner of the mirror of a number's account.
 func subscriberAccount(number mobileid.Pseudonym, operator string) string {
 	return "subscriber:" + number.String() + ":" + operator

@@ -206,7 +206,10 @@ update bindings set daily_ceiling = $2 where person = $1 and state = 'active' re
 		if err != nil {
 			return err
 		}
-		if err := setDailyLimit(ctx, tx, number, ceiling); err != nil {
+		b := &pgx.Batch{}
+		b.Queue(lockAccountsOfSQL, number)
+		b.Queue(`update accounts set daily_limit = $2 where number = $1`, number, ceiling)
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
 		now, err := db.subscriber(ctx, tx, person)
@@ -216,13 +219,4 @@ update bindings set daily_ceiling = $2 where person = $1 and state = 'active' re
 		return err
 	})
 	return v, err
-}
-
-// setDailyLimit repeats a ceiling to the accounts of a number, which it locks first,
-// in their order.
-func setDailyLimit(ctx context.Context, tx pgx.Tx, number []byte, ceiling *mobileid.Money) error {
-	b := &pgx.Batch{}
-	b.Queue(`select from accounts where number = $1 order by id for no key update`, number)
-	b.Queue(`update accounts set daily_limit = $2 where number = $1 and daily_limit is distinct from $2`, number, ceiling)
-	return tx.SendBatch(ctx, b).Close()
 }
