@@ -119,41 +119,71 @@ func TestAReceiptOfAnIDThatRepeatsDoesNotWalkItsParts(t *testing.T) {
 	}
 }
 
-// SMS are brought back to the bindings of a batch, and not by looking at all.
-func TestResumingDoesNotWalkBindings(t *testing.T) {
-	e := newEnv(t)
-	e.tariff()
-	p, b := e.bind(0), e.bridge()
-	e.refuse(p, b)
+// What is about one person, or a batch of them, does not look at all bindings.
+func TestNobodyWalksBindings(t *testing.T) {
 	const rows = 20_000
-	e.exec(`insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at)
-		select decode(md5(i::text), 'hex'), decode(md5(i::text), 'hex'), '', '', $1, 'active', 'ru', $2, $3 from generate_series(1, $4::integer) i`,
-		operator, p.binding.Account, e.clk.now(), rows)
-	e.exec(`analyze bindings`)
-	e.exec(`update accounts set told_at = null`) // he may pay
-	e.clk.advance(2 * time.Minute)
-	n := e.notice(p, "probe")
-	e.queue(n)
-	const readsSQL = `select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables where relname = 'bindings'`
-	db, err := registry.Open(e.ctx(), registry.Config{DSN: databaseDSN(e.name), MaxConns: 1, Now: e.clk.now})
-	must(t, err)
-	before := query[int64](e, readsSQL)
-	_, err = db.Admit(e.ctx(), b, []mobileid.AdmitItem{{ID: n.Message.ID}})
-	db.Close() // and with it the connection, which tells its counts as it ends
-	must(t, err)
-	if e.suspended(p) {
-		t.Fatal("the probe went well and the SMS are not back")
-	}
-	var reads int64
-	await(t, func() bool {
-		last := reads
-		reads = query[int64](e, readsSQL) - before
-		return reads > 0 && reads == last
-	})
-	if reads > 100 {
-		t.Fatalf("%d of %d bindings were read for one", reads, rows)
+	for name, c := range map[string]struct {
+		before func(*env, person, int64)
+		act    func(*env, *registry.DB, person, int64) error
+	}{
+		"a probe that goes well": {
+			func(e *env, p person, b int64) {
+				e.refuse(p, b)
+				e.exec(`update accounts set told_at = null`) // he may pay
+				e.clk.advance(2 * time.Minute)
+			},
+			func(e *env, db *registry.DB, p person, b int64) error {
+				n := e.notice(p, "probe")
+				e.queue(n)
+				_, err := db.Admit(e.ctx(), b, []mobileid.AdmitItem{{ID: n.Message.ID}})
+				if e.suspended(p) {
+					t.Error("the probe went well and the SMS are not back")
+				}
+				return err
+			},
+		},
+		"a number that is barred is bound again": {
+			func(e *env, p person, _ int64) {
+				e.clk.advance(time.Second)
+				e.tell(e.news(p, mobileid.BalanceBarred, 0))
+				must(t, e.Revoke(e.ctx(), p.binding.ID))
+			},
+			func(e *env, db *registry.DB, p person, _ int64) error {
+				_, err := db.Bind(e.ctx(), p.asked)
+				return err
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			e.tariff()
+			p, b := e.bind(0), e.bridge()
+			e.exec(`insert into bindings (person, number, pinfl, msisdn, operator, state, locale, account_id, bound_at)
+				select decode(md5(i::text), 'hex'), decode(md5(i::text), 'hex'), '', '', $1, 'active', 'ru', $2, $3 from generate_series(1, $4::integer) i`,
+				operator, p.binding.Account, e.clk.now(), rows)
+			e.exec(`analyze bindings`)
+			c.before(e, p, b)
+			db, err := registry.Open(e.ctx(), registry.Config{DSN: databaseDSN(e.name), MaxConns: 1, Now: e.clk.now})
+			must(t, err)
+			before := query[int64](e, bindingReadsSQL)
+			err = c.act(e, db, p, b)
+			db.Close() // and with it the connection, which tells its counts as it ends
+			must(t, err)
+			var reads int64
+			await(t, func() bool {
+				last := reads
+				reads = query[int64](e, bindingReadsSQL) - before
+				return reads > 0 && reads == last
+			})
+			if reads > 100 {
+				t.Fatalf("%d of %d bindings were read for one", reads, rows)
+			}
+		})
 	}
 }
+
+const bindingReadsSQL = `
+select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables where relname = 'bindings'`
 
 const partReadsSQL = `
 select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_user_tables where relname like 'message_parts%'`

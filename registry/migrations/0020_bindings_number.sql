@@ -1,0 +1,2 @@
+-- Who had a number before whoever has it now: asked when it is bound.
+create index bindings_number on bindings (number);
