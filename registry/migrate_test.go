@@ -187,3 +187,31 @@ delete from schema_migrations where version in (17, 19)`)
 	must(t, m.Migrate(m.ctx()))
 	m.wantSent(false)
 }
+
+// What there was no money for before is told, too, and a month that is made later notes
+// it like those that were there.
+func TestWhatWasNotPaidBeforeIsTold(t *testing.T) {
+	e := newEnv(t)
+	e.tariff()
+	p, b := e.bind(0), e.bridge()
+	e.refuse(p, b)
+	e.exec(`
+drop trigger messages_unpaid on messages;
+drop function note_unpaid;
+drop table unpaid;
+delete from schema_migrations where name = '0018_unpaid.sql'`)
+	must(t, e.Migrate(e.ctx()))
+	e.clk.ns.Store(now0.AddDate(0, 5, 0).UnixNano())
+	must(t, e.Migrate(e.ctx()))
+	e.refuse(p, b)
+	s, err := e.PersonStatement(e.ctx(), mobileid.StatementQuery{Person: p.binding.Person, Limit: 10})
+	must(t, err)
+	if len(s.Charges) != 2 || s.Charges[0].State != mobileid.MessageNoFunds || s.Charges[1].State != mobileid.MessageNoFunds {
+		t.Errorf("%+v", s.Charges)
+	}
+	const bare = `select count(*) from pg_inherits i join pg_class m on m.oid = i.inhrelid
+		where i.inhparent = 'messages'::regclass and to_regclass(replace(m.relname, 'messages', 'unpaid')) is null`
+	if n := query[int](e, bare); n != 0 {
+		t.Errorf("%d months of Messages have nowhere to note it", n)
+	}
+}
