@@ -275,7 +275,9 @@ func (db *DB) admitRest(ctx context.Context, bridge int64, a *admitting) error {
 			broke.add(o.ID, *probe)
 		case o.Verdict != mobileid.VerdictMine || !*probe:
 		case o.Charging == mobileid.ChargingLedger:
-			paid = append(paid, raw(o.ID))
+			if !o.Charged { // else it was reserved before the money was out
+				paid = append(paid, raw(o.ID))
+			}
 		default:
 			o.Probe, probing = true, append(probing, raw(o.ID))
 		}

@@ -390,3 +390,21 @@ func indexes(n int) []int {
 	}
 	return out
 }
+
+// What was reserved before the money was out says nothing of money that came.
+func TestARetryThatIsReservedForIsNoProbe(t *testing.T) {
+	e := newEnv(t)
+	p, n, b := e.admittedNotice()
+	o := e.outcome(n.Message.ID, mobileid.MessageRetry, p.binding.Number, "")
+	o.RetryAt = e.clk.now()
+	e.settle(b, o)
+	e.refuse(p, b)
+	e.clk.advance(2 * time.Minute)
+	a, err := e.Admit(e.ctx(), b, []mobileid.AdmitItem{{ID: n.Message.ID}})
+	must(t, err)
+	if a[0].Verdict != mobileid.VerdictMine || !e.suspended(p) {
+		t.Errorf("%s, suspended %v", a[0].Verdict, e.suspended(p))
+	}
+	e.wantEvents(p, "1 suspended balance")
+	e.wantBalanced()
+}
