@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"mobileid/internal/mobileid"
+	"mobileid/registry/ledger"
 )
 
 const teller = "operator:" + operator
@@ -111,6 +112,33 @@ func TestTopUpsAddInAnyOrder(t *testing.T) {
 	second := e.news(p, mobileid.BalanceTopUp, 30)
 	e.tell(second, first)
 	e.wantLeft(p, 130)
+}
+
+// What decides is the time that a balance is of, not when it comes.
+func TestABalanceThatComesLateKeepsWhatWasSpentAndToppedUpSince(t *testing.T) {
+	e := newEnv(t)
+	e.priced(ledger.UnitMessage, true)
+	p, b := e.bind(20*cost), e.bridge()
+	e.post(p, b, e.reserve(p, b, 2)) // is in it
+	e.clk.advance(time.Minute)
+	late := e.news(p, mobileid.BalanceTold, 10*cost)
+	e.clk.advance(time.Minute)
+	sent := e.reserve(p, b, 3)
+	e.post(p, b, sent)
+	held := e.reserve(p, b, 1)
+	e.tell(e.news(p, mobileid.BalanceTopUp, 4*cost))
+	e.tell(late)
+	e.wantLeft(p, (10-3+4-1)*cost)
+	e.receipts(e.receipt(p.binding.Number, "op-"+sent[0].String(), mobileid.MessageRejected))
+	e.wantLeft(p, (10-2+4-1)*cost)
+	e.post(p, b, held)
+	e.wantLeft(p, (10-2+4-1)*cost)
+	e.clk.advance(time.Minute)
+	e.tell(e.news(p, mobileid.BalanceTold, 5*cost))
+	e.wantLeft(p, 5*cost)
+	e.tell(late)
+	e.wantLeft(p, 5*cost)
+	e.wantBalanced()
 }
 
 func TestWhatIsOlderThanABalanceIsInIt(t *testing.T) {
@@ -337,7 +365,7 @@ func TestWhatIsToldInAnyOrder(t *testing.T) {
 	e.tariff()
 	b := e.bridge()
 	rapid.Check(t, func(rt *rapid.T) {
-		p := e.bind(0)
+		p := e.untold()
 		e.clk.advance(time.Hour)
 		type fact struct {
 			kind   mobileid.BalanceKind
@@ -352,27 +380,49 @@ func TestWhatIsToldInAnyOrder(t *testing.T) {
 				rapid.SampledFrom([]mobileid.BalanceKind{mobileid.BalanceTopUp, mobileid.BalanceTold}).Draw(rt, "kind"),
 				mobileid.Money(rapid.IntRange(0, 5).Draw(rt, "amount")) * cost, i,
 			}
+			if i == 0 {
+				f.kind = mobileid.BalanceTold
+			}
+			if f.kind == mobileid.BalanceTold {
+				f.amount += 20 * cost // more than is spent, so that no balance comes too late
+			}
 			n := e.news(p, f.kind, f.amount)
-			n.At = begin.Add(time.Duration(i) * time.Second)
+			n.At = begin.Add(time.Duration(i)*time.Second + time.Millisecond)
 			facts, told = append(facts, f), append(told, n)
 		}
 		order := rapid.Permutation(append(append([]int{}, indexes(len(told))...), indexes(len(told))...)).Draw(rt, "order")
-		// The model: a balance wins over what is of a time up to its own when it
-		// comes after that, or before.
-		var base mobileid.Money
-		newest, seen := -1, map[int]bool{}
+		// What is sent in between, while nobody has told of it yet. The model goes by the
+		// times alone: the newest balance, and what came and went after it.
+		var spent []time.Time
+		for range facts {
+			if e.clk.advance(500 * time.Millisecond); rapid.Bool().Draw(rt, "spends") {
+				e.post(p, b, e.reserve(p, b, 1))
+				spent = append(spent, e.clk.now())
+			}
+			e.clk.advance(500 * time.Millisecond)
+		}
 		for _, i := range order {
 			must(e.t, e.Tell(e.ctx(), told[i]))
-			if seen[i] || facts[i].at <= newest {
-				seen[i] = true
-				continue
+		}
+		newest := -1
+		for i, f := range facts {
+			if f.kind == mobileid.BalanceTold {
+				newest = i
 			}
-			seen[i] = true
-			switch facts[i].kind {
-			case mobileid.BalanceTold:
-				newest, base = facts[i].at, facts[i].amount
-			default:
-				base += facts[i].amount
+		}
+		var base mobileid.Money
+		since := time.Time{}
+		if newest >= 0 {
+			base, since = facts[newest].amount, told[newest].At
+		}
+		for i, f := range facts {
+			if f.kind == mobileid.BalanceTopUp && i > newest {
+				base += f.amount
+			}
+		}
+		for _, at := range spent {
+			if at.After(since) {
+				base -= cost
 			}
 		}
 		e.wantLeft(p, base)

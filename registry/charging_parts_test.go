@@ -199,6 +199,8 @@ func TestTheTablesRefuseWhatTheStatementsNeverDo(t *testing.T) {
 		`delete from transfers_2026_11`,
 		`update credits set amount = 0`,
 		`delete from credits`,
+		`truncate transfers cascade`, `truncate transfers_2026_11`, `truncate credits cascade`, `truncate consents`, `truncate openings`,
+		`truncate archives cascade`, `truncate operator_days`, `truncate differences cascade`, `truncate difference_steps cascade`,
 		`insert into transfers select * from transfers where step = 1`,
 	} {
 		if _, err := e.pool.Exec(e.ctx(), sql); err == nil {

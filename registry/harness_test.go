@@ -173,6 +173,15 @@ func query[T any](e *env, sql string, args ...any) T {
 	return v
 }
 
+// empty truncates tables, whatever triggers they have.
+func (e *env) empty(tables string) {
+	e.t.Helper()
+	must(e.t, pgx.BeginFunc(e.ctx(), e.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(e.ctx(), `set local session_replication_role = replica; truncate `+tables, pgx.QueryExecModeSimpleProtocol)
+		return err
+	}))
+}
+
 func (e *env) exec(sql string, args ...any) {
 	e.t.Helper()
 	_, err := e.pool.Exec(e.ctx(), sql, args...)

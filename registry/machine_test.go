@@ -21,7 +21,7 @@ func TestRandomLivesFollowTheDrawnArrows(t *testing.T) {
 	e := newEnv(t)
 	e.tariff()
 	rapid.Check(t, func(rt *rapid.T) {
-		e.exec(`truncate challenges, messages, message_parts, receipts, receipts_unmatched, transfers, charge_calls, confirmations,
+		e.empty(`challenges, messages, message_parts, receipts, receipts_unmatched, transfers, charge_calls, confirmations,
 			live_challenges, retries, outbox, idempotency, bridges, wrong_tries`)
 		e.exec(`update accounts set pending = 0, posted = 0, late = 0`)
 		m := &machine{env: e, rt: rt, codes: &codes{epoch: fmt.Sprint("epoch", e.n.Add(1)), lost: map[mobileid.ID]bool{}}, lanes: &lanes{}}

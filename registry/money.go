@@ -32,11 +32,11 @@ func (db *DB) Credit(ctx context.Context, account int64, source, seq string, amo
 // account at that operator is KindNotFound, unless it is bound and has moved to him:
 // then it gets one. A negative amount is KindInvalid.
 //
-// A top-up adds. A balance replaces what was told before: it is what could be
-// spent at that time, with all taken off that we had posted by then, and what is
-// reserved is not. So an older balance changes nothing, nor does an older top-up,
-// which is in it. The first news make the balance known: until then nothing is
-// refused for it.
+// A top-up adds. A balance replaces what was told of a time up to its own, whenever it
+// comes: it is what could be spent at that time, with all taken off that we had posted
+// by then, and what is reserved is not. What came and what was posted after it stays.
+// So an older balance changes nothing, nor does a top-up that is not younger, which is
+// in it. The first news make the balance known: until then nothing is refused for it.
 //
 // Money that leaves something to spend brings suspended SMS back. barred suspends
 // them and unbarred brings them back, unless the operator has said otherwise of a
@@ -106,9 +106,23 @@ select id, granted, pending, posted, late, told_at, balance_at, barred_at, warne
 	return a, err
 }
 
+// sinceSQL is what moved an account ($1) after a time ($2): what operators told that
+// came, less what was posted. Of Messages from some days before ($3) on: what the books
+// correct of older ones is in the next balance.
+const sinceSQL = `
+select coalesce((select sum(told) from credits where account_id = $1 and kind = 'top_up' and told_at > $2), 0)::bigint
+     - coalesce((
+	select sum(t.taken) from (
+		select message_id from transfers where account_id = $1 and step = 1 and message_id >= $3) m
+	join transfers t on t.message_id = m.message_id and t.message_id >= $3 where t.at > $2), 0)::bigint`
+
+// since is how many days before a balance a Message may have been queued that was paid
+// for after it: as long as one waits, and its receipt.
+const sinceDays = 4 * 24 * time.Hour
+
 // change is by how much news move what is granted, and whether they are older
-// than what they are about.
-func (a *account) change(n mobileid.BalanceNews) (change mobileid.Money, old bool) {
+// than what they are about. since is what has moved the account after a balance.
+func (a *account) change(n mobileid.BalanceNews, since mobileid.Money) (change mobileid.Money, old bool) {
 	reserved := a.posted + a.pending - a.late // what granted cannot be less than
 	switch {
 	case n.Kind == mobileid.BalanceBarred || n.Kind == mobileid.BalanceUnbarred:
@@ -117,7 +131,7 @@ func (a *account) change(n mobileid.BalanceNews) (change mobileid.Money, old boo
 	case a.balanceAt != nil && !n.At.After(*a.balanceAt):
 		return 0, true
 	case n.Kind == mobileid.BalanceTold:
-		return max(a.posted+n.Amount, reserved) - a.granted, false
+		return max(a.posted+n.Amount+since, reserved) - a.granted, false
 	case a.known == nil:
 		return max(a.granted, reserved) + n.Amount - a.granted, false
 	}
@@ -127,7 +141,14 @@ func (a *account) change(n mobileid.BalanceNews) (change mobileid.Money, old boo
 // book stores news of a locked account. counts says that they are neither told
 // before nor older than what is known, and left what there is to spend.
 func (db *DB) book(ctx context.Context, tx pgx.Tx, a account, n mobileid.BalanceNews) (counts bool, left mobileid.Money, err error) {
-	change, old := a.change(n)
+	var since mobileid.Money
+	if n.Kind == mobileid.BalanceTold {
+		floor := mobileid.IDFloor(n.At.Add(-sinceDays))
+		if err := tx.QueryRow(ctx, sinceSQL, a.id, n.At, floor[:]).Scan(&since); err != nil {
+			return false, 0, err
+		}
+	}
+	change, old := a.change(n, since)
 	tag, err := tx.Exec(ctx, `
 insert into credits (source, seq, account_id, kind, told, told_at, amount, at) values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (source, seq) do nothing`, n.Source, n.Seq, a.id, n.Kind, n.Amount, n.At, change, db.clock())

@@ -86,6 +86,10 @@ func addPartition(ctx context.Context, tx pgx.Tx, table string, fillfactor int, 
 	}
 	_, err = tx.Exec(ctx, fmt.Sprintf(`alter table %s attach partition %s for values from ('%s') to ('%s')`,
 		table, name, bound(month), bound(month.AddDate(0, 1, 0))))
+	if err == nil && table == "transfers" {
+		// A trigger for TRUNCATE is not inherited.
+		_, err = tx.Exec(ctx, fmt.Sprintf(`create trigger %[1]s_not_emptied before truncate on %[1]s for each statement execute function not_emptied()`, name))
+	}
 	return err
 }
 
