@@ -24,10 +24,11 @@ const (
 
 // chargeCallsSQL takes what is due, of each Message the first step that is not told:
 // the next one may only be true when that was. What nobody knew and is known by now
-// is not asked about any more. Nor is what a Message was left with that is in doubt
-// to its end: what a receipt or a file says of it decides. As long as it may
-// still be sent, or have been, the question waits. The units that a transfer moves are its money by
-// the price of one; where that is nothing, all of them.
+// is not asked about any more; as long as the Message may still be sent, or have been,
+// the question waits. Of one that is in doubt to its end the reservation is given back:
+// it holds nobody's money any more, and what a receipt or a file says later is for the
+// books. The units that a transfer moves are its money by the price of one; where that
+// is nothing, all of them.
 var chargeCallsSQL = fmt.Sprintf(`
 with seen as (
 	select c.message_id, c.step from charge_calls c
@@ -35,8 +36,8 @@ with seen as (
 	  and not exists (select from charge_calls e where e.message_id = c.message_id and e.step < c.step)
 	order by c.due_at limit $3 for update skip locked
 ), asked as (
-	select s.message_id, s.step, case
-		when m.charge <> 'unknown' or m.state = 'unconfirmed' and m.reason = 'no_answer' and c.state is distinct from 'confirmed' then 'never'
+	select s.message_id, s.step, m.state = 'unconfirmed' and c.state is distinct from 'confirmed' as doubted, case
+		when m.charge <> 'unknown' then 'never'
 		when m.state in ('in_doubt', 'admitted', 'retry') then 'later' end as wait
 	from seen s join transfers t on t.message_id = s.message_id and t.step = s.step join messages m on m.id = s.message_id
 	left join challenges c on c.id = m.challenge_id where t.kind = 'unknown'
@@ -47,13 +48,15 @@ with seen as (
 	where c.message_id = a.message_id and c.step = a.step and a.wait = 'later'
 ), due as (
 	select message_id, step from seen except select message_id, step from asked where wait is not null
+), released as (
+	select message_id, step from asked where wait is null and doubted
 ), taken as (
 	update charge_calls c set tries = c.tries + 1,
 		due_at = $2::timestamptz + least(interval '%[1]d s' * power(2, least(c.tries, 20)), interval '%[2]d s')
 	from due d where c.message_id = d.message_id and c.step = d.step
 	returning c.message_id, c.step, c.tries
 )
-select t.message_id, t.step, t.kind, taken.tries, m.units, case when t.kind in ('voided', 'unknown') then 0 when m.amount = 0 then m.units else abs(t.taken) / (m.amount / m.units) end, b.msisdn, m.text_id, m.deadline
+select t.message_id, t.step, case when (t.message_id, t.step) in (select message_id, step from released) then 'voided' else t.kind end, taken.tries, m.units, case when t.kind in ('voided', 'unknown') then 0 when m.amount = 0 then m.units else abs(t.taken) / (m.amount / m.units) end, b.msisdn, m.text_id, m.deadline
 from taken join transfers t using (message_id, step) join messages m on m.id = t.message_id
 join bindings b on b.id = m.fence_id and m.fence_kind = 'binding'
 order by t.message_id, t.step`, callAgain/time.Second, callAgainMost/time.Second)

@@ -164,7 +164,9 @@ func TestADoubtKeepsThatItsChargeIsUnknown(t *testing.T) {
 		e.clk.advance(3 * time.Hour)
 		e.sweep(sweeperOf(e))
 		e.wantMessage(n.Message.ID, mobileid.MessageUnconfirmed, mobileid.ReasonNoAnswer)
-		e.wantNoCall()
+		// What is held for it is given back, and the books go on without it.
+		must(t, e.ChargeTold(e.ctx(), e.wantCall(n.Message.ID, mobileid.ChargeVoided, 0), ""))
+		e.wantTransfers(n.Message.ID, start...)
 		e.apply(fileOf(1), lineTo(p, 1, mobileid.MessageDelivered))
 		e.wantTransfers(n.Message.ID, append(start, "posted receipt 0 1")...)
 		e.wantCall(n.Message.ID, mobileid.ChargePosted, 1)

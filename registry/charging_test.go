@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -500,6 +501,7 @@ func TestTheChargingSystemIsToldOfEachTransfer(t *testing.T) {
 	e.receipts(e.receipt(p.binding.Number, "id of sent", mobileid.MessageRejected))
 	e.clk.advance(time.Minute)
 	again := calls()
+	maps.Copy(again, calls()) // that of the doubt is withdrawn, and then comes the next
 	if again[sent.Message.ID].Kind != "reversed" || again[unknown.Message.ID].Kind != "posted" || again[doubtful.Message.ID].Kind != "posted" || len(again) != 3 {
 		t.Errorf("calls %+v", again)
 	}
@@ -518,4 +520,38 @@ func TestTheChargingSystemIsToldOfEachTransfer(t *testing.T) {
 	if rounds < 140 || rounds > 170 {
 		t.Errorf("given up after %d rounds", rounds)
 	}
+}
+
+// A reservation in doubt holds nobody's money for ever, at the charging system either.
+func TestADoubtToTheEndIsGivenBackToTheChargingSystem(t *testing.T) {
+	e := newEnv(t)
+	e.priced(ledger.UnitMessage, true)
+	p, b := e.bind(0), e.bridge()
+	n := e.notice(p, "k")
+	n.Message.Charging = mobileid.ChargingDiameter
+	e.queue(n)
+	e.admit(b, n.Message.ID)
+	e.settle(b, e.outcome(n.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+	due := func() []mobileid.ChargeCall {
+		t.Helper()
+		list, err := e.ChargeCalls(e.ctx(), operator, 10)
+		must(t, err)
+		return list
+	}
+	if list := due(); len(list) != 0 {
+		t.Fatalf("while it may have come: %+v", list)
+	}
+	e.clk.advance(3 * time.Hour)
+	e.sweep(registry.NewSweeper(e.DB, registry.SweepConfig{Grace: time.Second}, nil, nil))
+	e.wantTransfers(n.Message.ID, "pending admitted 1 0", "unknown doubt -1 0")
+	list := due()
+	if len(list) != 1 || list[0].Kind != mobileid.ChargeVoided || list[0].Moved != 0 || list[0].Units != 1 {
+		t.Fatalf("%+v", list)
+	}
+	must(t, e.ChargeTold(e.ctx(), list[0], ""))
+	e.wantCharge(n.Message.ID, "unknown") // reconciliation settles it
+	if list := due(); len(list) != 0 {
+		t.Errorf("%+v", list)
+	}
+	e.wantBalanced()
 }

@@ -61,7 +61,7 @@ transferred as (
 ), untold as (
 	insert into charge_calls (message_id, step, operator, due_at)
 	select id, step, operator, $1 from postings where charging = 'diameter' and case
-		when kind = 'unknown' then why = 'charger'
+		when kind = 'unknown' then true
 		when kind = 'posted' then why <> 'reconciled'
 		else kind in ('voided', 'reversed') and why not in ('charger', 'reconciled') end
 ), moved as (

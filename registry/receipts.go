@@ -96,7 +96,7 @@ with part as (
 	       m.account_id, m.operator, m.amount, m.units, m.charging, m.charge, m.charge_step, m.charged, case
 		when m.units > 1 then greatest(0, least(w.known, m.units) - w.refused - case when t.refund_undelivered then w.undelivered else 0 end)
 		when w.refused > 0 or coalesce(t.refund_undelivered, true) and w.undelivered > 0 then 0
-		else m.units end as paid, k.message_id is not null as asked
+		else m.units end as paid, k.message_id is not null and m.state <> 'unconfirmed' as asked
 	from whole w join messages m on m.id = w.message_id left join tariffs t on t.id = m.tariff_id
 	left join charge_calls k on k.message_id = m.id and k.step = m.charge_step
 	where (w.taken or m.state in ('rejected', 'expired', 'failed', 'no_funds')) and (not w.delivered or w.known >= m.parts or m.state not in ('in_doubt', 'admitted', 'retry'))

@@ -20,7 +20,7 @@ do $$
 declare
     part text;
 begin
-    for part in select c.relname from pg_class c where c.relkind = 'r' and c.relname ~ '^(archived_)?transfers_(\d{4}_\d{2}|late)$' loop
+    for part in select c.relname from pg_class c where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relname ~ '^(archived_)?transfers_(\d{4}_\d{2}|late)$' loop
         execute format('create trigger %I before truncate on %I for each statement execute function not_emptied()', part || '_not_emptied', part);
     end loop;
 end $$;
