@@ -7,13 +7,14 @@ alter table accounts
 
 -- The pseudonym in an owner's name is base32 (RFC 4648, the alphabet of section 7,
 -- in lower case): 26 characters of five bits for 16 bytes.
-create function pg_temp.pseudonym(t text) returns bytea language sql immutable as $$
+create function pseudonym_of(t text) returns bytea language sql immutable as $$
     select decode(string_agg(lpad(to_hex((substring(b from i * 8 + 1 for 8))::integer), 2, '0'), '' order by i), 'hex')
     from (select string_agg((position(substr(t, n, 1) in '0123456789abcdefghijklmnopqrstuv') - 1)::bit(5)::text, '' order by n)::bit(130) as b
           from generate_series(1, 26) n) bits, generate_series(0, 15) i
 $$;
-update accounts set number = pg_temp.pseudonym(split_part(owner, ':', 2)), operator = split_part(owner, ':', 3)
+update accounts set number = pseudonym_of(split_part(owner, ':', 2)), operator = split_part(owner, ':', 3)
 where owner ~ '^subscriber:[0-9a-v]{26}:.';
+drop function pseudonym_of(text);
 create unique index accounts_subscriber on accounts (number, operator) where number is not null;
 
 -- suspended_account: which one has no money or is barred; SMS that another one pays
