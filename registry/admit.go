@@ -43,7 +43,7 @@ with recursive alive as (
 	       m.operator <> i.operator as misplaced
 	from item i
 	join messages m on m.id = i.id
-	left join challenges c on c.id = m.challenge_id
+	left join challenges c on c.id = m.challenge_id and c.message_id = m.id
 	left join bindings b on b.id = m.fence_id and m.fence_kind = 'binding'
 	left join bridges o on o.id = m.owner
 	cross join lateral (select coalesce(b.suspended_account <> m.account_id, false) as elsewhere) x
@@ -113,7 +113,7 @@ with recursive alive as (
 ), postings as (` + postingsSQL("moves", "case when charge is null then 'admitted' else 'stopped' end") + `
 ), ended as (
 	update challenges c set state = v.final, reason = v.why, state_version = c.state_version + 1, ended_at = $1
-	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.final in ('expired', 'fenced', 'no_funds')
+	from moves v where c.id = v.challenge_id and c.message_id = v.id and c.state = 'pending' and v.final in ('expired', 'fenced', 'no_funds')
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), again as (
 	insert into retries (message_id, operator, due_at)

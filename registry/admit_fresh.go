@@ -34,7 +34,7 @@ with item as materialized (
 	from unnest($3::bytea[], $4::integer[], $5::bigint[]) as i(id, part, pos)
 	join {messages} m on m.id = i.id
 	join bindings b on b.id = m.fence_id
-	left join {challenges} c on c.id = m.challenge_id
+	left join {challenges} c on c.id = m.challenge_id and c.message_id = m.id
 	where m.state = 'queued' and m.deadline > $1
 	  and m.operator = (select operator from bridges where id = $2 and lease_until > clock_timestamp() and swept_at is null)
 	  and m.fence_kind = 'binding' and b.state = 'active' and b.version = m.fence_version

@@ -19,6 +19,7 @@ import (
 //
 // Each challenge becomes, by the first rule that holds:
 //
+//   - cancelled, as CancelChallenge has stored it;
 //   - conflict, when its Idempotency-Key belongs to another request (reason
 //     key_reused: another body; second_id: the same body under another id);
 //   - expired (deadline), when it was read after its deadline;
@@ -86,9 +87,11 @@ type issuing struct {
 	bound    map[fenceKey]bool
 	live     map[liveKey]mobileid.ID
 	existing map[mobileid.ID]*mobileid.LaneItem // nil: stored, nothing to publish
+	stones   map[mobileid.ID]bool               // stored by a cancel that came first
 
 	// What was decided.
 	rows       []challengeRow
+	told       []*mobileid.NewChallenge // of stones
 	superseded []mobileid.ID
 	lanes      []mobileid.LaneItem
 }
@@ -139,7 +142,7 @@ select from challenges where id in (
 	join live_challenges l on l.person = any($3) and l.person = k.person and l.purpose = k.purpose and l.client = k.client)
 order by id for no key update`, ids, clients, persons, purposes)
 	is.live = map[liveKey]mobileid.ID{}
-	is.existing = map[mobileid.ID]*mobileid.LaneItem{}
+	is.existing, is.stones = map[mobileid.ID]*mobileid.LaneItem{}, map[mobileid.ID]bool{}
 	b.Queue(lookSQL, ids, clients, persons, purposes).Query(is.seen)
 	messages := make([]*mobileid.NewMessage, len(is.batch))
 	for i, c := range is.batch {
@@ -178,6 +181,7 @@ func (is *issuing) seen(rows pgx.Rows) error {
 			is.existing[toID(id)] = &again
 		default:
 			is.existing[toID(id)] = nil
+			is.stones[toID(id)] = key.purpose == ""
 		}
 		return nil
 	})
@@ -190,6 +194,9 @@ func (is *issuing) decide() {
 		if item, stored := is.existing[c.Request.ID]; stored {
 			if item != nil {
 				is.lanes = append(is.lanes, *item)
+			}
+			if is.stones[c.Request.ID] {
+				is.told = append(is.told, c)
 			}
 			continue
 		}
@@ -262,17 +269,30 @@ func (is *issuing) write(b *pgx.Batch) {
 		lockFromChallenges(b, ids)
 		queueEnd(b, endArgs{now: is.now, ids: ids, state: mobileid.ChallengeSuperseded, reason: mobileid.ReasonNewer})
 	}
+	for _, c := range is.told {
+		r := &c.Request
+		b.Queue(`
+update challenges set person = $2, purpose = $3, locale = $4, context_hash = $5, client_ref = $6, body_hash = $7, expires_at = $8,
+	source_topic = $9, source_partition = $10, source_offset = $11
+where id = $1 and purpose = ''`, raw(r.ID), c.Person[:], r.Purpose, r.Locale, r.ContextHash, r.ClientRef, r.BodyHash, expiryOf(c),
+			c.Source.Topic, c.Source.Partition, c.Source.Offset)
+	}
 	for i := range is.rows {
 		is.queueRow(b, &is.rows[i])
 	}
 }
 
+// expiryOf is until when the code works, or would.
+func expiryOf(c *mobileid.NewChallenge) time.Time {
+	if c.ExpiresAt.IsZero() {
+		return c.Request.Deadline
+	}
+	return c.ExpiresAt
+}
+
 func (is *issuing) queueRow(b *pgx.Batch, row *challengeRow) {
 	r := &row.Request
-	expires := row.ExpiresAt
-	if expires.IsZero() {
-		expires = r.Deadline
-	}
+	expires := expiryOf(row.NewChallenge)
 	if row.state != mobileid.ChallengePending {
 		b.Queue(insertEndedSQL, is.now, raw(r.ID), r.Client, row.Person[:], r.Purpose, r.Locale, r.ContextHash, r.ClientRef,
 			r.BodyHash, row.state, row.reason, row.Tries, expires, row.Source.Topic, row.Source.Partition, row.Source.Offset)

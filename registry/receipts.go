@@ -126,7 +126,7 @@ with part as (
 ), ended as (
 	update challenges c set state = case v.next when 'failed' then 'failed' else 'undeliverable' end,
 	       reason = coalesce(nullif(v.reason, ''), 'receipt_' || v.next), state_version = c.state_version + 1, ended_at = $1
-	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.next <> 'delivered'
+	from moves v where c.id = v.challenge_id and c.message_id = v.id and c.state = 'pending' and v.next <> 'delivered'
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), done as (
 	delete from retries where message_id = any(array(select id from moves))

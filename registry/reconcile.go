@@ -386,7 +386,7 @@ with told as (
 ), postings as (` + postingsSQL("told", "'absent'") + `
 ), ended as (
 	update challenges c set state = 'failed', reason = 'no_answer', state_version = c.state_version + 1, ended_at = $1
-	from moves v where c.id = v.challenge_id and c.state = 'pending'
+	from moves v where c.id = v.challenge_id and c.message_id = v.id and c.state = 'pending'
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), done as (
 	delete from retries where message_id = any(array(select id from moves))

@@ -60,7 +60,7 @@ with told as (
 	update challenges c set
 		state = case v.next when 'rejected' then 'undeliverable' else v.next end,
 		reason = v.why, state_version = c.state_version + 1, ended_at = $1
-	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.ends
+	from moves v where c.id = v.challenge_id and c.message_id = v.id and c.state = 'pending' and v.ends
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), again as (
 	insert into retries (message_id, operator, due_at)

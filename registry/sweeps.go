@@ -24,7 +24,7 @@ with seen as (
 		when m.state in ('in_doubt', 'sent') and m.deadline <= $4 then 'unconfirmed'
 		when m.state = 'admitted' and (m.deadline <= $5 or m.owner = any($6::bigint[])) then 'in_doubt'
 		end as next
-	from messages m left join challenges c on c.id = m.challenge_id
+	from messages m left join challenges c on c.id = m.challenge_id and c.message_id = m.id
 	where m.id in ` + knownSQL + ` and m.ended_at is null
 ), moves as (
 	select s.*, next <> 'in_doubt' as ends, case
@@ -51,7 +51,7 @@ with seen as (
 ), postings as (` + postingsSQL("moves", "case when charge_to = 'unknown' then 'doubt' when next = 'expired' then 'stopped' else 'confirmed' end") + `
 ), ended as (
 	update challenges c set state = 'expired', reason = v.why, state_version = c.state_version + 1, ended_at = $1
-	from moves v where c.id = v.challenge_id and c.state = 'pending' and v.next = 'expired'
+	from moves v where c.id = v.challenge_id and c.message_id = v.id and c.state = 'pending' and v.next = 'expired'
 	returning c.id, c.client, c.person, c.purpose, c.state, c.reason, c.state_version
 ), again as (
 	insert into retries (message_id, operator, due_at)

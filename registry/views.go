@@ -8,7 +8,7 @@ import (
 )
 
 // Challenge returns a challenge as its client may see it. Its version is the
-// sum of the challenge's and its Message's, so it grows with either.
+// sum of the challenge's and its Messages', so it grows with either.
 // KindNotFound if this client has no such row.
 func (db *DB) Challenge(ctx context.Context, client string, id mobileid.ID) (mobileid.ChallengeView, error) {
 	v := mobileid.ChallengeView{ID: id, Client: client}
@@ -17,7 +17,7 @@ func (db *DB) Challenge(ctx context.Context, client string, id mobileid.ID) (mob
 	err := db.look(ctx, "challenge", []any{
 		&v.State, &v.Reason, &v.Version, &v.Purpose, &v.ExpiresAt, &v.MessageState, &msisdn, &v.TriesLeft, &confirmed,
 	}, `
-select c.state, c.reason, c.state_version + coalesce(m.state_version, 0), c.purpose, c.expires_at,
+select c.state, c.reason, c.state_version + c.version_base + coalesce(m.state_version, 0), c.purpose, c.expires_at,
        coalesce(m.state, ''), coalesce(b.msisdn, ''), greatest(c.tries - c.wrong_tries, 0), f.confirmed_at
 from challenges c
 left join messages m on m.id = c.message_id

@@ -9,6 +9,7 @@ import (
 // The ce_type of each event on the inner topics.
 const (
 	TypeChallengeRequested    = "mobileid.challenge.requested.v1"
+	TypeResendRequested       = "mobileid.challenge.resend.requested.v1"
 	TypeNotificationRequested = "mobileid.notification.requested.v1"
 	TypeMessageQueued         = "mobileid.message.queued.v1"
 	TypeStatusChanged         = "mobileid.status.changed.v1"
@@ -52,6 +53,16 @@ type ChallengeRequested struct {
 	ClientRef   string    `json:"client_ref,omitempty"`
 	BodyHash    string    `json:"body_hash"` // IDKey.BodyHash of the canonical request
 	Deadline    time.Time `json:"deadline"`  // read later than this, it ends expired, unsent
+}
+
+// ResendRequested asks for the next code of a challenge (topic otp.requests). ID
+// names the request, so that it is done once; of two the younger counts.
+type ResendRequested struct {
+	ID        ID        `json:"id"`
+	Challenge ID        `json:"challenge"`
+	Client    string    `json:"client"`
+	Person    string    `json:"person"`
+	Deadline  time.Time `json:"deadline"` // read later than this, nothing is sent
 }
 
 // NotificationRequested asks to tell a person something (topic

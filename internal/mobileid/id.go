@@ -33,6 +33,7 @@ type IDKind byte
 const (
 	KindChallenge IDKind = 'c' // printed "ch_..."
 	KindMessage   IDKind = 'm' // printed "ms_..."; a notification is addressed by its one Message
+	KindResend    IDKind = 'r' // printed "rs_..."; asks for a challenge's next code, of which the challenge tells
 	KindBalance   IDKind = 'b' // printed "be_..."; what an operator told at once of accounts, of which nothing is read later
 )
 
@@ -42,6 +43,8 @@ func (k IDKind) prefix() string {
 		return "ch"
 	case KindMessage:
 		return "ms"
+	case KindResend:
+		return "rs"
 	case KindBalance:
 		return "be"
 	}

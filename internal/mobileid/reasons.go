@@ -19,6 +19,9 @@ const (
 	ReasonSecondID  = "second_id"  // the same request got a second id; the first has the effect
 	ReasonUnbound   = "unbound"    // the person has no active binding
 	ReasonNewer     = "newer"      // a newer challenge took its place
+	ReasonResent    = "resent"     // a newer code of the same challenge took its place
+	ReasonClient    = "client"     // its client does not want it any more
+	ReasonTooMany   = "too_many"   // too many codes to the person or to the number in a time
 
 	// Decided at admission.
 
@@ -61,7 +64,7 @@ const (
 
 // reasons is the list, without its families.
 var reasons = []string{
-	ReasonKeyReused, ReasonSecondID, ReasonUnbound, ReasonNewer,
+	ReasonKeyReused, ReasonSecondID, ReasonUnbound, ReasonNewer, ReasonResent, ReasonClient, ReasonTooMany,
 	ReasonBindingChanged, ReasonBalance, ReasonDailyLimit, ReasonSuspended, ReasonChallengeGone,
 	ReasonDeadline, ReasonNotProcessed, ReasonOwnerLost, ReasonNoReceipt, ReasonCodeLost, ReasonWrongCodes,
 	ReasonReceipt, ReasonCannotPay, ReasonNoAnswer, ReasonLinkLost, ReasonLateAnswer,

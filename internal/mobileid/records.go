@@ -68,6 +68,33 @@ type NewChallenge struct {
 	Message   *NewMessage // nil with Binding
 }
 
+// NewSend is the next code of a challenge, which stands in Redis under Nonce.
+type NewSend struct {
+	Request     ResendRequested
+	Number      int // of the sending, from 2
+	Nonce       string
+	ExpiresAt   time.Time
+	CanResendAt time.Time // when the one after it may be asked for
+	Source      RecordRef
+	Binding     *Binding    // nil: the person is not bound, or there is no code to send
+	Message     *NewMessage // nil with Binding
+}
+
+// SentChallenge is what making the next code of a challenge needs to know of it.
+type SentChallenge struct {
+	ID          ID
+	Client      string
+	Person      Pseudonym
+	Purpose     string
+	Locale      Locale
+	State       ChallengeState
+	Sends       int // codes that were made
+	TriesLeft   int
+	CanResendAt time.Time
+	Resend      ID // the request that made the last one; zero: the first
+	MessageItem *LaneItem // of the last one, while it is queued
+}
+
 // NewNotification is a notification and its one Message.
 type NewNotification struct {
 	Request NotificationRequested

@@ -84,19 +84,25 @@ const (
 	ChallengeFenced        ChallengeState = "fenced"        // the binding changed after the code was issued
 	ChallengeUndeliverable ChallengeState = "undeliverable" // the operator finally could not deliver the code
 	ChallengeFailed        ChallengeState = "failed"        // the code could not be sent
+	ChallengeCancelled     ChallengeState = "cancelled"     // its client does not want it any more
+	ChallengeLimited       ChallengeState = "limited"       // too many codes or too many wrong ones: ask again at retry_at
+	ChallengeStepUp        ChallengeState = "step_up"       // a code is not enough now: the person shows his face (Face-ID), or waits until retry_at
 )
 
 var challengeNext = map[ChallengeState][]ChallengeState{
 	ChallengeAccepted: {
 		ChallengePending, ChallengeExpired, ChallengeConflict, ChallengeUnbound, ChallengeSuperseded,
+		ChallengeCancelled, ChallengeLimited, ChallengeStepUp,
 	},
 	ChallengePending: {
 		ChallengeConfirmed, ChallengeExpired, ChallengeExhausted, ChallengeLost, ChallengeSuperseded,
-		ChallengeNoFunds, ChallengeFenced, ChallengeUndeliverable, ChallengeFailed,
+		ChallengeNoFunds, ChallengeFenced, ChallengeUndeliverable, ChallengeFailed, ChallengeCancelled,
+		ChallengeStepUp, // the last of a day's wrong codes
 	},
 	ChallengeConfirmed: nil, ChallengeExpired: nil, ChallengeExhausted: nil, ChallengeLost: nil, ChallengeSuperseded: nil,
 	ChallengeConflict: nil, ChallengeUnbound: nil, ChallengeNoFunds: nil, ChallengeFenced: nil,
 	ChallengeUndeliverable: nil, ChallengeFailed: nil,
+	ChallengeCancelled: nil, ChallengeLimited: nil, ChallengeStepUp: nil,
 }
 
 // Terminal reports whether nothing follows s.
