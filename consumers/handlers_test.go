@@ -26,6 +26,8 @@ type room struct {
 	lane          []mobileid.LaneItem
 	calls         []string
 	payers        map[string]string // by text id
+	sent          map[mobileid.ID]mobileid.SentChallenge
+	resent        []*mobileid.NewSend
 	failAt        string
 	err           error
 }
@@ -89,6 +91,28 @@ func (r *room) IssueChallenges(_ context.Context, list []mobileid.NewChallenge) 
 		}
 	}
 	return items, nil
+}
+
+func (r *room) SentChallenges(_ context.Context, ids []mobileid.ID) (map[mobileid.ID]mobileid.SentChallenge, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[mobileid.ID]mobileid.SentChallenge{}
+	for _, id := range ids {
+		if c, ok := r.sent[id]; ok {
+			out[id] = c
+		}
+	}
+	return out, r.step("sent")
+}
+
+func (r *room) Resend(_ context.Context, n *mobileid.NewSend) (mobileid.LaneItem, bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.resent = append(r.resent, n)
+	if err := r.step("resend"); err != nil || n.Message == nil {
+		return mobileid.LaneItem{}, false, err
+	}
+	return mobileid.LaneItem{ID: n.Message.ID, Operator: n.Message.Operator, Lane: n.Message.Lane, Person: n.Message.Person}, true, nil
 }
 
 func (r *room) QueueNotifications(_ context.Context, list []mobileid.NewNotification) ([]mobileid.LaneItem, error) {
@@ -194,6 +218,7 @@ func otpHandler(t testing.TB, r *room, opener **mobileid.Opener) Handler {
 	return NewOTPRequests(OTPDeps{
 		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r,
 		Purposes:  map[string]mobileid.Purpose{"sign_in": {ID: "sign_in", TextID: "otp.sign_in", Life: 3 * time.Minute, Digits: 6, Tries: 3}},
+		Resend:    mobileid.ResendRule{After: time.Minute, Most: 3},
 		Operators: map[string]Operator{"beeline": {Parts: func(string) int { return 2 }}},
 		Now:       func() time.Time { return noon },
 	})

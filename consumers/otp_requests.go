@@ -3,7 +3,6 @@ package consumers
 import (
 	"context"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +28,7 @@ type OTPDeps struct {
 	Sealer    Sealer // to the bridge's public key
 	IDKey     mobileid.IDKey
 	Purposes  map[string]mobileid.Purpose // by id
+	Resend    mobileid.ResendRule
 	Lanes     Lanes
 	Operators map[string]Operator // by id, those that have a file; a Message goes to no other that a number has moved to
 	Now       func() time.Time
@@ -64,8 +64,28 @@ func NewOTPRequests(d OTPDeps) Handler {
 }
 
 // Handle stores and publishes the good records of the batch, then answers with
-// the error of the first bad one, if any.
+// the error of the first bad one, if any. What asks for a next code comes after
+// what asks for a first: so do the records of one challenge.
 func (h *otpRequests) Handle(ctx context.Context, recs []*Record) error {
+	var first, next []*Record
+	for _, rec := range recs {
+		if rec.Event.Type == mobileid.TypeResendRequested {
+			next = append(next, rec)
+		} else {
+			first = append(first, rec)
+		}
+	}
+	bad := h.firsts(ctx, first)
+	if len(next) == 0 || bad != nil && mobileid.KindOf(bad) != mobileid.KindInvalid {
+		return bad
+	}
+	if err := h.resends(ctx, next); err != nil {
+		return err
+	}
+	return bad
+}
+
+func (h *otpRequests) firsts(ctx context.Context, recs []*Record) error {
 	list, bad := readAllRequests(recs, mobileid.TypeChallengeRequested, h.clocks,
 		func(r mobileid.ChallengeRequested) (mobileid.ID, string) { return r.ID, r.Person })
 	list, unknown := h.knownPurposes(list)
@@ -141,7 +161,7 @@ func (h *otpRequests) bare(r request[mobileid.ChallengeRequested]) mobileid.NewC
 	p := h.Purposes[r.value.Purpose]
 	return mobileid.NewChallenge{
 		Request: r.value, Person: r.person, Tries: p.Tries,
-		ExpiresAt: h.Now().Add(p.Life), Source: r.rec.Ref,
+		ExpiresAt: h.Now().Add(p.Life), ResendAt: h.Now().Add(h.Resend.After), Source: r.rec.Ref,
 	}
 }
 
@@ -156,24 +176,9 @@ func (h *otpRequests) challenge(ctx context.Context, r request[mobileid.Challeng
 	if h.Now().After(r.value.Deadline) {
 		return c, nil
 	}
-	issued, err := h.Codes.Issue(ctx, r.value.ID, p.Digits, p.Life, p.Tries)
-	if err != nil {
-		return c, err
-	}
-	text, err := h.Texts.Render(p.TextID, localeOf(r.value.Locale, b), map[string]string{
-		slotCode:    issued.Code.Reveal(),
-		slotMinutes: strconv.Itoa(max(1, int(p.Life/time.Minute))),
-	})
-	if err != nil {
-		return c, err
-	}
-	c.Nonce = issued.Nonce
-	c.Message, err = h.compose.message(mobileid.NewMessage{
-		ID:       h.IDKey.Derive(mobileid.KindMessage, r.value.Client, r.value.ID, firstSend),
-		Client:   r.value.Client,
-		Lane:     mobileid.LaneOTP,
-		TextID:   p.TextID,
-		Deadline: c.ExpiresAt,
-	}, b, text)
+	var err error
+	c.Nonce, c.Message, err = h.code(ctx, codeFor{
+		id: r.value.ID, client: r.value.Client, number: firstSend, locale: r.value.Locale, tries: p.Tries, until: c.ExpiresAt,
+	}, p, b)
 	return c, err
 }

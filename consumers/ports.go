@@ -18,6 +18,11 @@ type ChallengeRegistry interface {
 	// while their Message is still queued. For what is stored already nothing
 	// changes: the first nonce and text stay, and it needs no new ones.
 	IssueChallenges(ctx context.Context, list []mobileid.NewChallenge) ([]mobileid.LaneItem, error)
+	// SentChallenges returns what is stored of those challenges that are.
+	SentChallenges(ctx context.Context, ids []mobileid.ID) (map[mobileid.ID]mobileid.SentChallenge, error)
+	// Resend stores a challenge's next code and its Message, once, and returns the id
+	// to put on a lane, if there is one.
+	Resend(ctx context.Context, n *mobileid.NewSend) (item mobileid.LaneItem, ok bool, err error)
 }
 
 // NotificationRegistry is what notification.requests needs of it.

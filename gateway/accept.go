@@ -247,6 +247,14 @@ func tooLarge() error {
 func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mobileid.IDKind, key string, req any) (
 	got mobileid.Accepted, hash string, err error,
 ) {
+	return a.identifyIf(ctx, client, kind, key, req, nil)
+}
+
+// identifyIf is identify of what is new only if allowed does not refuse it: a
+// repetition has its answer whatever has become of it since.
+func (a *Accepter) identifyIf(ctx context.Context, client mobileid.Client, kind mobileid.IDKind, key string, req any, allowed func() error) (
+	got mobileid.Accepted, hash string, err error,
+) {
 	canonical, err := json.Marshal(req)
 	if err != nil {
 		return got, "", fmt.Errorf("canonical request: %w", err)
@@ -260,6 +268,11 @@ func (a *Accepter) identify(ctx context.Context, client mobileid.Client, kind mo
 	if found {
 		got, err = a.known(client, kind, stored, storedHash, hash)
 		return got, hash, err
+	}
+	if allowed != nil {
+		if err := allowed(); err != nil {
+			return got, "", err
+		}
 	}
 	if err := a.spend(ctx, client); err != nil {
 		return got, "", err

@@ -59,6 +59,27 @@ func verifying(state mobileid.ChallengeState, body string) func(e *edge) call {
 	}
 }
 
+func resending(state mobileid.ChallengeState, change func(*mobileid.LiveChallenge)) func(e *edge) call {
+	return func(e *edge) call {
+		id := e.stored("oneid", state)
+		live := e.registry.live[id]
+		live.CanResendAt = e.g.now()
+		if change != nil {
+			change(&live)
+		}
+		e.registry.live[id] = live
+		return call{method: "POST", path: challengePath(id) + "/resend", key: "r", token: e.token("oneid")}
+	}
+}
+
+func cancelling(state mobileid.ChallengeState) func(e *edge) call {
+	return func(e *edge) call {
+		return call{method: "POST", path: challengePath(e.stored("oneid", state)) + "/cancel", token: e.token("oneid")}
+	}
+}
+
+func bodied(body string) func(*edge, *call) { return func(_ *edge, c *call) { c.body = body } }
+
 func reading(state mobileid.ChallengeState, query string) func(e *edge) call {
 	return func(e *edge) call {
 		return call{method: "GET", path: challengePath(e.stored("oneid", state)) + query, token: e.token("oneid")}
@@ -228,6 +249,31 @@ func refusals() []refusal {
 		{name: "code missing", call: verifying("pending", `{}`), status: 400, code: "field_missing", field: "code"},
 		{name: "other context", call: verifying("pending", `{"code":"123456"}`), status: 400, code: "context_mismatch", field: "context_hash"},
 		{name: "verify without key", call: with(verifying("pending", verifyBody("123456")), keyed("")), status: 400, code: "idempotency_key_missing", field: "Idempotency-Key"},
+		{name: "resend with a field", call: with(resending("pending", nil), bodied(`{"a":1}`)), status: 400, code: "unknown_field", field: "a"},
+		{name: "resend without key", call: with(resending("pending", nil), keyed("")), status: 400, code: "idempotency_key_missing", field: "Idempotency-Key"},
+		{name: "resend without token", call: with(resending("pending", nil), noToken), status: 401, code: "token_missing"},
+		{name: "resend without scope", call: with(resending("pending", nil), scoped("notifications")), status: 403, code: "scope_missing"},
+		{name: "resend too large", call: with(resending("pending", nil), bodied(big)), status: 413, code: "body_too_large"},
+		{name: "resend type", call: with(resending("pending", nil), headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "resend too early", call: resending("pending", func(l *mobileid.LiveChallenge) { l.CanResendAt = l.CanResendAt.Add(7 * time.Second) }), status: 429, code: "resend_too_early", header: map[string]string{"Retry-After": "7"}},
+		{name: "resend a fifth time", call: resending("pending", func(l *mobileid.LiveChallenge) { l.Sends = 4 }), status: 409, code: "resends_used"},
+		{name: "resend of what is over", call: resending("pending", func(l *mobileid.LiveChallenge) { l.ExpiresAt = l.CanResendAt }), status: 409, code: "challenge_expired"},
+		{name: "resend of what is confirmed", call: resending("confirmed", nil), status: 409, code: "challenge_confirmed"},
+		{name: "resend of what was cancelled", call: resending("cancelled", nil), status: 409, code: "challenge_cancelled"},
+		{name: "resend quota", set: poor, call: resending("pending", nil), status: 429, code: "quota_exceeded", header: map[string]string{"Retry-After": "2"}},
+		{name: "resend, registry away", set: away, call: resending("pending", nil), status: 503, code: "database_away"},
+		{name: "cancel what is confirmed", call: cancelling("confirmed"), status: 409, code: "challenge_confirmed"},
+		{name: "cancel with a field", call: with(cancelling("pending"), bodied(`{"a":1}`)), status: 400, code: "unknown_field", field: "a"},
+		{name: "cancel without token", call: with(cancelling("pending"), noToken), status: 401, code: "token_missing"},
+		{name: "cancel without scope", call: with(cancelling("pending"), scoped("notifications")), status: 403, code: "scope_missing"},
+		{name: "cancel too large", call: with(cancelling("pending"), bodied(big)), status: 413, code: "body_too_large"},
+		{name: "cancel type", call: with(cancelling("pending"), headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "cancel, registry away", set: away, call: cancelling("pending"), status: 503, code: "database_away"},
+		{name: "resend, registry broken", set: broken, call: resending("pending", nil), status: 500, code: "internal"},
+		{name: "resend a made-up id", call: post("/v1/challenges/ch_"+strings.Repeat("0", 39)+"/resend", ""), status: 404, code: "not_found"},
+		{name: "resend with a key of another body", set: taken, call: with(resending("pending", nil), keyed("k")), status: 422, code: "idempotency_key_reused", field: "Idempotency-Key"},
+		{name: "cancel, registry broken", set: broken, call: cancelling("pending"), status: 500, code: "internal"},
+		{name: "cancel a made-up id", call: post("/v1/challenges/ch_"+strings.Repeat("0", 39)+"/cancel", ""), status: 404, code: "not_found"},
 		{name: "verify too large", call: verifying("pending", big), status: 413, code: "body_too_large"},
 		{name: "verify type", call: with(verifying("pending", verifyBody("123456")), headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
 		{name: "verify without token", call: with(verifying("pending", verifyBody("123456")), noToken), status: 401, code: "token_missing"},
@@ -419,6 +465,8 @@ func everythingThatWorks(t *testing.T, c *contract) {
 	want(200, call{method: "GET", path: challengePath(id), token: token})
 	want(304, call{method: "GET", path: challengePath(id), token: token, header: map[string]string{"If-None-Match": `"1"`}})
 	want(200, call{method: "POST", path: verifyPath(id), body: verifyBody("123456"), key: "v", token: token})
+	want(202, resending(mobileid.ChallengePending, nil)(e))
+	want(200, cancelling(mobileid.ChallengePending)(e))
 	m := e.idKey.Make(mobileid.KindMessage, "oneid", "m", e.g.now())
 	want(200, call{method: "GET", path: "/v1/messages/" + m.String(), token: token})
 	e.registry.messages[m] = mobileid.MessageView{

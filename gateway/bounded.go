@@ -44,6 +44,12 @@ func (b bounded) EndChallenge(ctx context.Context, id mobileid.ID, state mobilei
 	return b.Registry.EndChallenge(ctx, id, state, reason)
 }
 
+func (b bounded) CancelChallenge(ctx context.Context, client string, id mobileid.ID) (mobileid.ChallengeState, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.CancelChallenge(ctx, client, id)
+}
+
 func (b bounded) Confirm(
 	ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart, contextHash string,
 ) (mobileid.Confirmation, error) {

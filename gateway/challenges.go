@@ -39,7 +39,7 @@ func (g *Gateway) create(w http.ResponseWriter, r *http.Request, client mobileid
 		AcceptedAt: got.At.UTC(), ExpiresAt: got.ExpiresAt.UTC(),
 	}
 	if got.ID.Kind() == mobileid.KindChallenge {
-		out.CanResendAt = got.At.Add(g.cfg.ResendAfter).UTC()
+		out.CanResendAt = got.At.Add(g.cfg.Resend.After).UTC()
 	}
 	return writeJSON(w, http.StatusAccepted, out)
 }
@@ -80,6 +80,9 @@ type challengeBody struct {
 	Number      string                  `json:"number_masked,omitempty"`
 	TriesLeft   *int                    `json:"tries_left,omitempty"`
 	ConfirmedAt time.Time               `json:"confirmed_at,omitzero"`
+	Sends       int                     `json:"sends,omitempty"`
+	CanResendAt time.Time               `json:"can_resend_at,omitzero"`
+	RetryAt     time.Time               `json:"retry_at,omitzero"`
 }
 
 type messageStateBody struct {
@@ -100,15 +103,19 @@ func (g *Gateway) readChallenge(ctx context.Context, client mobileid.Client, id 
 		ID: id, State: view.State, Reason: view.Reason, Version: view.Version, Terminal: view.State.Terminal(),
 		Purpose: view.Purpose, ExpiresAt: g.expiry(id, view.Purpose, view.ExpiresAt), Number: view.Masked,
 		TriesLeft: &view.TriesLeft, ConfirmedAt: view.ConfirmedAt.UTC(),
+		Sends: view.Sends, CanResendAt: view.CanResendAt.UTC(), RetryAt: view.RetryAt.UTC(),
 	}
 	if view.MessageState != "" {
 		body.Message = &messageStateBody{view.MessageState}
 	}
+	if client.Disclosure != mobileid.DisclosureFull {
+		body = blindChallenge(body, view, g.now())
+	}
 	if body.Terminal {
 		body.TriesLeft = nil
 	}
-	if client.Disclosure != mobileid.DisclosureFull {
-		body = blindChallenge(body, view.TriesLeft, g.now())
+	if body.Terminal || body.Sends > g.cfg.Resend.Most {
+		body.CanResendAt = time.Time{}
 	}
 	return body.shown(), nil
 }
@@ -146,31 +153,35 @@ func hidden(s mobileid.ChallengeState) bool {
 	}, s)
 }
 
+// endedVersion is above the number of codes that a challenge may have.
+const endedVersion = 1000
+
 // blindChallenge keeps what does not depend on the person. The version is one
-// of the shown states (0 accepted, 1 pending, 2 ended): the stored one would
-// count the Message's steps, which exist for the bound only.
+// of the shown states (0 accepted, the number of codes while it is pending, and
+// endedVersion): the stored one would count the Messages' steps, which exist for
+// the bound only.
 //
 // Limit: the times at which pending begins, and whether a right code exists at
 // all, still differ between persons for an observer with many samples.
-func blindChallenge(b challengeBody, triesLeft int, now time.Time) challengeBody {
+func blindChallenge(b challengeBody, v mobileid.ChallengeView, now time.Time) challengeBody {
 	b.Reason, b.Message, b.Number = "", nil, ""
 	if hidden(b.State) {
-		b.State, b.Terminal, b.TriesLeft = mobileid.ChallengePending, false, &triesLeft
+		b.State = mobileid.ChallengePending
 		switch {
-		case triesLeft <= 0:
+		case v.Cancelled:
+			b.State = mobileid.ChallengeCancelled
+		case v.TriesLeft <= 0:
 			b.State = mobileid.ChallengeExhausted
 		case !now.Before(b.ExpiresAt):
 			b.State = mobileid.ChallengeExpired
 		}
-		if b.Terminal = b.State.Terminal(); b.Terminal {
-			b.TriesLeft = nil
-		}
+		b.Terminal = b.State.Terminal()
 	}
 	switch {
 	case b.Terminal:
-		b.Version = 2
+		b.Version = endedVersion
 	case b.State == mobileid.ChallengePending:
-		b.Version = 1
+		b.Version = int64(b.Sends)
 	default:
 		b.Version = 0
 	}

@@ -240,6 +240,24 @@ func (f *fakeRegistry) EndChallenge(_ context.Context, id mobileid.ID, state mob
 	return f.err
 }
 
+func (f *fakeRegistry) CancelChallenge(_ context.Context, client string, id mobileid.ID) (mobileid.ChallengeState, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	live, stored := f.live[id]
+	if !stored {
+		live = mobileid.LiveChallenge{ID: id, Client: client, State: mobileid.ChallengeCancelled}
+		f.views[id] = mobileid.ChallengeView{ID: id, Client: client}
+	}
+	view := f.views[id]
+	if live.State == mobileid.ChallengePending {
+		live.State = mobileid.ChallengeCancelled
+	}
+	live.Cancelled = live.State != mobileid.ChallengeConfirmed
+	view.State, view.Cancelled = live.State, live.Cancelled
+	f.live[id], f.views[id] = live, view
+	return live.State, f.err
+}
+
 func (f *fakeRegistry) Confirm(_ context.Context, client string, id mobileid.ID, key mobileid.KeyPart, hash string) (
 	mobileid.Confirmation, error,
 ) {
@@ -581,10 +599,11 @@ func (e *edge) stored(client string, state mobileid.ChallengeState) mobileid.ID 
 	defer e.registry.mu.Unlock()
 	e.registry.live[id] = mobileid.LiveChallenge{
 		ID: id, Client: client, State: state, Purpose: "login", Nonce: "n", ContextHash: contextHash, Tries: 3, ExpiresAt: expires,
+		Sends: 1, CanResendAt: e.g.now().Add(time.Minute),
 	}
 	e.registry.views[id] = mobileid.ChallengeView{
 		ID: id, Client: client, State: state, Version: 1, Purpose: "login", ExpiresAt: expires, TriesLeft: 3,
-		MessageState: mobileid.MessageSent, Masked: "+998 90 *** ** 67",
+		MessageState: mobileid.MessageSent, Masked: "+998 90 *** ** 67", Sends: 1, CanResendAt: e.g.now().Add(time.Minute),
 	}
 	return id
 }

@@ -17,11 +17,11 @@ import (
 
 // Config configures a Gateway. Deadlines and purposes are the Accepter's.
 type Config struct {
-	Clients     []mobileid.Client
-	Auth        AuthConfig
-	ResendAfter time.Duration // accept -> a new code may be asked for; 60 s
-	MaxPolls    int           // open long polls of one client; 1000
-	PublicURL   string        // goes before /problems/{code} in `type`; "" = relative, which RFC 9457 allows
+	Clients   []mobileid.Client
+	Auth      AuthConfig
+	Resend    mobileid.ResendRule // of one challenge; 60 s and 3
+	MaxPolls  int                 // open long polls of one client; 1000
+	PublicURL string              // goes before /problems/{code} in `type`; "" = relative, which RFC 9457 allows
 }
 
 // Deps are the ports of a Gateway.
@@ -82,7 +82,10 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	orDefault(&cfg.ResendAfter, time.Minute)
+	orDefault(&cfg.Resend.After, time.Minute)
+	if cfg.Resend.Most <= 0 {
+		cfg.Resend.Most = 3
+	}
 	if cfg.MaxPolls <= 0 {
 		cfg.MaxPolls = 1000
 	}
@@ -135,6 +138,8 @@ func (g *Gateway) routes() []route {
 		{"POST /v1/challenges", g.authed(challenges, g.createChallenge)},
 		{"GET /v1/challenges/{id}", g.authed(challenges, g.get(mobileid.KindChallenge, g.readChallenge))},
 		{"POST /v1/challenges/{id}/verify", g.authed(challenges, g.verifyChallenge)},
+		{"POST /v1/challenges/{id}/resend", g.authed(challenges, g.resendChallenge)},
+		{"POST /v1/challenges/{id}/cancel", g.authed(challenges, g.cancelChallenge)},
 		{"POST /v1/notifications", g.authed(notifications, g.createNotification)},
 		{"POST /v1/balance-events", g.authed(balance, g.createBalanceEvents)},
 		{"GET /v1/messages/{id}", g.authed(either, g.get(mobileid.KindMessage, g.readMessage))},

@@ -20,6 +20,9 @@ type Registry interface {
 	CountWrongTry(ctx context.Context, id mobileid.ID) (used int, err error)
 	// EndChallenge ends a pending challenge; no-op when it has ended already.
 	EndChallenge(ctx context.Context, id mobileid.ID, state mobileid.ChallengeState, reason string) error
+	// CancelChallenge ends a challenge, or leaves word for whoever will store it, and
+	// returns the state that it is in now.
+	CancelChallenge(ctx context.Context, client string, id mobileid.ID) (mobileid.ChallengeState, error)
 	// Confirm is the one insert that makes a right code a Confirmation.
 	Confirm(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart,
 		contextHash string) (mobileid.Confirmation, error)

@@ -88,6 +88,9 @@ var codeTypes = []problemType{
 	{"too_many", 400, "Too many members", false, "`field` has too many members."},
 	{"content_type", 415, "Not JSON", false, "Send Content-Type: application/json."},
 	{"body_too_large", 413, "Body too large", false, "A body has at most 16384 bytes."},
+	{"resend_too_early", 429, "Too early for another code", true, "Another code may be asked for after `Retry-After` seconds."},
+	{"resends_used", 409, "No further code", false, "A challenge has a first code and a few more. Ask for a new challenge."},
+	{"challenge_confirmed", 409, "Challenge is confirmed", false, "The code was right already. Its confirmation stands."},
 	{"body_unread", 400, "Body not received", true, "The body did not arrive in time or the connection broke."},
 	{"method_not_allowed", 405, "Method not allowed", false, "The header Allow names the methods of this path."},
 	{
@@ -197,6 +200,9 @@ var endedMeaning = map[mobileid.ChallengeState]string{
 	mobileid.ChallengeFenced:        "The binding changed after the code was issued.",
 	mobileid.ChallengeUndeliverable: "The operator could not deliver the SMS.",
 	mobileid.ChallengeFailed:        "The SMS could not be sent.",
+	mobileid.ChallengeCancelled:     "Its client has taken it back.",
+	mobileid.ChallengeLimited:       "Too many codes, or too many wrong ones. Ask for a new code at `retry_at`.",
+	mobileid.ChallengeStepUp:        "A code is not enough now: the person shows his face (Face-ID), or waits until `retry_at`.",
 }
 
 // problemTable is every row by its code.

@@ -67,7 +67,7 @@ func TestBlindDisclosureSeesTheSameForBoundAndUnbound(t *testing.T) {
 		}
 	}
 	e.clock.add(3 * time.Minute)
-	if got := e.read("shop", e.idOf("unbound"), ""); got.State != mobileid.ChallengeExpired || got.Version != 2 {
+	if got := e.read("shop", e.idOf("unbound"), ""); got.State != mobileid.ChallengeExpired || got.Version != endedVersion {
 		t.Errorf("%+v", got)
 	}
 }

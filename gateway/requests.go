@@ -200,6 +200,14 @@ func inItem(list string, i int, err error) error {
 	return &in
 }
 
+// parseNothing takes no body, or an object without members.
+func parseNothing(body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	return decodeObject(body, nil)
+}
+
 // verifyRequest is POST /v1/challenges/{id}/verify.
 type verifyRequest struct {
 	Code        mobileid.Code

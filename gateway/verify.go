@@ -72,6 +72,9 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 		if err := g.checkForm(live, req); err != nil {
 			return none, err
 		}
+		if live.Cancelled {
+			return none, ended(mobileid.ChallengeCancelled)
+		}
 		return none, g.decoy(ctx, live)
 	case live.State == mobileid.ChallengeAccepted:
 		return none, notReady()

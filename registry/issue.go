@@ -238,8 +238,8 @@ func (is *issuing) judge(c *mobileid.NewChallenge) (mobileid.ChallengeState, str
 var insertIssuedSQL = `
 with ` + changedByQueueingSQL + `, issued as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state,
-		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, source_topic, source_partition, source_offset)
-	values ($8, $3, $4, $26, $27, $28, $18, $19, 'pending', $29, $30, $31, $2, $32, $1, $33, $20, $21, $22)
+		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, can_resend_at, source_topic, source_partition, source_offset)
+	values ($8, $3, $4, $26, $27, $28, $18, $19, 'pending', $29, $30, $31, $2, $32, $1, $33, $34, $20, $21, $22)
 	returning id, client, person, purpose, expires_at, state, reason, state_version
 ), live as (
 	insert into live_challenges (client, person, purpose, challenge_id, expires_at)
@@ -255,8 +255,8 @@ select id, challenge_id, client, state, reason, state_version, $1 from changed`
 const insertEndedSQL = `
 with ended as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state, reason,
-		tries, issued_at, expires_at, ended_at, source_topic, source_partition, source_offset)
-	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1, $13, $1, $14, $15, $16)
+		tries, issued_at, expires_at, ended_at, source_topic, source_partition, source_offset, can_resend_at)
+	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1, $13, $1, $14, $15, $16, $17)
 	returning id, client, state, reason, state_version)
 insert into outbox (subject, client, state, reason, version, at)
 select id, client, state, reason, state_version, $1 from ended`
@@ -295,12 +295,20 @@ func (is *issuing) queueRow(b *pgx.Batch, row *challengeRow) {
 	expires := expiryOf(row.NewChallenge)
 	if row.state != mobileid.ChallengePending {
 		b.Queue(insertEndedSQL, is.now, raw(r.ID), r.Client, row.Person[:], r.Purpose, r.Locale, r.ContextHash, r.ClientRef,
-			r.BodyHash, row.state, row.reason, row.Tries, expires, row.Source.Topic, row.Source.Partition, row.Source.Offset)
+			r.BodyHash, row.state, row.reason, row.Tries, expires, row.Source.Topic, row.Source.Partition, row.Source.Offset, nullTime(row.ResendAt))
 		return
 	}
 	args := messageArgs(is.now, row.Message, messageOrigin{
 		challenge: r.ID, clientRef: r.ClientRef, bodyHash: r.BodyHash, source: row.Source,
 	})
 	b.Queue(insertIssuedSQL, append(args, r.Purpose, r.Locale, r.ContextHash, row.Binding.ID, row.Binding.Version,
-		row.Nonce, row.Tries, expires)...)
+		row.Nonce, row.Tries, expires, nullTime(row.ResendAt))...)
+}
+
+// nullTime gives a time as the driver wants it; the zero time is null.
+func nullTime(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
 }

@@ -14,8 +14,8 @@ func (db *DB) LiveChallenge(ctx context.Context, client string, id mobileid.ID) 
 	v := mobileid.LiveChallenge{ID: id, Client: client}
 	var person []byte
 	err := db.look(ctx, "live challenge",
-		[]any{&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt}, `
-select person, state, purpose, nonce, context_hash, tries, expires_at
+		[]any{&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt, &v.CanResendAt, &v.Sends, &v.Cancelled}, `
+select person, state, purpose, nonce, context_hash, tries, expires_at, coalesce(can_resend_at, issued_at), send_number, cancelled_at is not null
 from challenges where id = $1 and client = $2`, raw(id), client)
 	v.Person = toPseudonym(person)
 	return v, err

@@ -63,6 +63,7 @@ type NewChallenge struct {
 	Nonce     string // names the live code; the stored row decides which one is live
 	Tries     int
 	ExpiresAt time.Time
+	ResendAt  time.Time // when the next code may be asked for
 	Source    RecordRef
 	Binding   *Binding    // nil: the person is not bound; the challenge ends
 	Message   *NewMessage // nil with Binding
@@ -91,7 +92,7 @@ type SentChallenge struct {
 	Sends       int // codes that were made
 	TriesLeft   int
 	CanResendAt time.Time
-	Resend      ID // the request that made the last one; zero: the first
+	Resend      ID        // the request that made the last one; zero: the first
 	MessageItem *LaneItem // of the last one, while it is queued
 }
 
@@ -124,6 +125,10 @@ type ChallengeView struct {
 	Masked       string // the number, masked; "" when unknown
 	TriesLeft    int
 	ConfirmedAt  time.Time
+	CanResendAt  time.Time // zero: never, or not issued
+	Sends        int       // codes that were made, or would have been
+	RetryAt      time.Time // limited, step_up: when a new one may be asked for
+	Cancelled    bool      // its client has taken it back, whatever had become of it
 }
 
 // MessageView is a Message as its client may see it.
@@ -150,6 +155,15 @@ type LiveChallenge struct {
 	ContextHash string
 	Tries       int
 	ExpiresAt   time.Time
+	CanResendAt time.Time // when the next code may be asked for
+	Sends       int       // codes that were made, or would have been
+	Cancelled   bool      // its client has taken it back, whatever had become of it
+}
+
+// ResendRule says how often a challenge may have another code.
+type ResendRule struct {
+	After time.Duration // from one code to the next
+	Most  int           // codes after the first
 }
 
 // Confirmation is the lasting evidence that a code was right.

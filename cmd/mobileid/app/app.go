@@ -154,6 +154,7 @@ func (a *App) buildEdge() (err error) {
 	a.gateway, err = gateway.New(gateway.Config{
 		Clients: sortedClients(a.cfg),
 		Auth:    gateway.AuthConfig{Issuer: a.cfg.Auth.Issuer, Audience: a.cfg.Auth.Audience, JWKSURL: a.cfg.Auth.JWKSURL},
+		Resend:  mobileid.ResendRule(a.cfg.Limits.Resend),
 	}, gateway.Deps{
 		Accepter: a.accepter, Registry: a.db, Codes: a.codes, Waiters: a.waiters,
 		Ready: a.readiness(), Stuck: a.progress.names, Metrics: a.metricsHandler(), Root: a.opts.Root, Log: a.log, Reg: a.reg,

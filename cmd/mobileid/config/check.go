@@ -26,6 +26,7 @@ func defaults() Config {
 		NumberInfo: NumberInfo{Budget: 500 * time.Millisecond, Cache: 10_000, CacheAge: time.Hour},
 		Ledger:     Ledger{CheckEvery: time.Hour},
 		Deadlines:  Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Receipt: time.Hour, Grace: 10 * time.Second},
+		Limits:     Limits{Resend: Resend{After: time.Minute, Most: 3}},
 		Charging:   Charging{WarnBelow: 5},
 	}
 }
@@ -40,6 +41,7 @@ func (c *Config) check(wrong *Mistakes) {
 	c.checkKeys(wrong)
 	c.checkAuth(wrong)
 	c.checkDeadlines(wrong)
+	c.checkLimits(wrong)
 	if n := c.Charging.WarnBelow; n < 0 || n > mostWarned {
 		wrong.addf("charging.warn_below", "from 0, which is never, to %d", mostWarned)
 	}
@@ -201,6 +203,15 @@ func (c *Config) checkDeadlines(wrong *Mistakes) {
 		if notices && d.Notice >= t.Retention {
 			wrong.addf("deadlines.notice", "must be shorter than the retention of %s, %s", t.Name, t.Retention)
 		}
+	}
+}
+
+func (c *Config) checkLimits(wrong *Mistakes) {
+	if r := c.Limits.Resend; r.After < time.Second || r.After > time.Hour {
+		wrong.addf("limits.resend.after", "from 1s to 1h")
+	}
+	if r := c.Limits.Resend; r.Most < 0 || r.Most > 10 {
+		wrong.addf("limits.resend.most", "from 0 to 10")
 	}
 }
 

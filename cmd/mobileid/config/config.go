@@ -25,6 +25,7 @@ type Config struct {
 	Deadlines Deadlines `yaml:"deadlines"`
 	Ledger    Ledger    `yaml:"ledger"`
 	Charging  Charging  `yaml:"charging"`
+	Limits    Limits    `yaml:"limits"`
 	Purposes  []Purpose `yaml:"purposes"`
 	Clients   []Client  `yaml:"clients"`
 	Numbers   []Number  `yaml:"numbers"`
@@ -118,6 +119,17 @@ type Charging struct {
 	// WarnBelow is for how many Messages a known balance must be enough, or its
 	// person is warned; 0 = never.
 	WarnBelow int `yaml:"warn_below"`
+}
+
+// Limits say how often codes may be asked for.
+type Limits struct {
+	Resend Resend `yaml:"resend"`
+}
+
+// Resend is about the codes of one challenge.
+type Resend struct {
+	After time.Duration `yaml:"after"` // from one code to the next
+	Most  int           `yaml:"most"`  // codes after the first
 }
 
 // Purpose is why a code may be asked (decree clause 29).

@@ -1,0 +1,111 @@
+package consumers
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"mobileid/internal/mobileid"
+)
+
+// resends makes the next codes of challenges. A person's requests are on one
+// partition, so the challenge is stored by then, or never will be: of what is not
+// stored, or has ended, nothing is sent, as of what came too early, too often or too
+// late. The registry decides all of it again under its locks.
+func (h *otpRequests) resends(ctx context.Context, recs []*Record) error {
+	list, bad := readAllRequests(recs, mobileid.TypeResendRequested, h.clocks,
+		func(r mobileid.ResendRequested) (mobileid.ID, string) { return r.ID, r.Person })
+	if len(list) == 0 {
+		return bad
+	}
+	ids := make([]mobileid.ID, len(list))
+	for i, r := range list {
+		ids[i] = r.value.Challenge
+	}
+	sent, err := h.Registry.SentChallenges(ctx, ids)
+	if err != nil {
+		return err
+	}
+	bindings, _, err := h.Registry.Known(ctx, personsOf(list), nil)
+	if err != nil {
+		return err
+	}
+	var items []mobileid.LaneItem
+	for _, r := range list {
+		next, err := h.next(ctx, r, sent[r.value.Challenge], bindings)
+		if err != nil {
+			return err
+		}
+		if next == nil {
+			continue
+		}
+		item, ok, err := h.Registry.Resend(ctx, next)
+		if err != nil {
+			return err
+		}
+		if ok {
+			items = append(items, item)
+		}
+	}
+	if err := publishThenFinish(ctx, h.Lanes, items, list); err != nil {
+		return err
+	}
+	return bad
+}
+
+// next makes the code and the Message; nil: there is nothing to store.
+func (h *otpRequests) next(ctx context.Context, r request[mobileid.ResendRequested], c mobileid.SentChallenge,
+	bindings map[mobileid.Pseudonym]mobileid.Binding,
+) (*mobileid.NewSend, error) {
+	p, known := h.Purposes[c.Purpose]
+	now := h.Now()
+	if !known || c.Client != r.value.Client || c.Person != r.person || c.Sends > h.Resend.Most || now.After(r.value.Deadline) {
+		return nil, nil
+	}
+	n := &mobileid.NewSend{
+		Request: r.value, Number: c.Sends + 1, ExpiresAt: now.Add(p.Life), CanResendAt: now.Add(h.Resend.After), Source: r.rec.Ref,
+	}
+	b, bound := bindings[r.person]
+	if !bound || c.State != mobileid.ChallengePending || c.TriesLeft == 0 || c.Resend == r.value.ID {
+		return n, nil
+	}
+	n.Binding = &b
+	var err error
+	n.Nonce, n.Message, err = h.code(ctx, codeFor{
+		id: c.ID, client: c.Client, number: n.Number, locale: c.Locale, tries: c.TriesLeft, until: n.ExpiresAt,
+	}, p, b)
+	return n, err
+}
+
+// codeFor says what a code is made for.
+type codeFor struct {
+	id     mobileid.ID // of the challenge
+	client string
+	number int // of the sending
+	locale mobileid.Locale
+	tries  int
+	until  time.Time
+}
+
+// code makes a code and the Message that carries it.
+func (h *otpRequests) code(ctx context.Context, f codeFor, p mobileid.Purpose, b mobileid.Binding) (nonce string, m *mobileid.NewMessage, err error) {
+	issued, err := h.Codes.Issue(ctx, f.id, p.Digits, p.Life, f.tries)
+	if err != nil {
+		return "", nil, err
+	}
+	text, err := h.Texts.Render(p.TextID, localeOf(f.locale, b), map[string]string{
+		slotCode:    issued.Code.Reveal(),
+		slotMinutes: strconv.Itoa(max(1, int(p.Life/time.Minute))),
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	m, err = h.compose.message(mobileid.NewMessage{
+		ID:       h.IDKey.Derive(mobileid.KindMessage, f.client, f.id, f.number),
+		Client:   f.client,
+		Lane:     mobileid.LaneOTP,
+		TextID:   p.TextID,
+		Deadline: f.until,
+	}, b, text)
+	return issued.Nonce, m, err
+}
