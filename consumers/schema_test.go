@@ -20,6 +20,7 @@ import (
 func payloads() map[string]any {
 	return map[string]any{
 		mobileid.TypeChallengeRequested:    mobileid.ChallengeRequested{},
+		mobileid.TypeResendRequested:       mobileid.ResendRequested{},
 		mobileid.TypeNotificationRequested: mobileid.NotificationRequested{},
 		mobileid.TypeMessageQueued:         mobileid.LaneRecord{},
 		mobileid.TypeStatusChanged:         mobileid.StatusChanged{},
@@ -114,6 +115,10 @@ func TestSchemasOnlyGrow(t *testing.T) {
 			[]string{"id", "client", "person", "purpose", "locale", "context_hash", "client_ref", "body_hash", "deadline"},
 			[]string{"id", "client", "person", "purpose", "body_hash", "deadline"},
 		},
+		mobileid.TypeResendRequested: {
+			[]string{"id", "challenge", "client", "person", "deadline"},
+			[]string{"id", "challenge", "client", "person", "deadline"},
+		},
 		mobileid.TypeNotificationRequested: {
 			[]string{"id", "client", "person", "text_id", "slots", "locale", "client_ref", "body_hash", "deadline"},
 			[]string{"id", "client", "person", "text_id", "body_hash", "deadline"},
@@ -174,6 +179,7 @@ func TestRealPayloadsFitTheirSchemas(t *testing.T) {
 	hash := key.BodyHash("oneid", nil)
 	for eventType, v := range map[string]any{
 		mobileid.TypeChallengeRequested:    mobileid.ChallengeRequested{ID: ch, Client: "oneid", Person: person, Purpose: "sign_in", BodyHash: hash, Deadline: now},
+		mobileid.TypeResendRequested:       mobileid.ResendRequested{ID: key.Make(mobileid.KindResend, "oneid", "k", now), Challenge: ch, Client: "oneid", Person: person, Deadline: now},
 		mobileid.TypeNotificationRequested: mobileid.NotificationRequested{ID: ms, Client: "oneid", Person: person, TextID: "notice.data_access", Slots: map[string]string{"at": "x"}, BodyHash: hash, Deadline: now},
 		mobileid.TypeMessageQueued:         mobileid.LaneRecord{ID: ms},
 		mobileid.TypeStatusChanged:         mobileid.StatusChanged{ID: ms, Challenge: ch, Client: "oneid", State: "delivered", Version: 3, Terminal: true, At: now},

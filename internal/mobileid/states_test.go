@@ -67,6 +67,7 @@ func TestChallengeStatesAreClosed(t *testing.T) {
 	closed(t, ChallengeAccepted, challengeNext, ChallengeState.Terminal, []ChallengeState{
 		ChallengeConfirmed, ChallengeExpired, ChallengeExhausted, ChallengeLost, ChallengeSuperseded,
 		ChallengeConflict, ChallengeUnbound, ChallengeNoFunds, ChallengeFenced, ChallengeUndeliverable, ChallengeFailed,
+		ChallengeCancelled, ChallengeLimited, ChallengeStepUp,
 	})
 	if len(ChallengeStates()) != len(challengeNext) || !slices.IsSorted(ChallengeStates()) {
 		t.Errorf("listed %v", ChallengeStates())
