@@ -19,7 +19,7 @@ import (
 
 var start = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 
-func connect(t *testing.T, addr string) redis.UniversalClient {
+func connect(t testing.TB, addr string) redis.UniversalClient {
 	t.Helper()
 	rdb := redis.NewUniversalClient(otp.RedisOptions([]string{addr}, ""))
 	t.Cleanup(func() { _ = rdb.Close() })
