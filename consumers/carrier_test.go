@@ -43,7 +43,7 @@ func TestAMessageGoesToTheOperatorThatServesTheNumberNow(t *testing.T) {
 	sealer, _ := sealPair(t)
 	r := movedRoom(t, to...)
 	codes := NewOTPRequests(OTPDeps{
-		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r, Operators: operators,
+		Registry: r, Codes: r, Limits: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r, Operators: operators,
 		Purposes: map[string]mobileid.Purpose{"sign_in": {ID: "sign_in", TextID: "otp.sign_in", Life: 3 * time.Minute, Digits: 6, Tries: 3}},
 		Now:      func() time.Time { return noon },
 	})

@@ -28,6 +28,8 @@ type room struct {
 	payers        map[string]string // by text id
 	sent          map[mobileid.ID]mobileid.SentChallenge
 	resent        []*mobileid.NewSend
+	asks          []mobileid.CodeAsk
+	wait          time.Duration
 	failAt        string
 	err           error
 }
@@ -143,6 +145,13 @@ func (r *room) Issue(_ context.Context, _ mobileid.ID, digits int, _ time.Durati
 	return mobileid.IssuedCode{Nonce: nonce, Code: mobileid.NewCode(code)}, nil
 }
 
+func (r *room) Take(_ context.Context, ask mobileid.CodeAsk) (time.Duration, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asks = append(r.asks, ask)
+	return r.wait, r.step("limits")
+}
+
 func (r *room) Payer(textID string) string { return r.payers[textID] }
 
 func (r *room) Render(textID string, locale mobileid.Locale, slots map[string]string) (mobileid.Text, error) {
@@ -216,7 +225,7 @@ func otpHandler(t testing.TB, r *room, opener **mobileid.Opener) Handler {
 	sealer, o := sealPair(t)
 	*opener = o
 	return NewOTPRequests(OTPDeps{
-		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r,
+		Registry: r, Codes: r, Limits: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r,
 		Purposes:  map[string]mobileid.Purpose{"sign_in": {ID: "sign_in", TextID: "otp.sign_in", Life: 3 * time.Minute, Digits: 6, Tries: 3}},
 		Resend:    mobileid.ResendRule{After: time.Minute, Most: 3},
 		Operators: map[string]Operator{"beeline": {Parts: func(string) int { return 2 }}},

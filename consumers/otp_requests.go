@@ -24,6 +24,7 @@ const firstSend = 1
 type OTPDeps struct {
 	Registry  ChallengeRegistry
 	Codes     Codes
+	Limits    Limits
 	Texts     Texts
 	Sealer    Sealer // to the bridge's public key
 	IDKey     mobileid.IDKey
@@ -160,7 +161,7 @@ func (h *otpRequests) look(ctx context.Context, list []request[mobileid.Challeng
 func (h *otpRequests) bare(r request[mobileid.ChallengeRequested]) mobileid.NewChallenge {
 	p := h.Purposes[r.value.Purpose]
 	return mobileid.NewChallenge{
-		Request: r.value, Person: r.person, Tries: p.Tries,
+		Request: r.value, Person: r.person, Tries: p.Tries, Exempt: p.Enrollment,
 		ExpiresAt: h.Now().Add(p.Life), ResendAt: h.Now().Add(h.Resend.After), Source: r.rec.Ref,
 	}
 }
@@ -169,16 +170,36 @@ func (h *otpRequests) challenge(ctx context.Context, r request[mobileid.Challeng
 	p := h.Purposes[r.value.Purpose]
 	c := h.bare(r)
 	b, bound := bindings[r.person]
+	if h.Now().After(r.value.Deadline) {
+		return c, nil
+	}
+	// A person without a binding is counted alike: who may not know must not see it.
+	wait, err := h.take(ctx, mobileid.CodeAsk{ID: r.value.ID, Person: r.person, Number: b.Number, Presence: r.value.Presence}, p)
+	if err != nil {
+		return c, err
+	}
+	if wait > 0 {
+		c.RetryAt = h.Now().Add(wait)
+		return c, nil
+	}
 	if !bound {
 		return c, nil
 	}
 	c.Binding = &b
-	if h.Now().After(r.value.Deadline) {
-		return c, nil
-	}
-	var err error
 	c.Nonce, c.Message, err = h.code(ctx, codeFor{
 		id: r.value.ID, client: r.value.Client, number: firstSend, locale: r.value.Locale, tries: p.Tries, until: c.ExpiresAt,
 	}, p, b)
 	return c, err
+}
+
+// take takes a code of the limits of a person and a number. Those of an enrollment are
+// not counted.
+func (h *otpRequests) take(ctx context.Context, ask mobileid.CodeAsk, p mobileid.Purpose) (time.Duration, error) {
+	if p.Enrollment {
+		return 0, nil
+	}
+	if ask.Presence == "" {
+		ask.Presence = mobileid.PresenceNone
+	}
+	return h.Limits.Take(ctx, ask)
 }

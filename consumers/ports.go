@@ -47,6 +47,12 @@ type Codes interface {
 	Issue(ctx context.Context, id mobileid.ID, digits int, life time.Duration, tries int) (mobileid.IssuedCode, error)
 }
 
+// Limits bound how many codes persons and numbers get, over all clients.
+type Limits interface {
+	// Take takes one code for a request, once; wait > 0: there is none, until then.
+	Take(ctx context.Context, ask mobileid.CodeAsk) (wait time.Duration, err error)
+}
+
 // Texts is the catalogue of texts.
 type Texts interface {
 	// Payer returns the system's account that pays for a text; "" is the subscriber.

@@ -66,11 +66,21 @@ func (h *otpRequests) next(ctx context.Context, r request[mobileid.ResendRequest
 		Request: r.value, Number: c.Sends + 1, ExpiresAt: now.Add(p.Life), CanResendAt: now.Add(h.Resend.After), Source: r.rec.Ref,
 	}
 	b, bound := bindings[r.person]
-	if !bound || c.State != mobileid.ChallengePending || c.TriesLeft == 0 || c.Resend == r.value.ID {
+	if c.Resend == r.value.ID {
+		return n, nil
+	}
+	wait, err := h.take(ctx, mobileid.CodeAsk{ID: r.value.ID, Person: r.person, Number: b.Number, Presence: c.Presence}, p)
+	if err != nil {
+		return nil, err
+	}
+	if wait > 0 {
+		n.RetryAt = now.Add(wait)
+		return n, nil
+	}
+	if !bound || c.State != mobileid.ChallengePending || c.TriesLeft == 0 {
 		return n, nil
 	}
 	n.Binding = &b
-	var err error
 	n.Nonce, n.Message, err = h.code(ctx, codeFor{
 		id: c.ID, client: c.Client, number: n.Number, locale: c.Locale, tries: c.TriesLeft, until: n.ExpiresAt,
 	}, p, b)

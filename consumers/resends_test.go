@@ -3,6 +3,7 @@ package consumers
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,5 +82,61 @@ func TestNoNextCodeIsMade(t *testing.T) {
 				t.Errorf("%d codes, %d stored, %d published", r.issued, len(r.resent), len(r.lane))
 			}
 		})
+	}
+}
+
+func TestTooManyCodesAreStoredAndNotSent(t *testing.T) {
+	for name, bound := range map[string]bool{"bound": true, "who may not be known to be unbound": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRoom()
+			var opener *mobileid.Opener
+			h := otpHandler(t, r, &opener)
+			b := r.bind(t, 1)
+			if !bound {
+				delete(r.bindings, b.Person)
+			}
+			r.wait = 7 * time.Minute
+			q, recs := resendOf(t, r, b, nil)
+			c := mobileid.ChallengeRequested{
+				ID: testIDKey(t).Make(mobileid.KindChallenge, "oneid", "new", noon), Client: "oneid", Person: b.Person.String(), Purpose: "sign_in",
+				Presence: mobileid.PresenceSession, BodyHash: testIDKey(t).BodyHash("oneid", nil), Deadline: noon.Add(30 * time.Second),
+			}
+			recs = tracked(message(t, mobileid.TypeResendRequested, q.ID.String(), q), message(t, mobileid.TypeChallengeRequested, c.ID.String(), c))
+			if err := h.Handle(context.Background(), recs); err != nil {
+				t.Fatal(err)
+			}
+			if r.issued != 0 || len(r.lane) != 0 {
+				t.Fatalf("%d codes, %d published", r.issued, len(r.lane))
+			}
+			until := noon.Add(7 * time.Minute)
+			if !r.challenges[c.ID].RetryAt.Equal(until) || len(r.resent) != 1 || !r.resent[0].RetryAt.Equal(until) {
+				t.Errorf("challenge %s, resend %+v", r.challenges[c.ID].RetryAt, r.resent)
+			}
+			number := b.Number
+			if !bound {
+				number = mobileid.Pseudonym{}
+			}
+			want := []mobileid.CodeAsk{
+				{ID: c.ID, Person: b.Person, Number: number, Presence: mobileid.PresenceSession},
+				{ID: q.ID, Person: b.Person, Number: number, Presence: mobileid.PresenceNone}, // as it was asked first
+			}
+			if !slices.Equal(r.asks, want) {
+				t.Errorf("asked %+v", r.asks)
+			}
+		})
+	}
+}
+
+func TestCodesOfAnEnrollmentAreNotCounted(t *testing.T) {
+	r := newRoom()
+	var opener *mobileid.Opener
+	h := otpHandler(t, r, &opener).(*otpRequests)
+	p := h.Purposes["sign_in"]
+	p.Enrollment = true
+	h.Purposes["sign_in"] = p
+	r.wait = time.Hour
+	_, recs := resendOf(t, r, r.bind(t, 1), nil)
+	if err := h.Handle(context.Background(), recs); err != nil || len(r.lane) != 1 || len(r.asks) != 0 {
+		t.Errorf("%v: %d sent, asked %+v", err, len(r.lane), r.asks)
 	}
 }

@@ -19,7 +19,7 @@ func TestIdsOfTheFutureAreCounted(t *testing.T) {
 	now := func() time.Time { return noon }
 	operators := map[string]Operator{"beeline": {Parts: func(string) int { return 1 }}}
 	codes := NewOTPRequests(OTPDeps{
-		Registry: r, Codes: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r, Operators: operators, Now: now, Reg: reg,
+		Registry: r, Codes: r, Limits: r, Texts: r, Sealer: sealer, IDKey: testIDKey(t), Lanes: r, Operators: operators, Now: now, Reg: reg,
 		Purposes: map[string]mobileid.Purpose{"sign_in": {ID: "sign_in"}},
 	})
 	notices := NewNotificationRequests(NotificationDeps{Registry: r, Texts: r, Sealer: sealer, Lanes: r, Operators: operators, Now: now, Reg: reg})

@@ -124,7 +124,7 @@ func (a *Accepter) AcceptChallenge(ctx context.Context, client mobileid.Client, 
 	if !ok {
 		return mobileid.Accepted{}, mobileid.Invalid("purpose", "purpose_unknown", "no such purpose")
 	}
-	if !client.May(req.Purpose) {
+	if purpose.Enrollment || !client.May(req.Purpose) {
 		return mobileid.Accepted{}, &mobileid.Error{
 			Kind: mobileid.KindForbidden, Code: "purpose_forbidden", Field: "purpose",
 			Message: "this client may not ask codes for that purpose",
@@ -141,7 +141,7 @@ func (a *Accepter) AcceptChallenge(ctx context.Context, client mobileid.Client, 
 	return got, a.publishOne(ctx, mobileid.TopicOTPRequests, mobileid.TypeChallengeRequested, "challenge", person, got,
 		mobileid.ChallengeRequested{
 			ID: got.ID, Client: client.ID, Person: req.Person, Purpose: req.Purpose,
-			Locale: mobileid.Locale(req.Locale), ContextHash: req.ContextHash, ClientRef: req.ClientRef,
+			Locale: mobileid.Locale(req.Locale), Presence: mobileid.Presence(req.Presence), ContextHash: req.ContextHash, ClientRef: req.ClientRef,
 			BodyHash: hash, Deadline: deadline,
 		})
 }

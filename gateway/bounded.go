@@ -32,10 +32,10 @@ func (b bounded) LiveChallenge(ctx context.Context, client string, id mobileid.I
 	return b.Registry.LiveChallenge(ctx, client, id)
 }
 
-func (b bounded) CountWrongTry(ctx context.Context, id mobileid.ID) (int, error) {
+func (b bounded) CountWrongTry(ctx context.Context, id mobileid.ID, exempt bool) (used int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, registryTime)
 	defer cancel()
-	return b.Registry.CountWrongTry(ctx, id)
+	return b.Registry.CountWrongTry(ctx, id, exempt)
 }
 
 func (b bounded) EndChallenge(ctx context.Context, id mobileid.ID, state mobileid.ChallengeState, reason string) error {

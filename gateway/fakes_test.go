@@ -221,7 +221,7 @@ func (f *fakeRegistry) LiveChallenge(_ context.Context, client string, id mobile
 	return v, nil
 }
 
-func (f *fakeRegistry) CountWrongTry(_ context.Context, id mobileid.ID) (int, error) {
+func (f *fakeRegistry) CountWrongTry(_ context.Context, id mobileid.ID, _ bool) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wrong[id]++

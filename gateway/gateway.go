@@ -31,6 +31,7 @@ type Deps struct {
 	Codes    Codes     // required
 	Waiters  WaiterSet // required; NewWaiters
 
+	Counted    Counted               // nil = nothing is given back
 	HTTPClient *http.Client          // fetches the issuer's keys; nil = http.DefaultClient
 	Ready      []Check               // conditions of /readyz
 	Stuck      func() []string       // what /livez fails for, by name; nil = nothing

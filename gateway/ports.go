@@ -16,8 +16,10 @@ type Registry interface {
 	Message(ctx context.Context, client string, id mobileid.ID) (mobileid.MessageView, error)
 	// LiveChallenge returns KindNotFound when there is no row of that client.
 	LiveChallenge(ctx context.Context, client string, id mobileid.ID) (mobileid.LiveChallenge, error)
-	// CountWrongTry counts a wrong code for good and returns how many there were.
-	CountWrongTry(ctx context.Context, id mobileid.ID) (used int, err error)
+	// CountWrongTry counts a wrong code for good and returns how many tries of its
+	// challenge are used: all, when the person may try no more today. A code of an
+	// enrollment is exempt from that.
+	CountWrongTry(ctx context.Context, id mobileid.ID, exempt bool) (used int, err error)
 	// EndChallenge ends a pending challenge; no-op when it has ended already.
 	EndChallenge(ctx context.Context, id mobileid.ID, state mobileid.ChallengeState, reason string) error
 	// CancelChallenge ends a challenge, or leaves word for whoever will store it, and
@@ -41,6 +43,12 @@ type Registry interface {
 type Codes interface {
 	Verify(ctx context.Context, id mobileid.ID, nonce string, code mobileid.Code) (
 		result mobileid.CodeResult, left int, err error)
+}
+
+// Counted gives back what was taken of the limits of a person and a number for codes
+// that turned out right.
+type Counted interface {
+	GiveBack(ctx context.Context, ask mobileid.CodeAsk) error
 }
 
 // Publisher writes to Kafka with acks=all. An error is of KindUnavailable when

@@ -28,6 +28,7 @@ type challengeRequest struct {
 	Person      string         `json:"person"`
 	Purpose     string         `json:"purpose"`
 	Locale      string         `json:"locale"`
+	Presence    string         `json:"presence,omitempty"`
 	ContextHash string         `json:"context_hash"`
 	ClientRef   string         `json:"client_ref"`
 	pinfl       mobileid.PINFL // only its pseudonym leaves
@@ -40,6 +41,7 @@ func parseChallenge(body []byte) (challengeRequest, error) {
 		"pinfl":        text("pinfl", &pinfl),
 		"purpose":      text("purpose", &r.Purpose),
 		"locale":       text("locale", &r.Locale),
+		"presence":     text("presence", &r.Presence),
 		"context_hash": text("context_hash", &r.ContextHash),
 		"client_ref":   text("client_ref", &r.ClientRef),
 	})
@@ -55,7 +57,14 @@ func parseChallenge(body []byte) (challengeRequest, error) {
 	if r.ContextHash, err = parseContextHash(r.ContextHash); err != nil {
 		return r, err
 	}
-	return r, firstError(checkLocale(r.Locale), checkClientRef(r.ClientRef))
+	return r, firstError(checkLocale(r.Locale), checkPresence(r.Presence), checkClientRef(r.ClientRef))
+}
+
+func checkPresence(s string) error {
+	if s == "" || mobileid.Presence(s).Valid() {
+		return nil
+	}
+	return mobileid.Invalid("presence", "presence_unknown", "session, first_factor or none, which is the default")
 }
 
 // notificationRequest is POST /v1/notifications.

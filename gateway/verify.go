@@ -62,6 +62,7 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 		return none, err
 	}
 	blind := client.Disclosure != mobileid.DisclosureFull
+	exempt := g.accepter.cfg.Purposes[live.Purpose].Enrollment
 	switch {
 	case live.State == mobileid.ChallengeConfirmed:
 		// The evidence is in Postgres: a repetition needs no Redis.
@@ -86,6 +87,13 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 	if err := g.checkForm(live, req); err != nil {
 		return none, err
 	}
+	if live.Barred && !exempt {
+		// He may try no more today: nothing is compared.
+		if _, err := g.deps.Registry.CountWrongTry(ctx, id, exempt); err != nil {
+			return none, err
+		}
+		return none, g.end(ctx, id, mobileid.ChallengeExhausted)
+	}
 	result, left, err := g.deps.Codes.Verify(ctx, id, live.Nonce, req.Code)
 	if err != nil {
 		return none, err
@@ -94,7 +102,7 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 	case mobileid.CodeRight:
 		return g.confirm(ctx, client, id, verifyKey, req, blind)
 	case mobileid.CodeWrong:
-		return none, g.wrong(ctx, live, left)
+		return none, g.wrong(ctx, live, left, exempt)
 	case mobileid.CodeExhausted:
 		return none, g.end(ctx, id, mobileid.ChallengeExhausted)
 	case mobileid.CodeLost:
@@ -148,6 +156,7 @@ func (g *Gateway) confirm(ctx context.Context, client mobileid.Client, id mobile
 ) (mobileid.Confirmation, error) {
 	done, err := g.deps.Registry.Confirm(ctx, client.ID, id, verifyKey, req.ContextHash)
 	if err == nil {
+		g.giveBack(ctx, done)
 		return done, nil
 	}
 	if blind && mobileid.CodeOf(err) == endedCode(mobileid.ChallengeFenced) {
@@ -157,8 +166,8 @@ func (g *Gateway) confirm(ctx context.Context, client mobileid.Client, id mobile
 }
 
 // wrong counts the try for good; the last one ends the challenge.
-func (g *Gateway) wrong(ctx context.Context, live mobileid.LiveChallenge, left int) error {
-	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID)
+func (g *Gateway) wrong(ctx context.Context, live mobileid.LiveChallenge, left int, exempt bool) error {
+	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID, exempt)
 	if err != nil {
 		return err
 	}
@@ -196,12 +205,30 @@ func (g *Gateway) decoy(ctx context.Context, live mobileid.LiveChallenge) error 
 	if !g.now().Before(g.expiry(live.ID, live.Purpose, live.ExpiresAt)) {
 		return ended(mobileid.ChallengeExpired)
 	}
-	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID)
+	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID, g.accepter.cfg.Purposes[live.Purpose].Enrollment)
 	if err != nil {
 		return err
 	}
-	if used > live.Tries {
+	if used > live.Tries || live.Barred {
 		return ended(mobileid.ChallengeExhausted)
 	}
 	return wrongWith(max(0, live.Tries-used))
+}
+
+// giveBack gives back what the codes of a confirmed challenge were counted for: who
+// types the right ones is not held up by how many he needs. If it fails, he is short of
+// one for a while.
+func (g *Gateway) giveBack(ctx context.Context, done mobileid.Confirmation) {
+	if done.Replayed || g.deps.Counted == nil {
+		return
+	}
+	for _, asked := range []mobileid.ID{done.Challenge, done.Resend} {
+		if asked.IsZero() {
+			continue
+		}
+		err := g.deps.Counted.GiveBack(ctx, mobileid.CodeAsk{ID: asked, Person: done.Person, Number: done.Number, Presence: done.Presence})
+		if err != nil {
+			g.log.Warn("a right code is not given back to the limits of its person", "err", err)
+		}
+	}
 }

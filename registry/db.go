@@ -20,6 +20,7 @@ type Config struct {
 	Log      *slog.Logger
 	Now      func() time.Time // nil = time.Now
 	Reg      prometheus.Registerer
+	Guards   GuardRules // zero: 15 minutes, 10 a day
 }
 
 // DB is the registry. It is safe for concurrent use.
@@ -30,6 +31,7 @@ type DB struct {
 	metrics *metrics
 	plans   *plans
 	months  monthSQL
+	guards  GuardRules
 }
 
 // sessionParams are set on every connection.
@@ -70,7 +72,10 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, errDSN()
 	}
-	db := &DB{log: cfg.Log, now: cfg.Now, metrics: newMetrics(cfg.Reg)}
+	db := &DB{log: cfg.Log, now: cfg.Now, metrics: newMetrics(cfg.Reg), guards: cfg.Guards}
+	if db.guards == (GuardRules{}) {
+		db.guards = GuardRules{Pause: 15 * time.Minute, Day: 10}
+	}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

@@ -350,7 +350,7 @@ func (m *mix) verify(round int) {
 	m.mu.Unlock()
 	_, err := m.confirmCode(c, byte(round))
 	m.failed(err)
-	_, err = m.CountWrongTry(m.ctx(), c.Request.ID)
+	_, err = m.CountWrongTry(m.ctx(), c.Request.ID, false)
 	m.failed(err)
 	m.failed(m.EndChallenge(m.ctx(), c.Request.ID, mobileid.ChallengeExhausted, "tries"))
 }

@@ -23,6 +23,8 @@ import (
 //   - conflict, when its Idempotency-Key belongs to another request (reason
 //     key_reused: another body; second_id: the same body under another id);
 //   - expired (deadline), when it was read after its deadline;
+//   - step_up or limited, when wrong codes of the person stand against it (guards.go),
+//     or limited, when there were too many codes (RetryAt);
 //   - unbound, when the person has no active binding, or not the one that the
 //     code was made for any more (binding_changed);
 //   - superseded (newer), when a younger one of the same person, purpose and
@@ -85,6 +87,7 @@ type issuing struct {
 	// What the locks showed.
 	keys     map[keyOf]keyTaken
 	bound    map[fenceKey]bool
+	guards   map[guardKey]guard
 	live     map[liveKey]mobileid.ID
 	existing map[mobileid.ID]*mobileid.LaneItem // nil: stored, nothing to publish
 	stones   map[mobileid.ID]bool               // stored by a cancel that came first
@@ -101,6 +104,7 @@ type challengeRow struct {
 	*mobileid.NewChallenge
 	state  mobileid.ChallengeState
 	reason string
+	retry  time.Time // of limited and step_up
 }
 
 // lock queues what is locked and read. The statements take their locks one
@@ -141,6 +145,7 @@ select from challenges where id in (
 	select l.challenge_id from unnest($2::text[], $3::bytea[], $4::text[]) as k(client, person, purpose)
 	join live_challenges l on l.person = any($3) and l.person = k.person and l.purpose = k.purpose and l.client = k.client)
 order by id for no key update`, ids, clients, persons, purposes)
+	is.guards = queueGuards(b, persons, clients, is.now)
 	is.live = map[liveKey]mobileid.ID{}
 	is.existing, is.stones = map[mobileid.ID]*mobileid.LaneItem{}, map[mobileid.ID]bool{}
 	b.Queue(lookSQL, ids, clients, persons, purposes).Query(is.seen)
@@ -200,8 +205,8 @@ func (is *issuing) decide() {
 			}
 			continue
 		}
-		state, reason := is.judge(c)
-		is.rows = append(is.rows, challengeRow{c, state, reason})
+		state, retry, reason := is.judge(c)
+		is.rows = append(is.rows, challengeRow{c, state, reason, retry})
 		if state != mobileid.ChallengePending {
 			continue
 		}
@@ -213,24 +218,33 @@ func (is *issuing) decide() {
 	}
 }
 
-func (is *issuing) judge(c *mobileid.NewChallenge) (mobileid.ChallengeState, string) {
+func (is *issuing) judge(c *mobileid.NewChallenge) (state mobileid.ChallengeState, retry time.Time, reason string) {
 	r := request{c.Request.ID, c.Request.Client, c.Request.BodyHash}
 	if reason := is.keys[r.key()].contradicts(r); reason != "" {
-		return mobileid.ChallengeConflict, reason
+		return mobileid.ChallengeConflict, retry, reason
 	}
 	if is.now.After(c.Request.Deadline) {
-		return mobileid.ChallengeExpired, mobileid.ReasonDeadline
+		return mobileid.ChallengeExpired, retry, mobileid.ReasonDeadline
+	}
+	// Before all that depends on the binding: whoever may not know of that sees these.
+	if !c.Exempt {
+		if state, retry, reason = is.guards[guardKey{c.Person, c.Request.Client}].judge(is.db.guards, is.now); state != "" {
+			return state, retry, reason
+		}
+	}
+	if !c.RetryAt.IsZero() {
+		return mobileid.ChallengeLimited, c.RetryAt, mobileid.ReasonTooMany
 	}
 	if c.Binding == nil || c.Message == nil {
-		return mobileid.ChallengeUnbound, mobileid.ReasonUnbound
+		return mobileid.ChallengeUnbound, retry, mobileid.ReasonUnbound
 	}
 	if !is.bound[fenceKey{c.Binding.ID, c.Binding.Version}] {
-		return mobileid.ChallengeUnbound, mobileid.ReasonBindingChanged
+		return mobileid.ChallengeUnbound, retry, mobileid.ReasonBindingChanged
 	}
 	if live, ok := is.live[liveKeyOf(c)]; ok && bytes.Compare(live[:], c.Request.ID[:]) > 0 {
-		return mobileid.ChallengeSuperseded, mobileid.ReasonNewer
+		return mobileid.ChallengeSuperseded, retry, mobileid.ReasonNewer
 	}
-	return mobileid.ChallengePending, ""
+	return mobileid.ChallengePending, retry, ""
 }
 
 // insertIssuedSQL stores a pending challenge, its place as the live one of its
@@ -238,8 +252,8 @@ func (is *issuing) judge(c *mobileid.NewChallenge) (mobileid.ChallengeState, str
 var insertIssuedSQL = `
 with ` + changedByQueueingSQL + `, issued as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state,
-		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, can_resend_at, source_topic, source_partition, source_offset)
-	values ($8, $3, $4, $26, $27, $28, $18, $19, 'pending', $29, $30, $31, $2, $32, $1, $33, $34, $20, $21, $22)
+		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, can_resend_at, presence, source_topic, source_partition, source_offset)
+	values ($8, $3, $4, $26, $27, $28, $18, $19, 'pending', $29, $30, $31, $2, $32, $1, $33, $34, $35, $20, $21, $22)
 	returning id, client, person, purpose, expires_at, state, reason, state_version
 ), live as (
 	insert into live_challenges (client, person, purpose, challenge_id, expires_at)
@@ -255,8 +269,8 @@ select id, challenge_id, client, state, reason, state_version, $1 from changed`
 const insertEndedSQL = `
 with ended as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state, reason,
-		tries, issued_at, expires_at, ended_at, source_topic, source_partition, source_offset, can_resend_at)
-	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1, $13, $1, $14, $15, $16, $17)
+		tries, issued_at, expires_at, ended_at, source_topic, source_partition, source_offset, can_resend_at, retry_at, presence)
+	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1, $13, $1, $14, $15, $16, $17, $18, $19)
 	returning id, client, state, reason, state_version)
 insert into outbox (subject, client, state, reason, version, at)
 select id, client, state, reason, state_version, $1 from ended`
@@ -295,14 +309,22 @@ func (is *issuing) queueRow(b *pgx.Batch, row *challengeRow) {
 	expires := expiryOf(row.NewChallenge)
 	if row.state != mobileid.ChallengePending {
 		b.Queue(insertEndedSQL, is.now, raw(r.ID), r.Client, row.Person[:], r.Purpose, r.Locale, r.ContextHash, r.ClientRef,
-			r.BodyHash, row.state, row.reason, row.Tries, expires, row.Source.Topic, row.Source.Partition, row.Source.Offset, nullTime(row.ResendAt))
+			r.BodyHash, row.state, row.reason, row.Tries, expires, row.Source.Topic, row.Source.Partition, row.Source.Offset, nullTime(row.ResendAt), nullTime(row.retry), presenceOf(r))
 		return
 	}
 	args := messageArgs(is.now, row.Message, messageOrigin{
 		challenge: r.ID, clientRef: r.ClientRef, bodyHash: r.BodyHash, source: row.Source,
 	})
 	b.Queue(insertIssuedSQL, append(args, r.Purpose, r.Locale, r.ContextHash, row.Binding.ID, row.Binding.Version,
-		row.Nonce, row.Tries, expires, nullTime(row.ResendAt))...)
+		row.Nonce, row.Tries, expires, nullTime(row.ResendAt), presenceOf(r))...)
+}
+
+// presenceOf is what a request says of the person, who is absent unless it says more.
+func presenceOf(r *mobileid.ChallengeRequested) mobileid.Presence {
+	if r.Presence == "" {
+		return mobileid.PresenceNone
+	}
+	return r.Presence
 }
 
 // nullTime gives a time as the driver wants it; the zero time is null.

@@ -202,7 +202,7 @@ func (m *machine) endSome(rt *rapid.T) {
 
 func (m *machine) wrongTry(rt *rapid.T) {
 	if c, ok := pick(rt, "challenge", m.cs); ok {
-		if _, err := m.CountWrongTry(m.ctx(), c.Request.ID); err != nil && mobileid.KindOf(err) != mobileid.KindNotFound {
+		if _, err := m.CountWrongTry(m.ctx(), c.Request.ID, false); err != nil && mobileid.KindOf(err) != mobileid.KindNotFound {
 			must(m.t, err)
 		}
 	}

@@ -31,7 +31,7 @@ func (db *DB) SentChallenges(ctx context.Context, ids []mobileid.ID) (map[mobile
 
 const sentChallengesSQL = `
 select c.id, c.client, c.person, c.purpose, c.locale, c.state, c.send_number, greatest(c.tries - c.wrong_tries, 0),
-       coalesce(c.can_resend_at, c.issued_at), c.resend_id, m.id, m.operator, m.lane
+       coalesce(c.can_resend_at, c.issued_at), c.resend_id, c.presence, m.id, m.operator, m.lane
 from challenges c left join messages m on m.id = c.message_id and m.state = 'queued'`
 
 func scanSent(r pgx.Rows) (mobileid.SentChallenge, error) {
@@ -39,7 +39,7 @@ func scanSent(r pgx.Rows) (mobileid.SentChallenge, error) {
 	var id, person, resend, message []byte
 	var operator *string
 	var lane *mobileid.Lane
-	err := r.Scan(&id, &c.Client, &person, &c.Purpose, &c.Locale, &c.State, &c.Sends, &c.TriesLeft, &c.CanResendAt, &resend, &message, &operator, &lane)
+	err := r.Scan(&id, &c.Client, &person, &c.Purpose, &c.Locale, &c.State, &c.Sends, &c.TriesLeft, &c.CanResendAt, &resend, &c.Presence, &message, &operator, &lane)
 	c.ID, c.Person, c.Resend = toID(id), toPseudonym(person), toID(resend)
 	if message != nil {
 		c.MessageItem = &mobileid.LaneItem{ID: toID(message), Operator: *operator, Lane: *lane, Person: c.Person}
@@ -56,7 +56,8 @@ func scanSent(r pgx.Rows) (mobileid.SentChallenge, error) {
 // the challenge has ended or was never stored. Of a challenge that ended for what the
 // person is (no binding) the times and numbers go on as if a code had been sent, for
 // the client that may not know. A code that was made for a binding that is gone ends
-// the challenge as fenced.
+// the challenge as fenced. When there were too many codes (RetryAt), only the time of
+// the next one is stored.
 func (db *DB) Resend(ctx context.Context, n *mobileid.NewSend) (item mobileid.LaneItem, ok bool, err error) {
 	b := &pgx.Batch{}
 	now := db.clock()
@@ -98,6 +99,9 @@ func (db *DB) Resend(ctx context.Context, n *mobileid.NewSend) (item mobileid.La
 			return
 		}
 		switch {
+		case !n.RetryAt.IsZero():
+			b.Queue(`
+update challenges set can_resend_at = $2, version_base = version_base + 1 where id = $1 and cancelled_at is null and expires_at > $3`, ids[0], n.RetryAt, now)
 		case c.State == mobileid.ChallengePending && n.Message == nil:
 			// Bound and yet not sent: the binding has gone, which verify says, too.
 		case c.State == mobileid.ChallengePending && !held:

@@ -125,7 +125,7 @@ func TestWrongTriesAndVersionsGoOnOverCodes(t *testing.T) {
 	e.issue(c)
 	e.admit(b, c.Message.ID)
 	e.settle(b, e.outcome(c.Message.ID, mobileid.MessageSent, p.binding.Number, "op-1"))
-	_, err := e.CountWrongTry(e.ctx(), c.Request.ID)
+	_, err := e.CountWrongTry(e.ctx(), c.Request.ID, false)
 	must(t, err)
 	before, err := e.Challenge(e.ctx(), c.Request.Client, c.Request.ID)
 	must(t, err)

@@ -171,6 +171,7 @@ func (s *Sweeper) pass(ctx context.Context) (failed []failedStep) {
 		{"inbound_forgotten", s.oldInbound},
 		{"idempotency_key", s.oldKeys},
 		{"wrong_tries", s.oldTries},
+		{"wrong_in_a_row", s.oldRows},
 	}
 	defer s.cfg.Loop.Rest()
 	for _, step := range steps {

@@ -363,7 +363,7 @@ func TestCountsOfWrongCodesAreForgottenAfterThirtyDays(t *testing.T) {
 	for i := range 3 {
 		c := e.challenge(e.bind(0), strconv.Itoa(i))
 		e.issue(c)
-		_, err := e.CountWrongTry(e.ctx(), c.Request.ID)
+		_, err := e.CountWrongTry(e.ctx(), c.Request.ID, false)
 		must(t, err)
 	}
 	left := func() int { return query[int](e, `select count(*) from wrong_tries`) }

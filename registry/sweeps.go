@@ -524,6 +524,14 @@ select count(*) from old`, dayOf(now).AddDate(0, 0, -triesLife), s.cfg.Batch)
 	return total, nil
 }
 
+// rowLife is how long wrong codes in a row are remembered: longer than the pause that
+// they may have made.
+const rowLife = 24 * time.Hour
+
+func (s *Sweeper) oldRows(ctx context.Context) (int, error) {
+	return s.forget(ctx, "old rows of wrong codes", "wrong_in_a_row", "ctid", "at", rowLife)
+}
+
 // partitions makes the months ahead, looking once an hour.
 func (s *Sweeper) partitions(ctx context.Context) (int, error) {
 	now := s.db.clock()

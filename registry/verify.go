@@ -14,9 +14,11 @@ func (db *DB) LiveChallenge(ctx context.Context, client string, id mobileid.ID) 
 	v := mobileid.LiveChallenge{ID: id, Client: client}
 	var person []byte
 	err := db.look(ctx, "live challenge",
-		[]any{&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt, &v.CanResendAt, &v.Sends, &v.Cancelled}, `
-select person, state, purpose, nonce, context_hash, tries, expires_at, coalesce(can_resend_at, issued_at), send_number, cancelled_at is not null
-from challenges where id = $1 and client = $2`, raw(id), client)
+		[]any{&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt, &v.CanResendAt, &v.Sends, &v.Cancelled, &v.Barred}, `
+select c.person, c.state, c.purpose, c.nonce, c.context_hash, c.tries, c.expires_at, coalesce(c.can_resend_at, c.issued_at), c.send_number,
+       c.cancelled_at is not null, coalesce(t.tries - t.forgiven >= $4, false)
+from challenges c left join wrong_tries t on t.person = c.person and t.day = $3
+where c.id = $1 and c.client = $2`, raw(id), client, dayOf(db.clock()), db.guards.Day)
 	v.Person = toPseudonym(person)
 	return v, err
 }
@@ -27,21 +29,6 @@ func dayOf(at time.Time) time.Time {
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 }
 
-// CountWrongTry counts a wrong code, on the challenge and on the person's day
-// (Asia/Tashkent), and returns how many wrong codes the challenge has now. It
-// does not judge: the caller ends the challenge when its tries are used up.
-func (db *DB) CountWrongTry(ctx context.Context, id mobileid.ID) (used int, err error) {
-	err = db.one(ctx, "count wrong try", []any{&used}, `
-with c as (
-	update challenges set wrong_tries = wrong_tries + 1 where id = $1 returning person, wrong_tries
-), d as (
-	insert into wrong_tries (person, day, tries) select person, $2, 1 from c
-	on conflict (person, day) do update set tries = wrong_tries.tries + 1
-)
-select wrong_tries from c`, raw(id), dayOf(db.clock()))
-	return used, err
-}
-
 // confirmSQL is the one statement by which a right code becomes a
 // Confirmation. The select locks the binding against change and then the
 // challenge against every other end, and looks at both again as they are once
@@ -49,7 +36,7 @@ select wrong_tries from c`, raw(id), dayOf(db.clock()))
 // first leaves nothing to insert, one that comes now waits for the commit.
 const confirmSQL = `
 with held as (
-	select c.id, c.client, c.person, c.purpose, c.context_hash, b.id as binding_id, b.version as binding_version
+	select c.id, c.client, c.person, c.purpose, c.context_hash, c.presence, c.resend_id, b.id as binding_id, b.version as binding_version, b.number
 	from challenges c join bindings b on b.id = c.binding_id
 	where c.id = $2 and c.client = $3 and c.state = 'pending' and c.context_hash = $5 and c.expires_at > $1
 	  and b.state = 'active' and b.version = c.binding_version
@@ -66,11 +53,15 @@ with held as (
 ), gone as (
 	delete from live_challenges l using ended e
 	where l.person = any(array(select person from ended)) and l.person = e.person and l.purpose = e.purpose and l.client = e.client and l.challenge_id = e.id
+), forgiven as (
+	update wrong_tries t set forgiven = t.tries from ended e where t.person = e.person and t.day = $6 and t.tries > t.forgiven
+), cleared as (
+	delete from wrong_in_a_row r using ended e where r.person = e.person and r.client = e.client
 ), announced as (
 	insert into outbox (subject, client, state, reason, version, at)
 	select id, client, state, reason, state_version, $1 from ended
 )
-select purpose, context_hash, confirmed_at from confirmed`
+select f.purpose, f.context_hash, f.confirmed_at, h.person, h.number, h.presence, h.resend_id from confirmed f, held h`
 
 // errNotConfirmed says that the statement found nothing to confirm.
 var errNotConfirmed = errors.New("nothing to confirm")
@@ -103,8 +94,11 @@ func (db *DB) Confirm(ctx context.Context, client string, id mobileid.ID, verify
 
 func (db *DB) confirm(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart, contextHash string) (mobileid.Confirmation, error) {
 	c := mobileid.Confirmation{Challenge: id, Client: client}
-	err := db.one(ctx, "confirm", []any{&c.Purpose, &c.ContextHash, &c.ConfirmedAt},
-		confirmSQL, db.clock(), raw(id), client, verifyKey[:], contextHash)
+	var person, number, resend []byte
+	now := db.clock()
+	err := db.one(ctx, "confirm", []any{&c.Purpose, &c.ContextHash, &c.ConfirmedAt, &person, &number, &c.Presence, &resend},
+		confirmSQL, now, raw(id), client, verifyKey[:], contextHash, dayOf(now))
+	c.Person, c.Number, c.Resend = toPseudonym(person), toPseudonym(number), toID(resend)
 	if mobileid.KindOf(err) == mobileid.KindNotFound {
 		err = errNotConfirmed
 	}

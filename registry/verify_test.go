@@ -235,14 +235,14 @@ func TestWrongTriesAreCountedPerChallengeAndPerDay(t *testing.T) {
 	e.issue(c)
 	e.clk.ns.Store(time.Date(2026, 11, 23, 18, 59, 0, 0, time.UTC).UnixNano()) // 23:59 in Tashkent
 	for want := 1; want <= 2; want++ {
-		used, err := e.CountWrongTry(e.ctx(), c.Request.ID)
+		used, err := e.CountWrongTry(e.ctx(), c.Request.ID, false)
 		must(t, err)
 		if used != want {
 			t.Fatalf("used %d, want %d", used, want)
 		}
 	}
 	e.clk.advance(2 * time.Minute)
-	_, err := e.CountWrongTry(e.ctx(), c.Request.ID)
+	_, err := e.CountWrongTry(e.ctx(), c.Request.ID, false)
 	must(t, err)
 	for day, want := range map[string]int{"2026-11-23": 2, "2026-11-24": 1} {
 		if have := query[int](e, `select tries from wrong_tries where day = $1::text::date`, day); have != want {
@@ -254,7 +254,7 @@ func TestWrongTriesAreCountedPerChallengeAndPerDay(t *testing.T) {
 	if v.TriesLeft != 0 || v.Masked != p.binding.MSISDN.Masked() {
 		t.Fatalf("%+v", v)
 	}
-	if _, err := e.CountWrongTry(e.ctx(), mobileid.ID{1}); mobileid.KindOf(err) != mobileid.KindNotFound {
+	if _, err := e.CountWrongTry(e.ctx(), mobileid.ID{1}, false); mobileid.KindOf(err) != mobileid.KindNotFound {
 		t.Fatalf("err = %v", err)
 	}
 }

@@ -74,4 +74,8 @@ type Purpose struct {
 	Life   time.Duration // of the code, from issue
 	Digits int           // length of the code
 	Tries  int           // wrong codes after which the challenge is dead
+
+	// Enrollment marks a purpose that only an enrollment may ask codes for; what is
+	// counted of persons and numbers says nothing of it (decree clauses 16, 25).
+	Enrollment bool
 }

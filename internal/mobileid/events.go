@@ -49,6 +49,7 @@ type ChallengeRequested struct {
 	Person      string    `json:"person"` // Pseudonym.String
 	Purpose     string    `json:"purpose"`
 	Locale      Locale    `json:"locale"`
+	Presence    Presence  `json:"presence,omitempty"`     // "" is PresenceNone
 	ContextHash string    `json:"context_hash,omitempty"` // SHA-256 of the client's context, lower-case hex
 	ClientRef   string    `json:"client_ref,omitempty"`
 	BodyHash    string    `json:"body_hash"` // IDKey.BodyHash of the canonical request

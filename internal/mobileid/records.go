@@ -67,6 +67,8 @@ type NewChallenge struct {
 	Source    RecordRef
 	Binding   *Binding    // nil: the person is not bound; the challenge ends
 	Message   *NewMessage // nil with Binding
+	Exempt    bool        // of an enrollment: nothing that was counted of the person stands against it
+	RetryAt   time.Time   // too many codes until then: it ends limited
 }
 
 // NewSend is the next code of a challenge, which stands in Redis under Nonce.
@@ -79,6 +81,7 @@ type NewSend struct {
 	Source      RecordRef
 	Binding     *Binding    // nil: the person is not bound, or there is no code to send
 	Message     *NewMessage // nil with Binding
+	RetryAt     time.Time   // too many codes until then: none is sent
 }
 
 // SentChallenge is what making the next code of a challenge needs to know of it.
@@ -92,6 +95,7 @@ type SentChallenge struct {
 	Sends       int // codes that were made
 	TriesLeft   int
 	CanResendAt time.Time
+	Presence    Presence
 	Resend      ID        // the request that made the last one; zero: the first
 	MessageItem *LaneItem // of the last one, while it is queued
 }
@@ -158,6 +162,7 @@ type LiveChallenge struct {
 	CanResendAt time.Time // when the next code may be asked for
 	Sends       int       // codes that were made, or would have been
 	Cancelled   bool      // its client has taken it back, whatever had become of it
+	Barred      bool      // the person has typed as many wrong codes today as he may
 }
 
 // ResendRule says how often a challenge may have another code.
@@ -174,6 +179,11 @@ type Confirmation struct {
 	ContextHash string
 	ConfirmedAt time.Time
 	Replayed    bool // the same verify had already made it
+
+	// What its codes were asked for with; not of one that is replayed.
+	Person, Number Pseudonym
+	Presence       Presence
+	Resend         ID // the request that made the last one; zero: the first
 }
 
 // AdmitItem is an id taken from a lane, or due again.

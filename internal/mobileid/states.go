@@ -97,7 +97,6 @@ var challengeNext = map[ChallengeState][]ChallengeState{
 	ChallengePending: {
 		ChallengeConfirmed, ChallengeExpired, ChallengeExhausted, ChallengeLost, ChallengeSuperseded,
 		ChallengeNoFunds, ChallengeFenced, ChallengeUndeliverable, ChallengeFailed, ChallengeCancelled,
-		ChallengeStepUp, // the last of a day's wrong codes
 	},
 	ChallengeConfirmed: nil, ChallengeExpired: nil, ChallengeExhausted: nil, ChallengeLost: nil, ChallengeSuperseded: nil,
 	ChallengeConflict: nil, ChallengeUnbound: nil, ChallengeNoFunds: nil, ChallengeFenced: nil,

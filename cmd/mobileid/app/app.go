@@ -66,6 +66,7 @@ type App struct {
 	redis     redis.UniversalClient
 	codes     *otp.Service
 	limits    *limits.Limits
+	counted   *limits.Codes
 	texts     *texts.Catalogue
 	publisher *consumers.Publisher
 	dlq       *consumers.SealedDLQ
@@ -116,12 +117,14 @@ func (a *App) openEngines() (err error) {
 	}
 	a.db, err = registry.Open(context.Background(), registry.Config{
 		DSN: a.cfg.Postgres.DSN.Reveal(), MaxConns: a.cfg.Postgres.MaxConns, Log: a.log, Reg: a.reg,
+		Guards: registry.GuardRules(a.cfg.Limits.Wrong),
 	})
 	if err != nil {
 		return err
 	}
 	a.redis = redisClient(a.cfg.Redis)
 	a.limits = limits.New(a.redis, nil)
+	a.counted = limits.NewCodes(a.redis, a.cfg.CodeLimits(), nil)
 	a.codes, err = otp.New(otp.Config{Redis: a.redis, Keys: otpKeys(a.cfg.Keys.OTP)})
 	if err != nil {
 		return err
@@ -156,7 +159,7 @@ func (a *App) buildEdge() (err error) {
 		Auth:    gateway.AuthConfig{Issuer: a.cfg.Auth.Issuer, Audience: a.cfg.Auth.Audience, JWKSURL: a.cfg.Auth.JWKSURL},
 		Resend:  mobileid.ResendRule(a.cfg.Limits.Resend),
 	}, gateway.Deps{
-		Accepter: a.accepter, Registry: a.db, Codes: a.codes, Waiters: a.waiters,
+		Accepter: a.accepter, Registry: a.db, Codes: a.codes, Counted: a.counted, Waiters: a.waiters,
 		Ready: a.readiness(), Stuck: a.progress.names, Metrics: a.metricsHandler(), Root: a.opts.Root, Log: a.log, Reg: a.reg,
 	})
 	return err

@@ -128,7 +128,7 @@ func (a *App) ingress() consumers.Handler {
 
 func (a *App) otpRequests() consumers.Handler {
 	return consumers.NewOTPRequests(consumers.OTPDeps{
-		Registry: a.db, Codes: a.codes, Texts: a.texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
+		Registry: a.db, Codes: a.codes, Limits: a.counted, Texts: a.texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
 		Purposes: a.cfg.PurposeSet(), Resend: mobileid.ResendRule(a.cfg.Limits.Resend), Lanes: a.publisher, Operators: carriers(a.cfg.Operators),
 		Log: a.log, Reg: a.reg,
 	})

@@ -26,8 +26,14 @@ func defaults() Config {
 		NumberInfo: NumberInfo{Budget: 500 * time.Millisecond, Cache: 10_000, CacheAge: time.Hour},
 		Ledger:     Ledger{CheckEvery: time.Hour},
 		Deadlines:  Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Receipt: time.Hour, Grace: 10 * time.Second},
-		Limits:     Limits{Resend: Resend{After: time.Minute, Most: 3}},
-		Charging:   Charging{WarnBelow: 5},
+		Limits: Limits{
+			Resend: Resend{After: time.Minute, Most: 3},
+			Person: []CodeRule{{5, time.Hour}, {10, 24 * time.Hour}},
+			Absent: []CodeRule{{2, time.Hour}, {3, 24 * time.Hour}},
+			Number: []CodeRule{{5, time.Hour}, {10, 24 * time.Hour}},
+			Wrong:  Wrong{Pause: 15 * time.Minute, Day: 10},
+		},
+		Charging: Charging{WarnBelow: 5},
 	}
 }
 
@@ -212,6 +218,19 @@ func (c *Config) checkLimits(wrong *Mistakes) {
 	}
 	if r := c.Limits.Resend; r.Most < 0 || r.Most > 10 {
 		wrong.addf("limits.resend.most", "from 0 to 10")
+	}
+	for name, rules := range map[string][]CodeRule{"person": c.Limits.Person, "absent": c.Limits.Absent, "number": c.Limits.Number} {
+		for i, r := range rules {
+			if r.Most < 1 || r.Per < time.Minute || r.Per > 48*time.Hour {
+				wrong.addf(fmt.Sprintf("limits.%s[%d]", name, i), "most at least 1, per from 1m to 48h")
+			}
+		}
+	}
+	if w := c.Limits.Wrong; w.Pause < 0 || w.Pause > time.Hour {
+		wrong.addf("limits.wrong.pause", "from 0s to 1h: a pause always ends")
+	}
+	if w := c.Limits.Wrong; w.Day < 1 || w.Day > 100 {
+		wrong.addf("limits.wrong.day", "from 1 to 100 (NIST SP 800-63B-4, 3.2.2)")
 	}
 }
 

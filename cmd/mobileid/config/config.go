@@ -124,6 +124,23 @@ type Charging struct {
 // Limits say how often codes may be asked for.
 type Limits struct {
 	Resend Resend `yaml:"resend"`
+	// Codes over all clients, and more of whom nobody has seen.
+	Person []CodeRule `yaml:"person"`
+	Absent []CodeRule `yaml:"absent"`
+	Number []CodeRule `yaml:"number"`
+	Wrong  Wrong      `yaml:"wrong"`
+}
+
+// CodeRule bounds codes: most at once, then evenly most in every per.
+type CodeRule struct {
+	Most int           `yaml:"most"`
+	Per  time.Duration `yaml:"per"`
+}
+
+// Wrong is about wrong codes.
+type Wrong struct {
+	Pause time.Duration `yaml:"pause"` // of a person with a client, after the last try of a challenge
+	Day   int           `yaml:"day"`   // of a person over all clients, before he must show his face
 }
 
 // Resend is about the codes of one challenge.
@@ -139,6 +156,8 @@ type Purpose struct {
 	Life   time.Duration `yaml:"life"`
 	Digits int           `yaml:"digits"`
 	Tries  int           `yaml:"tries"`
+
+	Enrollment bool `yaml:"enrollment"` // only an enrollment may ask for it
 }
 
 // Client is a relying party's account, or an operator's.
@@ -202,6 +221,18 @@ func (c *Config) ClientSet() map[string]mobileid.Client {
 		}
 	}
 	return out
+}
+
+// CodeLimits returns the bounds of codes, in the vocabulary's type.
+func (c *Config) CodeLimits() mobileid.CodeLimits {
+	rules := func(list []CodeRule) (out []mobileid.CodeRule) {
+		for _, r := range list {
+			out = append(out, mobileid.CodeRule(r))
+		}
+		return out
+	}
+	l := c.Limits
+	return mobileid.CodeLimits{Person: rules(l.Person), Absent: rules(l.Absent), Number: rules(l.Number)}
 }
 
 // PurposeSet returns the purposes by id, in the vocabulary's type.
