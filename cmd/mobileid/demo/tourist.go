@@ -49,12 +49,23 @@ func (t *tourist) call(ctx context.Context, method, path, key, body string, want
 		return err
 	}
 	if res.StatusCode != want {
-		return fmt.Errorf("%s %s: status %d, want %d: %s", method, path, res.StatusCode, want, raw)
+		return &refusal{method, path, res.StatusCode, want, raw}
 	}
 	if out == nil {
 		return nil
 	}
 	return json.Unmarshal(raw, out)
+}
+
+// refusal is an answer with another status than the tour wants.
+type refusal struct {
+	method, path string
+	status, want int
+	body         []byte
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("%s %s: status %d, want %d: %s", r.method, r.path, r.status, r.want, r.body)
 }
 
 func (t *tourist) newKey() string {
@@ -137,6 +148,8 @@ type challenge struct {
 	Message  struct {
 		State string `json:"state"`
 	} `json:"message"`
+	Sends   int       `json:"sends"`
+	RetryAt time.Time `json:"retry_at"`
 }
 
 // follow long-polls a challenge until the state is one that it is told to
