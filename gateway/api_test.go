@@ -80,6 +80,12 @@ func cancelling(state mobileid.ChallengeState) func(e *edge) call {
 
 func bodied(body string) func(*edge, *call) { return func(_ *edge, c *call) { c.body = body } }
 
+func confirmed(e *edge) call {
+	id := e.stored("oneid", mobileid.ChallengePending)
+	e.registry.confirmed[id] = mobileid.KeyPart{}
+	return call{method: "GET", path: "/v1/confirmations/" + id.String(), token: e.token("oneid")}
+}
+
 func reading(state mobileid.ChallengeState, query string) func(e *edge) call {
 	return func(e *edge) call {
 		return call{method: "GET", path: challengePath(e.stored("oneid", state)) + query, token: e.token("oneid")}
@@ -274,6 +280,12 @@ func refusals() []refusal {
 		{name: "resend with a key of another body", set: taken, call: with(resending("pending", nil), keyed("k")), status: 422, code: "idempotency_key_reused", field: "Idempotency-Key"},
 		{name: "cancel, registry broken", set: broken, call: cancelling("pending"), status: 500, code: "internal"},
 		{name: "cancel a made-up id", call: post("/v1/challenges/ch_"+strings.Repeat("0", 39)+"/cancel", ""), status: 404, code: "not_found"},
+		{name: "confirmation without token", call: with(confirmed, noToken), status: 401, code: "token_missing"},
+		{name: "confirmation without scope", call: with(confirmed, scoped("notifications")), status: 403, code: "scope_missing"},
+		{name: "confirmation of another client", call: with(confirmed, func(e *edge, c *call) { c.token = e.token("shop") }), status: 404, code: "not_found"},
+		{name: "confirmation, correlator", call: with(confirmed, headed("x-correlator", "a b")), status: 400, code: "x_correlator_format", field: "x-correlator"},
+		{name: "confirmation, registry away", set: away, call: confirmed, status: 503, code: "database_away"},
+		{name: "confirmation, registry broken", set: broken, call: confirmed, status: 500, code: "internal"},
 		{name: "verify too large", call: verifying("pending", big), status: 413, code: "body_too_large"},
 		{name: "verify type", call: with(verifying("pending", verifyBody("123456")), headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
 		{name: "verify without token", call: with(verifying("pending", verifyBody("123456")), noToken), status: 401, code: "token_missing"},
@@ -465,6 +477,8 @@ func everythingThatWorks(t *testing.T, c *contract) {
 	want(200, call{method: "GET", path: challengePath(id), token: token})
 	want(304, call{method: "GET", path: challengePath(id), token: token, header: map[string]string{"If-None-Match": `"1"`}})
 	want(200, call{method: "POST", path: verifyPath(id), body: verifyBody("123456"), key: "v", token: token})
+	want(200, confirmed(e))
+	want(200, call{method: "GET", path: "/.well-known/jwks.json"})
 	want(202, resending(mobileid.ChallengePending, nil)(e))
 	want(200, cancelling(mobileid.ChallengePending)(e))
 	m := e.idKey.Make(mobileid.KindMessage, "oneid", "m", e.g.now())

@@ -58,6 +58,12 @@ func (b bounded) Confirm(
 	return b.Registry.Confirm(ctx, client, id, verifyKey, contextHash)
 }
 
+func (b bounded) Confirmation(ctx context.Context, client string, id mobileid.ID) (mobileid.Confirmation, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.Confirmation(ctx, client, id)
+}
+
 // statementTime is longer: a page is made of some hundred rows.
 const statementTime = 5 * time.Second
 

@@ -83,7 +83,7 @@ func (g *Gateway) serve(rw http.ResponseWriter, r *http.Request) {
 // ours reports whether a path is of the API, so that a mistyped one gets a
 // problem and not a page of whatever is mounted at the root.
 func ours(path string) bool {
-	for _, p := range []string{"/v1", "/problems", "/livez", "/readyz", "/metrics", "/docs", "/openapi.yaml"} {
+	for _, p := range []string{"/v1", "/problems", "/livez", "/readyz", "/metrics", "/docs", "/openapi.yaml", "/.well-known"} {
 		if path == p || strings.HasPrefix(path, p+"/") {
 			return true
 		}

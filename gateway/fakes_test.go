@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 )
 
@@ -240,6 +241,27 @@ func (f *fakeRegistry) EndChallenge(_ context.Context, id mobileid.ID, state mob
 	return f.err
 }
 
+func (f *fakeRegistry) Confirmation(_ context.Context, client string, id mobileid.ID) (mobileid.Confirmation, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	live, ok := f.live[id]
+	if f.err != nil {
+		return mobileid.Confirmation{}, f.err
+	}
+	if _, confirmed := f.confirmed[id]; !ok || !confirmed || live.Client != client {
+		return mobileid.Confirmation{}, notFound("no row")
+	}
+	return f.confirmation(live), nil
+}
+
+// confirmation is what a confirmed challenge has left.
+func (f *fakeRegistry) confirmation(live mobileid.LiveChallenge) mobileid.Confirmation {
+	return mobileid.Confirmation{
+		Challenge: live.ID, Client: live.Client, Purpose: live.Purpose, ContextHash: live.ContextHash, ConfirmedAt: live.ID.Time().Add(time.Second),
+		Person: live.Person, Presence: mobileid.PresenceSession, Enrolled: "app", SIMCheck: mobileid.SIMNotAsked,
+	}
+}
+
 func (f *fakeRegistry) CancelChallenge(_ context.Context, client string, id mobileid.ID) (mobileid.ChallengeState, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -264,9 +286,8 @@ func (f *fakeRegistry) Confirm(_ context.Context, client string, id mobileid.ID,
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	live := f.live[id]
-	out := mobileid.Confirmation{
-		Challenge: id, Client: client, Purpose: live.Purpose, ContextHash: hash, ConfirmedAt: id.Time().Add(time.Second),
-	}
+	out := f.confirmation(live)
+	out.ContextHash = hash
 	if f.confirm != nil {
 		return out, f.confirm
 	}
@@ -437,6 +458,7 @@ type edge struct {
 	logMu    sync.Mutex
 	contract *contract // checks every exchange; nil = does not
 	ready    error
+	receipt  string // of the last verify
 	reg      *prometheus.Registry
 }
 
@@ -470,6 +492,23 @@ var testClients = []mobileid.Client{
 	},
 	{ID: "trial", Scopes: mobileid.Scopes(), Purposes: []string{"login"}, Mode: mobileid.ModeTest},
 }
+
+// testReceipts signs with a key that is made once.
+var testReceipts = sync.OnceValue(func() *receipt.Signer {
+	text, err := receipt.NewKey()
+	if err != nil {
+		panic(err)
+	}
+	key, err := receipt.ParseKey("test", []byte(text))
+	if err != nil {
+		panic(err)
+	}
+	s, err := receipt.NewSigner([]receipt.Key{key})
+	if err != nil {
+		panic(err)
+	}
+	return s
+})
 
 type option func(*Config, *Deps)
 
@@ -506,9 +545,11 @@ func newEdge(t testing.TB, now func() time.Time, opts ...option) *edge {
 	cfg := Config{
 		Clients: testClients,
 		Auth:    AuthConfig{Issuer: issuerURL, Audience: audience, JWKSURL: issuerURL + "/jwks"},
+
+		ReceiptIssuer: "https://mobileid.example.uz",
 	}
 	deps := Deps{
-		Accepter: accepter, Registry: e.registry, Codes: e.codes, Waiters: e.waiters,
+		Accepter: accepter, Registry: e.registry, Codes: e.codes, Waiters: e.waiters, Receipts: testReceipts(),
 		HTTPClient: &http.Client{Transport: e.issuer}, Metrics: promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{}),
 		Ready: []Check{{Name: "kafka", Check: func(context.Context) error { return e.ready }}},
 		Log:   slog.New(slog.NewJSONHandler(logWriter{e}, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -12,16 +12,19 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 )
 
 // Config configures a Gateway. Deadlines and purposes are the Accepter's.
 type Config struct {
-	Clients   []mobileid.Client
-	Auth      AuthConfig
-	Resend    mobileid.ResendRule // of one challenge; 60 s and 3
-	MaxPolls  int                 // open long polls of one client; 1000
-	PublicURL string              // goes before /problems/{code} in `type`; "" = relative, which RFC 9457 allows
+	Clients  []mobileid.Client
+	Auth     AuthConfig
+	Resend   mobileid.ResendRule // of one challenge; 60 s and 3
+	MaxPolls int                 // open long polls of one client; 1000
+	// ReceiptIssuer is iss of the receipts: the https URL that this API has outside.
+	ReceiptIssuer string
+	PublicURL     string // goes before /problems/{code} in `type`; "" = relative, which RFC 9457 allows
 }
 
 // Deps are the ports of a Gateway.
@@ -31,6 +34,7 @@ type Deps struct {
 	Codes    Codes     // required
 	Waiters  WaiterSet // required; NewWaiters
 
+	Receipts   *receipt.Signer       // required
 	Counted    Counted               // nil = nothing is given back
 	HTTPClient *http.Client          // fetches the issuer's keys; nil = http.DefaultClient
 	Ready      []Check               // conditions of /readyz
@@ -67,7 +71,7 @@ type Gateway struct {
 func New(cfg Config, deps Deps) (*Gateway, error) {
 	errs := []error{
 		need("Accepter", deps.Accepter != nil), need("Registry", deps.Registry != nil),
-		need("Codes", deps.Codes != nil), need("Waiters", deps.Waiters != nil),
+		need("Codes", deps.Codes != nil), need("Waiters", deps.Waiters != nil), need("Receipts", deps.Receipts != nil),
 		need("auth.issuer", cfg.Auth.Issuer != ""), need("auth.audience", cfg.Auth.Audience != ""),
 	}
 	if u, err := url.Parse(cfg.Auth.JWKSURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -141,6 +145,8 @@ func (g *Gateway) routes() []route {
 		{"POST /v1/challenges/{id}/verify", g.authed(challenges, g.verifyChallenge)},
 		{"POST /v1/challenges/{id}/resend", g.authed(challenges, g.resendChallenge)},
 		{"POST /v1/challenges/{id}/cancel", g.authed(challenges, g.cancelChallenge)},
+		{"GET /v1/confirmations/{id}", g.authed(challenges, g.getConfirmation)},
+		{"GET /.well-known/jwks.json", http.HandlerFunc(g.jwks)},
 		{"POST /v1/notifications", g.authed(notifications, g.createNotification)},
 		{"POST /v1/balance-events", g.authed(balance, g.createBalanceEvents)},
 		{"GET /v1/messages/{id}", g.authed(either, g.get(mobileid.KindMessage, g.readMessage))},

@@ -28,6 +28,8 @@ type Registry interface {
 	// Confirm is the one insert that makes a right code a Confirmation.
 	Confirm(ctx context.Context, client string, id mobileid.ID, verifyKey mobileid.KeyPart,
 		contextHash string) (mobileid.Confirmation, error)
+	// Confirmation returns KindNotFound when there is no row of that client.
+	Confirmation(ctx context.Context, client string, id mobileid.ID) (mobileid.Confirmation, error)
 	// PersonStatement returns a page of a person's Charges, newest first. Of a person
 	// that nobody knows it is empty.
 	PersonStatement(ctx context.Context, q mobileid.StatementQuery) (mobileid.PersonStatement, error)

@@ -8,14 +8,6 @@ import (
 	"mobileid/internal/mobileid"
 )
 
-// confirmedBody answers a right code.
-type confirmedBody struct {
-	ID          mobileid.ID             `json:"id"`
-	State       mobileid.ChallengeState `json:"state"`
-	Purpose     string                  `json:"purpose"`
-	ConfirmedAt time.Time               `json:"confirmed_at"`
-}
-
 // verifyChallenge compares a code. What it needs is checked from cheap to
 // dear, and no try is counted before everything but the code is right. The
 // Idempotency-Key and the code together are remembered by the Confirmation
@@ -45,9 +37,7 @@ func (g *Gateway) verifyChallenge(w http.ResponseWriter, r *http.Request, client
 	if done.Replayed {
 		w.Header().Set("Idempotent-Replay", "true")
 	}
-	return writeJSON(w, http.StatusOK, confirmedBody{
-		ID: id, State: mobileid.ChallengeConfirmed, Purpose: done.Purpose, ConfirmedAt: done.ConfirmedAt.UTC(),
-	})
+	return g.answerConfirmed(w, client, done)
 }
 
 func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobileid.ID, verifyKey mobileid.KeyPart,

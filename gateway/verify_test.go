@@ -13,7 +13,9 @@ func (e *edge) verify(client string, id mobileid.ID, key, code string) (int, pro
 	e.t.Helper()
 	w := e.do(call{method: "POST", path: verifyPath(id), body: verifyBody(code), key: key, token: e.token(client)})
 	if w.Code == 200 {
-		return 200, problem{}, decode[confirmedBody](e.t, w)
+		done := decode[confirmedBody](e.t, w)
+		e.receipt, done.Receipt = done.Receipt, "" // each time signed anew
+		return 200, problem{}, done
 	}
 	return w.Code, decode[problem](e.t, w), confirmedBody{}
 }

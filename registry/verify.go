@@ -36,14 +36,15 @@ func dayOf(at time.Time) time.Time {
 // first leaves nothing to insert, one that comes now waits for the commit.
 const confirmSQL = `
 with held as (
-	select c.id, c.client, c.person, c.purpose, c.context_hash, c.presence, c.resend_id, b.id as binding_id, b.version as binding_version, b.number
+	select c.id, c.client, c.person, c.purpose, c.context_hash, c.presence, c.sim_check, c.resend_id, b.enrolled, b.id as binding_id, b.version as binding_version, b.number
 	from challenges c join bindings b on b.id = c.binding_id
 	where c.id = $2 and c.client = $3 and c.state = 'pending' and c.context_hash = $5 and c.expires_at > $1
 	  and b.state = 'active' and b.version = c.binding_version
 	for share of b for no key update of c
 ), confirmed as (
-	insert into confirmations (challenge_id, client, person, purpose, context_hash, binding_id, binding_version, verify_key, confirmed_at)
-	select id, client, person, purpose, context_hash, binding_id, binding_version, $4, $1 from held
+	insert into confirmations (challenge_id, client, person, purpose, context_hash, binding_id, binding_version, verify_key, confirmed_at,
+		presence, enrolled, sim_check)
+	select id, client, person, purpose, context_hash, binding_id, binding_version, $4, $1, presence, enrolled, sim_check from held
 	on conflict (challenge_id) do nothing
 	returning challenge_id, client, purpose, context_hash, confirmed_at
 ), ended as (
@@ -61,7 +62,7 @@ with held as (
 	insert into outbox (subject, client, state, reason, version, at)
 	select id, client, state, reason, state_version, $1 from ended
 )
-select f.purpose, f.context_hash, f.confirmed_at, h.person, h.number, h.presence, h.resend_id from confirmed f, held h`
+select f.purpose, f.context_hash, f.confirmed_at, h.person, h.presence, h.enrolled, h.sim_check, h.number, h.resend_id from confirmed f, held h`
 
 // errNotConfirmed says that the statement found nothing to confirm.
 var errNotConfirmed = errors.New("nothing to confirm")
@@ -96,7 +97,7 @@ func (db *DB) confirm(ctx context.Context, client string, id mobileid.ID, verify
 	c := mobileid.Confirmation{Challenge: id, Client: client}
 	var person, number, resend []byte
 	now := db.clock()
-	err := db.one(ctx, "confirm", []any{&c.Purpose, &c.ContextHash, &c.ConfirmedAt, &person, &number, &c.Presence, &resend},
+	err := db.one(ctx, "confirm", []any{&c.Purpose, &c.ContextHash, &c.ConfirmedAt, &person, &c.Presence, &c.Enrolled, &c.SIMCheck, &number, &resend},
 		confirmSQL, now, raw(id), client, verifyKey[:], contextHash, dayOf(now))
 	c.Person, c.Number, c.Resend = toPseudonym(person), toPseudonym(number), toID(resend)
 	if mobileid.KindOf(err) == mobileid.KindNotFound {
@@ -111,12 +112,13 @@ func (db *DB) whyNot(ctx context.Context, client string, id mobileid.ID, verifyK
 	c := mobileid.Confirmation{Challenge: id, Client: client, Replayed: true}
 	var state mobileid.ChallengeState
 	var expires time.Time
-	var usedBy []byte
+	var usedBy, person []byte
 	var confirmedAt *time.Time
 	var bound bool
 	err := db.one(ctx, "look at challenge",
-		[]any{&state, &c.Purpose, &c.ContextHash, &expires, &usedBy, &confirmedAt, &bound}, `
+		[]any{&state, &c.Purpose, &c.ContextHash, &expires, &usedBy, &confirmedAt, &person, &c.Presence, &c.Enrolled, &c.SIMCheck, &bound}, `
 select c.state, c.purpose, c.context_hash, c.expires_at, f.verify_key, f.confirmed_at,
+       c.person, coalesce(f.presence, ''), coalesce(f.enrolled, ''), coalesce(f.sim_check, ''),
        coalesce(b.state = 'active' and b.version = c.binding_version, false)
 from challenges c
 left join confirmations f on f.challenge_id = c.id
@@ -128,7 +130,7 @@ where c.id = $1 and c.client = $2`, raw(id), client)
 	case c.ContextHash != contextHash:
 		return mobileid.Confirmation{}, mobileid.Invalid("context_hash", "context_mismatch", "the code was asked for another context")
 	case confirmedAt != nil && mobileid.KeyPart(usedBy) == verifyKey:
-		c.ConfirmedAt = *confirmedAt
+		c.ConfirmedAt, c.Person = *confirmedAt, toPseudonym(person)
 		return c, nil
 	case confirmedAt != nil:
 		return mobileid.Confirmation{}, conflict("code_used", "the code has been used")
@@ -152,4 +154,16 @@ func (db *DB) endAndSay(ctx context.Context, id mobileid.ID, state mobileid.Chal
 
 func challengeEnded(state mobileid.ChallengeState) error {
 	return conflict("challenge_"+string(state), "the challenge has ended: "+string(state))
+}
+
+// Confirmation returns the evidence that a challenge of this client was confirmed.
+// KindNotFound when there is none.
+func (db *DB) Confirmation(ctx context.Context, client string, id mobileid.ID) (mobileid.Confirmation, error) {
+	c := mobileid.Confirmation{Challenge: id, Client: client}
+	var person []byte
+	err := db.look(ctx, "confirmation", []any{&c.Purpose, &c.ContextHash, &c.ConfirmedAt, &person, &c.Presence, &c.Enrolled, &c.SIMCheck}, `
+select purpose, context_hash, confirmed_at, person, presence, enrolled, sim_check
+from confirmations where challenge_id = $1 and client = $2`, raw(id), client)
+	c.Person = toPseudonym(person)
+	return c, err
 }

@@ -71,7 +71,7 @@ over SMPP, charged by message. Start with:
 	})
 	return family(root,
 		demoCommand(), serveCommand(), checkConfigCommand(), migrateCommand(), topicsCommand(),
-		keysCommand(), explainCommand(), dlqCommand(), reconcileCommand(), linksCommand(), numbersCommand(),
+		keysCommand(), receiptCommand(), explainCommand(), dlqCommand(), reconcileCommand(), linksCommand(), numbersCommand(),
 		tariffsCommand(), ledgerCommand(), statementCommand(),
 	)
 }

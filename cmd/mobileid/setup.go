@@ -12,6 +12,7 @@ import (
 
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/config"
+	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 )
 
@@ -62,19 +63,28 @@ func topicsCommand() *cobra.Command {
 }
 
 func keysCommand() *cobra.Command {
-	return family(&cobra.Command{Use: "keys", Short: "Make key pairs"}, &cobra.Command{
+	fresh := &cobra.Command{
 		Use:   "new",
-		Short: "Print a new sealing key pair (X25519), for keys.bridge_* or keys.dlq_*",
+		Short: "Print a new sealing key pair (X25519), for keys.bridge_* or keys.dlq_*, or a key that signs receipts",
 		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			public, private, err := mobileid.NewSealKey()
-			if err != nil {
-				return err
+	}
+	signing := fresh.Flags().Bool("receipt", false, "a key that signs receipts (P-256, PEM), for keys.receipts")
+	fresh.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *signing {
+			private, err := receipt.NewKey()
+			if err == nil {
+				fmt.Fprint(cmd.OutOrStdout(), private)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "public:  %s\nprivate: %s\n", public, private)
-			return nil
-		},
-	})
+			return err
+		}
+		public, private, err := mobileid.NewSealKey()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "public:  %s\nprivate: %s\n", public, private)
+		return nil
+	}
+	return family(&cobra.Command{Use: "keys", Short: "Make keys"}, fresh)
 }
 
 func explainCommand() *cobra.Command {

@@ -10,6 +10,7 @@ package receipt
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -69,6 +70,19 @@ func ParseKey(id string, text []byte) (Key, error) {
 		return Key{}, errors.New("the signing key is not on the curve P-256, which ES256 needs")
 	}
 	return Key{id, private}, nil
+}
+
+// NewKey makes a private key, PEM (PKCS #8).
+func NewKey() (string, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return "", err
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }
 
 // Signer signs with the first of its keys and publishes all: a new key is published

@@ -108,7 +108,7 @@ func TestWhatIsNotOurReceiptIsRefused(t *testing.T) {
 	for name, text := range map[string]string{
 		"changed":              parts[0] + "." + base64.RawURLEncoding.EncodeToString(body) + "." + parts[2],
 		"cut":                  parts[0] + "." + parts[1] + ".",
-		"not signed":           base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"` + Type + `"}`)) + "." + parts[1] + ".",
+		"not signed":           base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"`+Type+`"}`)) + "." + parts[1] + ".",
 		"of a stranger":        strange,
 		"another kind of ours": access,
 		"nothing":              "",

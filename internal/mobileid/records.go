@@ -180,11 +180,27 @@ type Confirmation struct {
 	ConfirmedAt time.Time
 	Replayed    bool // the same verify had already made it
 
-	// What its codes were asked for with; not of one that is replayed.
-	Person, Number Pseudonym
-	Presence       Presence
-	Resend         ID // the request that made the last one; zero: the first
+	// What it stands on.
+	Person   Pseudonym
+	Presence Presence
+	Enrolled string // how the person was identified when the number was bound
+	SIMCheck SIMCheck
+
+	// What its codes were counted for; not of one that is replayed.
+	Number Pseudonym
+	Resend ID // the request that made the last one; zero: the first
 }
+
+// SIMCheck is what was known of a change of a number's SIM.
+type SIMCheck string
+
+// The results of a check.
+const (
+	SIMNotAsked SIMCheck = "not_asked" // nobody asked the operator
+	SIMClear    SIMCheck = "clear"     // it was not changed within the time asked for
+	SIMSwapped  SIMCheck = "swapped"
+	SIMUnknown  SIMCheck = "unknown" // the operator did not say
+)
 
 // AdmitItem is an id taken from a lane, or due again.
 type AdmitItem struct {

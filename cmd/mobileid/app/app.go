@@ -20,6 +20,7 @@ import (
 	"mobileid/consumers"
 	"mobileid/consumers/texts"
 	"mobileid/gateway"
+	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 	"mobileid/otp"
 	"mobileid/otp/limits"
@@ -154,12 +155,20 @@ func (a *App) buildEdge() (err error) {
 		return err
 	}
 	a.waiters = gateway.NewWaiters()
+	keys, err := a.cfg.ReceiptKeys()
+	if err != nil {
+		return err
+	}
+	receipts, err := receipt.NewSigner(keys)
+	if err != nil {
+		return err
+	}
 	a.gateway, err = gateway.New(gateway.Config{
 		Clients: sortedClients(a.cfg),
 		Auth:    gateway.AuthConfig{Issuer: a.cfg.Auth.Issuer, Audience: a.cfg.Auth.Audience, JWKSURL: a.cfg.Auth.JWKSURL},
-		Resend:  mobileid.ResendRule(a.cfg.Limits.Resend),
+		Resend:  mobileid.ResendRule(a.cfg.Limits.Resend), ReceiptIssuer: a.cfg.Receipts.Issuer,
 	}, gateway.Deps{
-		Accepter: a.accepter, Registry: a.db, Codes: a.codes, Counted: a.counted, Waiters: a.waiters,
+		Accepter: a.accepter, Registry: a.db, Codes: a.codes, Counted: a.counted, Receipts: receipts, Waiters: a.waiters,
 		Ready: a.readiness(), Stuck: a.progress.names, Metrics: a.metricsHandler(), Root: a.opts.Root, Log: a.log, Reg: a.reg,
 	})
 	return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mobileid/consumers/texts"
+	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
 )
@@ -134,6 +135,7 @@ func (c *Config) checkKeys(wrong *Mistakes) {
 			wrong.addf(path+".secret", "at least 16 bytes")
 		}
 	}
+	c.checkReceipts(wrong)
 	for path, public := range map[string]string{"keys.bridge_public": c.Keys.BridgePublic, "keys.dlq_public": c.Keys.DLQPublic} {
 		if _, err := mobileid.NewSealer(public, nil); err != nil {
 			wrong.addf(path, "%v; `mobileid keys new` makes a pair", err)
@@ -148,6 +150,23 @@ func (c *Config) checkKeys(wrong *Mistakes) {
 	}
 	if !fits(c.Keys.BridgePublic, c.Keys.BridgePrivate) {
 		wrong.addf("keys.bridge_private", "none of them opens what keys.bridge_public seals; `mobileid keys new` makes a pair")
+	}
+}
+
+func (c *Config) checkReceipts(wrong *Mistakes) {
+	if len(c.Keys.Receipts) == 0 {
+		wrong.addf("keys.receipts", "at least one key; `mobileid keys new --receipt` makes one")
+	}
+	seen := map[string]bool{}
+	for i, k := range c.Keys.Receipts {
+		path := fmt.Sprintf("keys.receipts[%d]", i)
+		checkID(path+".id", k.ID, seen, wrong)
+		if _, err := receipt.ParseKey(k.ID, []byte(k.Secret.Reveal())); err != nil {
+			wrong.addf(path+".secret", "%v", err)
+		}
+	}
+	if u, err := url.Parse(c.Receipts.Issuer); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		wrong.addf("receipts.issuer", "the URL that the public API has outside")
 	}
 }
 

@@ -9,6 +9,7 @@ package config
 import (
 	"time"
 
+	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 	"mobileid/registry/ledger"
 )
@@ -22,6 +23,7 @@ type Config struct {
 	Kafka     Kafka     `yaml:"kafka"`
 	Keys      Keys      `yaml:"keys"`
 	Auth      Auth      `yaml:"auth"`
+	Receipts  Receipts  `yaml:"receipts"`
 	Deadlines Deadlines `yaml:"deadlines"`
 	Ledger    Ledger    `yaml:"ledger"`
 	Charging  Charging  `yaml:"charging"`
@@ -81,7 +83,8 @@ type Kafka struct {
 type Keys struct {
 	ID            Secret   `yaml:"id"`
 	Pseudonym     Secret   `yaml:"pseudonym"`
-	OTP           []OTPKey `yaml:"otp"` // the first signs, the others still verify
+	OTP           []OTPKey `yaml:"otp"`      // the first signs, the others still verify
+	Receipts      []OTPKey `yaml:"receipts"` // P-256, PEM: the first signs, all are published
 	BridgePublic  string   `yaml:"bridge_public"`
 	BridgePrivate []Secret `yaml:"bridge_private"` // the bridge role only
 	DLQPublic     string   `yaml:"dlq_public"`
@@ -92,6 +95,24 @@ type Keys struct {
 type OTPKey struct {
 	ID     string `yaml:"id"`
 	Secret Secret `yaml:"secret"`
+}
+
+// Receipts are what confirmations are signed as.
+type Receipts struct {
+	Issuer string `yaml:"issuer"` // iss: the URL that the public API has outside
+}
+
+// ReceiptKeys returns the keys that sign receipts, the first signs.
+func (c *Config) ReceiptKeys() ([]receipt.Key, error) {
+	var keys []receipt.Key
+	for _, k := range c.Keys.Receipts {
+		key, err := receipt.ParseKey(k.ID, []byte(k.Secret.Reveal()))
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 // Auth says whose tokens are believed.

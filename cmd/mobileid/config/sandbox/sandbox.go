@@ -20,6 +20,7 @@ import (
 	"text/template"
 	"time"
 
+	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 )
 
@@ -87,6 +88,10 @@ func WriteSecrets(dir string) error {
 		if err != nil {
 			return err
 		}
+	}
+	err = writeOnce(filepath.Join(at, "receipt"), receipt.NewKey)
+	if err != nil {
+		return err
 	}
 	// SMPP 3.4 (5.2.2) leaves room for eight characters of password.
 	err = writeOnce(filepath.Join(at, "smpp"), func() (string, error) { return randomText(6), nil })
