@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 )
 
@@ -32,7 +33,12 @@ func beside(name string) ([]byte, error) {
 // withSecrets sets what the sample points to.
 func withSecrets(t *testing.T) {
 	t.Helper()
+	signing, err := receipt.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, v := range map[string]string{
+		"MOBILEID_KEY_RECEIPT":  signing,
 		"MOBILEID_POSTGRES_DSN": "postgres://127.0.0.1/x", "MOBILEID_KEY_ID": strings.Repeat("i", 32),
 		"MOBILEID_KEY_PSEUDONYM": strings.Repeat("p", 32), "MOBILEID_KEY_OTP": strings.Repeat("o", 32),
 		"MOBILEID_SMPP_BEELINE": "secret",
