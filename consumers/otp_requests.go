@@ -161,7 +161,7 @@ func (h *otpRequests) look(ctx context.Context, list []request[mobileid.Challeng
 func (h *otpRequests) bare(r request[mobileid.ChallengeRequested]) mobileid.NewChallenge {
 	p := h.Purposes[r.value.Purpose]
 	return mobileid.NewChallenge{
-		Request: r.value, Person: r.person, Tries: p.Tries, Exempt: p.Enrollment,
+		Request: r.value, Person: r.person, Tries: p.Tries, Exempt: p.Enrollment(),
 		ExpiresAt: h.Now().Add(p.Life), ResendAt: h.Now().Add(h.Resend.After), Source: r.rec.Ref,
 	}
 }
@@ -195,7 +195,7 @@ func (h *otpRequests) challenge(ctx context.Context, r request[mobileid.Challeng
 // take takes a code of the limits of a person and a number. Those of an enrollment are
 // not counted.
 func (h *otpRequests) take(ctx context.Context, ask mobileid.CodeAsk, p mobileid.Purpose) (time.Duration, error) {
-	if p.Enrollment {
+	if p.Enrollment() {
 		return 0, nil
 	}
 	if ask.Presence == "" {

@@ -132,7 +132,7 @@ func TestCodesOfAnEnrollmentAreNotCounted(t *testing.T) {
 	var opener *mobileid.Opener
 	h := otpHandler(t, r, &opener).(*otpRequests)
 	p := h.Purposes["sign_in"]
-	p.Enrollment = true
+	p.Use = mobileid.UseEnrollment
 	h.Purposes["sign_in"] = p
 	r.wait = time.Hour
 	_, recs := resendOf(t, r, r.bind(t, 1), nil)

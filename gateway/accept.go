@@ -124,11 +124,14 @@ func (a *Accepter) AcceptChallenge(ctx context.Context, client mobileid.Client, 
 	if !ok {
 		return mobileid.Accepted{}, mobileid.Invalid("purpose", "purpose_unknown", "no such purpose")
 	}
-	if purpose.Enrollment || !client.May(req.Purpose) {
+	if purpose.Enrollment() || !client.May(req.Purpose) {
 		return mobileid.Accepted{}, &mobileid.Error{
 			Kind: mobileid.KindForbidden, Code: "purpose_forbidden", Field: "purpose",
 			Message: "this client may not ask codes for that purpose",
 		}
+	}
+	if err := checkService(client, req.Service); err != nil {
+		return mobileid.Accepted{}, err
 	}
 	person := a.deps.Pseudonyms.Person(req.pinfl)
 	req.Person = person.String()
@@ -226,6 +229,24 @@ func admissible(client mobileid.Client, scope mobileid.Scope, key string, body [
 	}
 	if len(body) > maxBody {
 		return tooLarge()
+	}
+	return nil
+}
+
+// checkService refuses what Mobile-ID is not for: financial services in the field of
+// lending (decree item 1-b and clause 3), whatever the purpose.
+func checkService(client mobileid.Client, id string) error {
+	s, ok := client.Service(id)
+	switch {
+	case !ok && id == "":
+		return mobileid.Invalid("service", "field_missing", "this client has several services: name the one that the code is for")
+	case !ok:
+		return mobileid.Invalid("service", "service_unknown", "no such service of this client")
+	case s.Class == mobileid.ServiceLending:
+		return &mobileid.Error{
+			Kind: mobileid.KindForbidden, Code: "lending_excluded", Field: "service",
+			Message: "Mobile-ID is not for financial services in the field of lending",
+		}
 	}
 	return nil
 }

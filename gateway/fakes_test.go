@@ -490,6 +490,14 @@ var testClients = []mobileid.Client{
 		ID: "billing", Scopes: []mobileid.Scope{mobileid.ScopeBalance, mobileid.ScopeStatements}, Operator: "beeline",
 		Disclosure: mobileid.DisclosureBlind, Quota: mobileid.Quota{Rate: 10, Per: time.Second},
 	},
+	{
+		ID: "bank", Scopes: mobileid.Scopes(), Purposes: []string{"login", "sign"}, Disclosure: mobileid.DisclosureFull,
+		Services: []mobileid.Service{{ID: "cards", Class: mobileid.ServiceOrdinary}, {ID: "loans", Class: mobileid.ServiceLending}},
+	},
+	{
+		ID: "lender", Scopes: mobileid.Scopes(), Purposes: []string{"login", "sign"}, Disclosure: mobileid.DisclosureFull,
+		Services: []mobileid.Service{{ID: "loans", Class: mobileid.ServiceLending}},
+	},
 	{ID: "trial", Scopes: mobileid.Scopes(), Purposes: []string{"login"}, Mode: mobileid.ModeTest},
 }
 
@@ -535,6 +543,8 @@ func newEdge(t testing.TB, now func() time.Time, opts ...option) *edge {
 	accepter, err := NewAccepter(AcceptConfig{Purposes: map[string]mobileid.Purpose{
 		"login": {ID: "login", Life: 3 * time.Minute, Digits: 6, Tries: 3},
 		"sign":  {ID: "sign", Life: 5 * time.Minute, Digits: 8, Tries: 3},
+
+		"enroll": {ID: "enroll", Use: mobileid.UseEnrollment, Life: 15 * time.Minute, Digits: 6, Tries: 5},
 	}}, AcceptDeps{
 		Publisher: e.kafka, Quotas: e.quotas, Keys: e.keys, Texts: fakeTexts{},
 		IDKey: idKey, Pseudonyms: pseudonyms, Reg: e.reg, Now: now,

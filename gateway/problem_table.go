@@ -90,6 +90,11 @@ var codeTypes = []problemType{
 	{"body_too_large", 413, "Body too large", false, "A body has at most 16384 bytes."},
 	{"presence_unknown", 400, "Unknown presence", false, "How the person takes part: `session`, `first_factor` or `none`."},
 	{"not_confirmed", 404, "Not confirmed", false, "The challenge has no confirmation: its state says what it has instead."},
+	{"service_unknown", 400, "Unknown service", false, "`service` is one of those agreed for the client."},
+	{
+		"lending_excluded", 403, "Lending is excluded", false,
+		"Financial services in the field of lending may not use Mobile-ID, for any purpose (Resolution 479 of 30 August 2022, item 1-b and clause 3).",
+	},
 	{"resend_too_early", 429, "Too early for another code", true, "Another code may be asked for after `Retry-After` seconds."},
 	{"resends_used", 409, "No further code", false, "A challenge has a first code and a few more. Ask for a new challenge."},
 	{"challenge_confirmed", 409, "Challenge is confirmed", false, "The code was right already. Its confirmation stands."},

@@ -27,6 +27,7 @@ type challengeRequest struct {
 	Is          string         `json:"is"` // one key on two routes is two requests
 	Person      string         `json:"person"`
 	Purpose     string         `json:"purpose"`
+	Service     string         `json:"service,omitempty"`
 	Locale      string         `json:"locale"`
 	Presence    string         `json:"presence,omitempty"`
 	ContextHash string         `json:"context_hash"`
@@ -40,6 +41,7 @@ func parseChallenge(body []byte) (challengeRequest, error) {
 	err := decodeObject(body, map[string]field{
 		"pinfl":        text("pinfl", &pinfl),
 		"purpose":      text("purpose", &r.Purpose),
+		"service":      text("service", &r.Service),
 		"locale":       text("locale", &r.Locale),
 		"presence":     text("presence", &r.Presence),
 		"context_hash": text("context_hash", &r.ContextHash),

@@ -52,7 +52,7 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 		return none, err
 	}
 	blind := client.Disclosure != mobileid.DisclosureFull
-	exempt := g.accepter.cfg.Purposes[live.Purpose].Enrollment
+	exempt := g.accepter.cfg.Purposes[live.Purpose].Enrollment()
 	switch {
 	case live.State == mobileid.ChallengeConfirmed:
 		// The evidence is in Postgres: a repetition needs no Redis.
@@ -195,7 +195,7 @@ func (g *Gateway) decoy(ctx context.Context, live mobileid.LiveChallenge) error 
 	if !g.now().Before(g.expiry(live.ID, live.Purpose, live.ExpiresAt)) {
 		return ended(mobileid.ChallengeExpired)
 	}
-	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID, g.accepter.cfg.Purposes[live.Purpose].Enrollment)
+	used, err := g.deps.Registry.CountWrongTry(ctx, live.ID, g.accepter.cfg.Purposes[live.Purpose].Enrollment())
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ type Client struct {
 	ID         string
 	Scopes     []Scope
 	Purposes   []string // purposes it may ask codes for
+	Services   []Service
 	Disclosure Disclosure
 	Mode       Mode
 	Quota      Quota
@@ -67,15 +68,70 @@ func (c Client) Has(s Scope) bool { return slices.Contains(c.Scopes, s) }
 // May reports whether the client may ask codes for the purpose.
 func (c Client) May(purpose string) bool { return slices.Contains(c.Purposes, purpose) }
 
-// Purpose is why a code is asked (decree clause 29).
+// Service returns the service that a request names, or the only one of a client that
+// names none; ok = false: it has several and none is named, or no such one. A client
+// without services has one ordinary service without a name.
+func (c Client) Service(id string) (s Service, ok bool) {
+	switch {
+	case id == "" && len(c.Services) == 0:
+		return Service{Class: ServiceOrdinary}, true
+	case id == "" && len(c.Services) == 1:
+		return c.Services[0], true
+	}
+	for _, s := range c.Services {
+		if s.ID == id {
+			return s, true
+		}
+	}
+	return Service{}, false
+}
+
+// Purpose is why a code is asked.
 type Purpose struct {
 	ID     string
+	Use    Use
+	Basis  string        // the act that it rests on
 	TextID string        // in the catalogue of texts
 	Life   time.Duration // of the code, from issue
 	Digits int           // length of the code
 	Tries  int           // wrong codes after which the challenge is dead
-
-	// Enrollment marks a purpose that only an enrollment may ask codes for; what is
-	// counted of persons and numbers says nothing of it (decree clauses 16, 25).
-	Enrollment bool
 }
+
+// Use is what a purpose is for: an item of decree clause 29, or an enrollment.
+type Use string
+
+// The uses.
+const (
+	UseSignIn      Use = "sign_in"     // item 1
+	UseVerify      Use = "verify"      // item 2
+	UseApplication Use = "application" // item 3: confirm an application
+	UsePermission  Use = "permission"  // item 4: permit access to personal data
+	UseOther       Use = "other"       // item 5: by an act that Basis names
+	UseEnrollment  Use = "enrollment"  // clauses 16 and 25: only an enrollment asks for it
+)
+
+// Uses is the closed list.
+func Uses() []Use {
+	return []Use{UseSignIn, UseVerify, UseApplication, UsePermission, UseOther, UseEnrollment}
+}
+
+// Enrollment reports whether only an enrollment may ask codes for the purpose. What is
+// counted of persons and numbers says nothing of those codes: there is no refusal
+// outside the closed lists (clauses 16, 18, 25, 27).
+func (p Purpose) Enrollment() bool { return p.Use == UseEnrollment }
+
+// Service is what a relying party offers, for which it asks codes.
+type Service struct {
+	ID    string
+	Class ServiceClass
+}
+
+// ServiceClass says what kind of service it is.
+type ServiceClass string
+
+// The classes. Financial services in the field of lending are excluded from Mobile-ID
+// altogether (decree item 1-b and clause 3).
+const (
+	ServiceOrdinary ServiceClass = "ordinary"
+	ServiceLending  ServiceClass = "lending"
+)

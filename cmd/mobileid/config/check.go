@@ -259,6 +259,12 @@ func (c *Config) checkPurposes(wrong *Mistakes) {
 	for i, p := range c.Purposes {
 		path := fmt.Sprintf("purposes[%d]", i)
 		checkID(path+".id", p.ID, seen, wrong)
+		if !slices.Contains(mobileid.Uses(), p.Use) {
+			wrong.addf(path+".use", "one of %v (decree clause 29)", mobileid.Uses())
+		}
+		if p.Use == mobileid.UseOther && p.Basis == "" {
+			wrong.addf(path+".basis", "missing: which act lets codes be asked for it (decree clause 29, item 5)")
+		}
 		if err := catalogue.CheckPurpose(mobileid.Purpose(p)); err != nil {
 			wrong.addf(path, "%v", err)
 		}
@@ -290,8 +296,20 @@ func (c *Config) checkClients(wrong *Mistakes) {
 			wrong.addf(path+".disclosure", "full, for charges:read and charges:write: what they tell depends on the person")
 		}
 		for _, p := range cl.Purposes {
-			if _, ok := purposes[p]; !ok {
+			purpose, ok := purposes[p]
+			switch {
+			case !ok:
 				wrong.addf(path+".purposes", "no purpose %q in purposes", p)
+			case purpose.Enrollment():
+				wrong.addf(path+".purposes", "%q is of an enrollment, which alone may ask codes for it", p)
+			}
+		}
+		services := map[string]bool{}
+		for j, s := range cl.Services {
+			at := fmt.Sprintf("%s.services[%d]", path, j)
+			checkID(at+".id", s.ID, services, wrong)
+			if s.Class != mobileid.ServiceOrdinary && s.Class != mobileid.ServiceLending {
+				wrong.addf(at+".class", "ordinary or lending")
 			}
 		}
 		if d := mobileid.Disclosure(cl.Disclosure); d != mobileid.DisclosureFull && d != mobileid.DisclosureBlind {

@@ -173,25 +173,32 @@ type Resend struct {
 // Purpose is why a code may be asked (decree clause 29).
 type Purpose struct {
 	ID     string        `yaml:"id"`
+	Use    mobileid.Use  `yaml:"use"`
+	Basis  string        `yaml:"basis"` // empty: decree clause 29, or 16 and 25 for an enrollment
 	TextID string        `yaml:"text_id"`
 	Life   time.Duration `yaml:"life"`
 	Digits int           `yaml:"digits"`
 	Tries  int           `yaml:"tries"`
-
-	Enrollment bool `yaml:"enrollment"` // only an enrollment may ask for it
 }
 
 // Client is a relying party's account, or an operator's.
 type Client struct {
-	ID         string   `yaml:"id"`
-	Scopes     []string `yaml:"scopes"`
-	Purposes   []string `yaml:"purposes"`
-	Disclosure string   `yaml:"disclosure"` // full | blind
-	Mode       string   `yaml:"mode"`       // live | test
-	Quota      Quota    `yaml:"quota"`
-	Operator   string   `yaml:"operator"`  // whose accounts it tells of; "" = nobody's
-	Kafka      bool     `yaml:"kafka"`     // has in.<client> and out.<client>
-	Principal  string   `yaml:"principal"` // of its topics, for example User:oneid
+	ID         string    `yaml:"id"`
+	Scopes     []string  `yaml:"scopes"`
+	Purposes   []string  `yaml:"purposes"`
+	Services   []Service `yaml:"services"`   // what it offers; none: one ordinary service
+	Disclosure string    `yaml:"disclosure"` // full | blind
+	Mode       string    `yaml:"mode"`       // live | test
+	Quota      Quota     `yaml:"quota"`
+	Operator   string    `yaml:"operator"`  // whose accounts it tells of; "" = nobody's
+	Kafka      bool      `yaml:"kafka"`     // has in.<client> and out.<client>
+	Principal  string    `yaml:"principal"` // of its topics, for example User:oneid
+}
+
+// Service is what a relying party asks codes for.
+type Service struct {
+	ID    string                `yaml:"id"`
+	Class mobileid.ServiceClass `yaml:"class"` // ordinary | lending, for which there are no codes
 }
 
 // Quota is a client's rate: rate in every per, burst at once.
@@ -235,8 +242,12 @@ func (c *Config) ClientSet() map[string]mobileid.Client {
 		for i, s := range cl.Scopes {
 			scopes[i] = mobileid.Scope(s)
 		}
+		services := make([]mobileid.Service, len(cl.Services))
+		for i, s := range cl.Services {
+			services[i] = mobileid.Service(s)
+		}
 		out[cl.ID] = mobileid.Client{
-			ID: cl.ID, Scopes: scopes, Purposes: cl.Purposes,
+			ID: cl.ID, Scopes: scopes, Purposes: cl.Purposes, Services: services,
 			Disclosure: mobileid.Disclosure(cl.Disclosure), Mode: mobileid.Mode(cl.Mode),
 			Quota: mobileid.Quota(cl.Quota), Operator: cl.Operator, Kafka: cl.Kafka, Principal: cl.Principal,
 		}
