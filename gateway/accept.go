@@ -133,7 +133,10 @@ func (a *Accepter) AcceptChallenge(ctx context.Context, client mobileid.Client, 
 	if err := checkService(client, req.Service); err != nil {
 		return mobileid.Accepted{}, err
 	}
-	person := a.deps.Pseudonyms.Person(req.pinfl)
+	person, err := a.person(client, req.who)
+	if err != nil {
+		return mobileid.Accepted{}, err
+	}
 	req.Person = person.String()
 	got, hash, err := a.identify(ctx, client, mobileid.KindChallenge, key, req)
 	if err != nil {
@@ -164,7 +167,10 @@ func (a *Accepter) AcceptNotification(ctx context.Context, client mobileid.Clien
 	if err := a.deps.Texts.Check(req.TextID, mobileid.Locale(req.Locale), req.Slots); err != nil {
 		return mobileid.Accepted{}, err
 	}
-	person := a.deps.Pseudonyms.Person(req.pinfl)
+	person, err := a.person(client, req.who)
+	if err != nil {
+		return mobileid.Accepted{}, err
+	}
 	req.Person = person.String()
 	got, hash, err := a.identify(ctx, client, mobileid.KindMessage, key, req)
 	if err != nil {

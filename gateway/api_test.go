@@ -86,6 +86,12 @@ func confirmed(e *edge) call {
 	return call{method: "GET", path: "/v1/confirmations/" + id.String(), token: e.token("oneid")}
 }
 
+var (
+	lookup = post("/v1/persons:lookup", `{"pinfl":"`+goodPINFL+`"}`)
+	stepUp = post("/v1/persons:stepUp", `{"pinfl":"`+goodPINFL+`","method":"face_id"}`)
+	asking = post("/v1/verifications", `{"pinfl":"`+goodPINFL+`","number":"+998901234567"}`)
+)
+
 func reading(state mobileid.ChallengeState, query string) func(e *edge) call {
 	return func(e *edge) call {
 		return call{method: "GET", path: challengePath(e.stored("oneid", state)) + query, token: e.token("oneid")}
@@ -286,6 +292,43 @@ func refusals() []refusal {
 		{name: "confirmation, correlator", call: with(confirmed, headed("x-correlator", "a b")), status: 400, code: "x_correlator_format", field: "x-correlator"},
 		{name: "confirmation, registry away", set: away, call: confirmed, status: 503, code: "database_away"},
 		{name: "confirmation, registry broken", set: broken, call: confirmed, status: 500, code: "internal"},
+		{name: "lookup without token", call: with(lookup, noToken), status: 401, code: "token_missing"},
+		{name: "lookup without scope", call: with(lookup, scoped("charges:read")), status: 403, code: "scope_missing"},
+		{name: "lookup too large", call: with(lookup, bodied(big)), status: 413, code: "body_too_large"},
+		{name: "lookup type", call: with(lookup, headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "lookup of nobody", call: with(lookup, bodied(`{}`)), status: 400, code: "field_missing", field: "pinfl"},
+		{name: "lookup with a field", call: with(lookup, bodied(`{"msisdn":"1"}`)), status: 400, code: "unknown_field", field: "msisdn"},
+		{name: "lookup quota", set: poor, call: lookup, status: 429, code: "quota_exceeded", header: map[string]string{"Retry-After": "2"}},
+		{name: "lookup, limits broken", set: func(e *edge) { e.quotas.err = &mobileid.Error{Kind: mobileid.KindInternal} }, call: lookup, status: 500, code: "internal"},
+		{name: "lookup, limits away", set: func(e *edge) { e.quotas.err = mobileid.Unavailable("redis_away", time.Second, nil) }, call: lookup, status: 503, code: "redis_away"},
+		{name: "step up without token", call: with(stepUp, noToken), status: 401, code: "token_missing"},
+		{name: "step up without scope", call: with(stepUp, scoped("charges:read")), status: 403, code: "scope_missing"},
+		{name: "step up too large", call: with(stepUp, bodied(big)), status: 413, code: "body_too_large"},
+		{name: "step up type", call: with(stepUp, headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "step up of nobody", call: with(stepUp, bodied(`{}`)), status: 400, code: "field_missing", field: "pinfl"},
+		{name: "step up with a field", call: with(stepUp, bodied(`{"msisdn":"1"}`)), status: 400, code: "unknown_field", field: "msisdn"},
+		{name: "step up quota", set: poor, call: stepUp, status: 429, code: "quota_exceeded", header: map[string]string{"Retry-After": "2"}},
+		{name: "step up, limits broken", set: func(e *edge) { e.quotas.err = &mobileid.Error{Kind: mobileid.KindInternal} }, call: stepUp, status: 500, code: "internal"},
+		{name: "step up, limits away", set: func(e *edge) { e.quotas.err = mobileid.Unavailable("redis_away", time.Second, nil) }, call: stepUp, status: 503, code: "redis_away"},
+		{name: "verification without token", call: with(asking, noToken), status: 401, code: "token_missing"},
+		{name: "verification without scope", call: with(asking, scoped("charges:read")), status: 403, code: "scope_missing"},
+		{name: "verification too large", call: with(asking, bodied(big)), status: 413, code: "body_too_large"},
+		{name: "verification type", call: with(asking, headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
+		{name: "verification of nobody", call: with(asking, bodied(`{}`)), status: 400, code: "field_missing", field: "pinfl"},
+		{name: "verification with a field", call: with(asking, bodied(`{"msisdn":"1"}`)), status: 400, code: "unknown_field", field: "msisdn"},
+		{name: "verification quota", set: poor, call: asking, status: 429, code: "quota_exceeded", header: map[string]string{"Retry-After": "2"}},
+		{name: "verification, limits broken", set: func(e *edge) { e.quotas.err = &mobileid.Error{Kind: mobileid.KindInternal} }, call: asking, status: 500, code: "internal"},
+		{name: "verification, limits away", set: func(e *edge) { e.quotas.err = mobileid.Unavailable("redis_away", time.Second, nil) }, call: asking, status: 503, code: "redis_away"},
+		{name: "step up in test mode", call: with(stepUp, func(e *edge, c *call) { c.token = e.token("trial") }), status: 403, code: "test_mode"},
+		{name: "step up by a signature", call: with(stepUp, bodied(`{"pinfl":"`+goodPINFL+`","method":"signature"}`)), status: 400, code: "method_unknown", field: "method"},
+		{name: "verification in test mode", call: with(asking, func(e *edge, c *call) { c.token = e.token("trial") }), status: 403, code: "test_mode"},
+		{name: "verification for a blind client", call: with(asking, func(e *edge, c *call) { c.token = e.token("cabinet") }), status: 403, code: "disclosure_blind"},
+		{name: "verification for lending", call: with(asking, func(e *edge, c *call) { c.token = e.token("lender") }), status: 403, code: "lending_excluded", field: "service"},
+		{name: "verification of a foreign number", call: with(asking, bodied(`{"pinfl":"`+goodPINFL+`","number":"+79161234567"}`)), status: 400, code: "msisdn_format", field: "number"},
+		{name: "a person named twice", call: with(asking, bodied(`{"pinfl":"`+goodPINFL+`","person_id":"ps_1"}`)), status: 400, code: "person_twice", field: "person_id"},
+		{name: "another client's person_id", call: func(e *edge) call {
+			return post("/v1/challenges", `{"purpose":"login","person_id":"`+e.idKey.PersonID("shop", mobileid.Pseudonym{1})+`"}`)(e)
+		}, status: 400, code: "person_id_unknown", field: "person_id"},
 		{name: "verify too large", call: verifying("pending", big), status: 413, code: "body_too_large"},
 		{name: "verify type", call: with(verifying("pending", verifyBody("123456")), headed("Content-Type", "text/plain")), status: 415, code: "content_type", field: "Content-Type"},
 		{name: "verify without token", call: with(verifying("pending", verifyBody("123456")), noToken), status: 401, code: "token_missing"},
@@ -479,6 +522,9 @@ func everythingThatWorks(t *testing.T, c *contract) {
 	want(200, call{method: "POST", path: verifyPath(id), body: verifyBody("123456"), key: "v", token: token})
 	want(200, confirmed(e))
 	want(200, call{method: "GET", path: "/.well-known/jwks.json"})
+	want(200, lookup(e))
+	want(204, stepUp(e))
+	want(200, asking(e))
 	want(202, resending(mobileid.ChallengePending, nil)(e))
 	want(200, cancelling(mobileid.ChallengePending)(e))
 	m := e.idKey.Make(mobileid.KindMessage, "oneid", "m", e.g.now())

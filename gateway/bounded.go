@@ -64,6 +64,18 @@ func (b bounded) Confirmation(ctx context.Context, client string, id mobileid.ID
 	return b.Registry.Confirmation(ctx, client, id)
 }
 
+func (b bounded) AskPerson(ctx context.Context, q mobileid.PersonQuestion) (mobileid.PersonAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.AskPerson(ctx, q)
+}
+
+func (b bounded) StepUp(ctx context.Context, person mobileid.Pseudonym, client, method string) error {
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	return b.Registry.StepUp(ctx, person, client, method)
+}
+
 // statementTime is longer: a page is made of some hundred rows.
 const statementTime = 5 * time.Second
 

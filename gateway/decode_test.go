@@ -52,7 +52,7 @@ func FuzzBodies(f *testing.F) {
 		}
 		var std map[string]any
 		if chErr == nil {
-			if err := json.Unmarshal(body, &std); err != nil || std["pinfl"] != ch.pinfl.Reveal() || std["purpose"] != ch.Purpose {
+			if err := json.Unmarshal(body, &std); err != nil || ch.who.personID == "" && std["pinfl"] != ch.who.pinfl.Reveal() || std["purpose"] != ch.Purpose {
 				t.Fatalf("read differently: %v %v", err, ch.Purpose)
 			}
 		}

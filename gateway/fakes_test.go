@@ -146,6 +146,8 @@ type fakeRegistry struct {
 	asked     []mobileid.StatementQuery
 	ceilings  map[mobileid.Pseudonym]*mobileid.Money
 	ceiling   error
+	questions []mobileid.PersonQuestion
+	stepUps   []string
 	days      []mobileid.OperatorLine
 	dayAsked  []string
 }
@@ -260,6 +262,24 @@ func (f *fakeRegistry) confirmation(live mobileid.LiveChallenge) mobileid.Confir
 		Challenge: live.ID, Client: live.Client, Purpose: live.Purpose, ContextHash: live.ContextHash, ConfirmedAt: live.ID.Time().Add(time.Second),
 		Person: live.Person, Presence: mobileid.PresenceSession, Enrolled: "app", SIMCheck: mobileid.SIMNotAsked,
 	}
+}
+
+func (f *fakeRegistry) AskPerson(_ context.Context, q mobileid.PersonQuestion) (mobileid.PersonAnswer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.questions = append(f.questions, q)
+	a := mobileid.PersonAnswer{Bound: mobileid.AnswerYes, SMS: mobileid.AnswerYes}
+	if q.Number != nil {
+		a.Number = mobileid.AnswerNo
+	}
+	return a, f.err
+}
+
+func (f *fakeRegistry) StepUp(_ context.Context, person mobileid.Pseudonym, client, method string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stepUps = append(f.stepUps, person.String()+" "+client+" "+method)
+	return f.err
 }
 
 func (f *fakeRegistry) CancelChallenge(_ context.Context, client string, id mobileid.ID) (mobileid.ChallengeState, error) {
@@ -581,7 +601,7 @@ func (e *edge) token(client string) string { return e.tokenWith(client, nil) }
 func (e *edge) tokenWith(client string, change func(claims map[string]any)) string {
 	at := e.g.now()
 	claims := map[string]any{
-		"iss": issuerURL, "aud": audience, "sub": client, "client_id": client, "scope": "challenges notifications charges:read charges:write balance:write statements:read",
+		"iss": issuerURL, "aud": audience, "sub": client, "client_id": client, "scope": "challenges notifications charges:read charges:write balance:write statements:read verifications step_up:write",
 		"iat": at.Unix(), "nbf": at.Unix(), "exp": at.Add(time.Hour).Unix(),
 	}
 	if change != nil {

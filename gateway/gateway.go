@@ -151,6 +151,9 @@ func (g *Gateway) routes() []route {
 		{"POST /v1/balance-events", g.authed(balance, g.createBalanceEvents)},
 		{"GET /v1/messages/{id}", g.authed(either, g.get(mobileid.KindMessage, g.readMessage))},
 		{"GET /v1/operators/{operator}/statements/{day}", g.authed([]mobileid.Scope{mobileid.ScopeStatements}, g.operatorDay)},
+		{"POST /v1/persons:lookup", g.authed([]mobileid.Scope{mobileid.ScopeChallenges, mobileid.ScopeNotifications, mobileid.ScopeVerifications}, g.lookupPerson)},
+		{"POST /v1/persons:stepUp", g.authed([]mobileid.Scope{mobileid.ScopeStepUp}, g.stepUp)},
+		{"POST /v1/verifications", g.authed([]mobileid.Scope{mobileid.ScopeVerifications}, g.verifyPerson)},
 		{"POST /v1/persons:statement", g.authed([]mobileid.Scope{mobileid.ScopeChargesRead}, g.personStatement)},
 		{"POST /v1/persons:dailyCeiling", g.authed([]mobileid.Scope{mobileid.ScopeChargesWrite}, g.dailyCeiling)},
 

@@ -30,6 +30,10 @@ type Registry interface {
 		contextHash string) (mobileid.Confirmation, error)
 	// Confirmation returns KindNotFound when there is no row of that client.
 	Confirmation(ctx context.Context, client string, id mobileid.ID) (mobileid.Confirmation, error)
+	// AskPerson answers what is known of a person, and keeps who asked.
+	AskPerson(ctx context.Context, q mobileid.PersonQuestion) (mobileid.PersonAnswer, error)
+	// StepUp stores that a person has shown himself otherwise than by a code.
+	StepUp(ctx context.Context, person mobileid.Pseudonym, client, method string) error
 	// PersonStatement returns a page of a person's Charges, newest first. Of a person
 	// that nobody knows it is empty.
 	PersonStatement(ctx context.Context, q mobileid.StatementQuery) (mobileid.PersonStatement, error)

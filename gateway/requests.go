@@ -24,22 +24,23 @@ const (
 // is taken over, so that spaces and the order of members do not make another
 // request; the tags keep that form.
 type challengeRequest struct {
-	Is          string         `json:"is"` // one key on two routes is two requests
-	Person      string         `json:"person"`
-	Purpose     string         `json:"purpose"`
-	Service     string         `json:"service,omitempty"`
-	Locale      string         `json:"locale"`
-	Presence    string         `json:"presence,omitempty"`
-	ContextHash string         `json:"context_hash"`
-	ClientRef   string         `json:"client_ref"`
-	pinfl       mobileid.PINFL // only its pseudonym leaves
+	Is          string `json:"is"` // one key on two routes is two requests
+	Person      string `json:"person"`
+	Purpose     string `json:"purpose"`
+	Service     string `json:"service,omitempty"`
+	Locale      string `json:"locale"`
+	Presence    string `json:"presence,omitempty"`
+	ContextHash string `json:"context_hash"`
+	ClientRef   string `json:"client_ref"`
+	who         who    // only its pseudonym leaves
 }
 
 func parseChallenge(body []byte) (challengeRequest, error) {
 	r := challengeRequest{Is: "challenge"}
-	var pinfl string
+	var pinfl, personID string
 	err := decodeObject(body, map[string]field{
 		"pinfl":        text("pinfl", &pinfl),
+		"person_id":    text("person_id", &personID),
 		"purpose":      text("purpose", &r.Purpose),
 		"service":      text("service", &r.Service),
 		"locale":       text("locale", &r.Locale),
@@ -50,7 +51,7 @@ func parseChallenge(body []byte) (challengeRequest, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.pinfl, err = parsePINFL(pinfl); err != nil {
+	if r.who, err = parseWho(pinfl, personID); err != nil {
 		return r, err
 	}
 	if r.Purpose == "" {
@@ -77,14 +78,15 @@ type notificationRequest struct {
 	Slots     map[string]string `json:"slots"`
 	Locale    string            `json:"locale"`
 	ClientRef string            `json:"client_ref"`
-	pinfl     mobileid.PINFL
+	who       who
 }
 
 func parseNotification(body []byte) (notificationRequest, error) {
 	r := notificationRequest{Is: "notification", Slots: map[string]string{}}
-	var pinfl string
+	var pinfl, personID string
 	err := decodeObject(body, map[string]field{
 		"pinfl":      text("pinfl", &pinfl),
+		"person_id":  text("person_id", &personID),
 		"text_id":    text("text_id", &r.TextID),
 		"slots":      stringMap("slots", maxSlots, maxSlotValue, &r.Slots),
 		"locale":     text("locale", &r.Locale),
@@ -93,7 +95,7 @@ func parseNotification(body []byte) (notificationRequest, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.pinfl, err = parsePINFL(pinfl); err != nil {
+	if r.who, err = parseWho(pinfl, personID); err != nil {
 		return r, err
 	}
 	if r.TextID == "" {
@@ -266,6 +268,31 @@ func parsePINFL(s string) (mobileid.PINFL, error) {
 		return mobileid.PINFL{}, missing("pinfl")
 	}
 	return mobileid.ParsePINFL(s)
+}
+
+// who is the person of a request: his PINFL, or what we call him to this client.
+type who struct {
+	pinfl    mobileid.PINFL
+	personID string
+}
+
+func parseWho(pinfl, personID string) (w who, err error) {
+	if pinfl != "" && personID != "" {
+		return w, mobileid.Invalid("person_id", "person_twice", "give the pinfl or the person_id, not both")
+	}
+	if personID != "" {
+		return who{personID: personID}, nil
+	}
+	w.pinfl, err = parsePINFL(pinfl)
+	return w, err
+}
+
+// person returns the pseudonym of whom a client names.
+func (a *Accepter) person(client mobileid.Client, w who) (mobileid.Pseudonym, error) {
+	if w.personID != "" {
+		return a.deps.IDKey.ParsePersonID(client.ID, w.personID)
+	}
+	return a.deps.Pseudonyms.Person(w.pinfl), nil
 }
 
 // parseContextHash returns lower-case hex; "" stays "".

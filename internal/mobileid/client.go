@@ -14,13 +14,15 @@ const (
 	ScopeNotifications Scope = "notifications"   // ask to tell a person something
 	ScopeChargesRead   Scope = "charges:read"    // read what any person was charged, and why
 	ScopeChargesWrite  Scope = "charges:write"   // set the ceiling of any person's day
+	ScopeVerifications Scope = "verifications"   // ask whether a person is bound, and with which number
+	ScopeStepUp        Scope = "step_up:write"   // say that a person has shown his face
 	ScopeBalance       Scope = "balance:write"   // tell of the prepaid accounts at Client.Operator
 	ScopeStatements    Scope = "statements:read" // read what Client.Operator is owed for a day
 )
 
 // Scopes is the closed list.
 func Scopes() []Scope {
-	return []Scope{ScopeChallenges, ScopeNotifications, ScopeChargesRead, ScopeChargesWrite, ScopeBalance, ScopeStatements}
+	return []Scope{ScopeChallenges, ScopeNotifications, ScopeChargesRead, ScopeChargesWrite, ScopeBalance, ScopeStatements, ScopeVerifications, ScopeStepUp}
 }
 
 // Disclosure is what a client may learn about a person.
