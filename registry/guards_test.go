@@ -23,8 +23,8 @@ func (e *env) guess(c mobileid.NewChallenge, times int) (used int) {
 	return used
 }
 
-// asked issues a new challenge of the person and returns it as it is stored.
-func (e *env) asked(p person, key string, change func(*mobileid.NewChallenge)) (mobileid.NewChallenge, mobileid.ChallengeView) {
+// askedAgain issues a new challenge of the person and returns it as it is stored.
+func (e *env) askedAgain(p person, key string, change func(*mobileid.NewChallenge)) (mobileid.NewChallenge, mobileid.ChallengeView) {
 	e.t.Helper()
 	e.clk.advance(time.Millisecond) // ids sort by time
 	c := e.challenge(p, key)
@@ -40,30 +40,30 @@ func (e *env) asked(p person, key string, change func(*mobileid.NewChallenge)) (
 func TestTheLastWrongCodePausesThePersonWithTheClient(t *testing.T) {
 	e := newEnv(t)
 	p, beside := e.bind(0), e.bind(0)
-	c, _ := e.asked(p, "1", nil)
+	c, _ := e.askedAgain(p, "1", nil)
 	e.guess(c, 2)
 	// A new code does not reset what was counted.
-	c, v := e.asked(p, "2", nil)
+	c, v := e.askedAgain(p, "2", nil)
 	if v.State != mobileid.ChallengePending {
 		t.Fatalf("after two wrong ones: %s", v.State)
 	}
 	e.guess(c, 3)
 	end := e.clk.now().Add(15 * time.Minute)
-	_, v = e.asked(p, "3", nil)
+	_, v = e.askedAgain(p, "3", nil)
 	if v.State != mobileid.ChallengeLimited || v.Reason != mobileid.ReasonWrongCodes || !v.RetryAt.Equal(end) {
 		t.Errorf("%s %s, again at %s, want %s", v.State, v.Reason, v.RetryAt, end)
 	}
-	if _, v := e.asked(p, "4", func(c *mobileid.NewChallenge) { c.Binding, c.Message = nil, nil }); v.State != mobileid.ChallengeLimited {
+	if _, v := e.askedAgain(p, "4", func(c *mobileid.NewChallenge) { c.Binding, c.Message = nil, nil }); v.State != mobileid.ChallengeLimited {
 		t.Errorf("who may not know of a binding sees %s", v.State)
 	}
-	if _, v := e.asked(beside, "5", nil); v.State != mobileid.ChallengePending {
+	if _, v := e.askedAgain(beside, "5", nil); v.State != mobileid.ChallengePending {
 		t.Errorf("another person: %s", v.State)
 	}
 	e.clk.ns.Store(end.Add(-2 * time.Millisecond).UnixNano())
-	if _, v := e.asked(p, "6", nil); v.State != mobileid.ChallengeLimited {
+	if _, v := e.askedAgain(p, "6", nil); v.State != mobileid.ChallengeLimited {
 		t.Errorf("a moment before: %s", v.State)
 	}
-	if _, v := e.asked(p, "7", nil); v.State != mobileid.ChallengePending {
+	if _, v := e.askedAgain(p, "7", nil); v.State != mobileid.ChallengePending {
 		t.Errorf("after it: %s", v.State)
 	}
 }
@@ -71,7 +71,7 @@ func TestTheLastWrongCodePausesThePersonWithTheClient(t *testing.T) {
 func TestAnotherClientIsNotHeldUpByAPause(t *testing.T) {
 	e := newEnv(t)
 	p := e.bind(0)
-	c, _ := e.asked(p, "1", nil)
+	c, _ := e.askedAgain(p, "1", nil)
 	e.guess(c, 3)
 	other := e.challenge(p, "2")
 	other.Request.Client = "tax"
@@ -87,7 +87,7 @@ func TestSoManyWrongCodesADayWantAnotherProof(t *testing.T) {
 	exhaust := func(e *env, p person) {
 		e.t.Helper()
 		for i := range 4 {
-			c, v := e.asked(p, fmt.Sprint("wrong", i), nil)
+			c, v := e.askedAgain(p, fmt.Sprint("wrong", i), nil)
 			if v.State != mobileid.ChallengePending {
 				e.t.Fatalf("code %d: %s", i, v.State)
 			}
@@ -96,7 +96,7 @@ func TestSoManyWrongCodesADayWantAnotherProof(t *testing.T) {
 			}
 			e.clk.advance(16 * time.Minute)
 		}
-		_, v := e.asked(p, "eleventh", nil)
+		_, v := e.askedAgain(p, "eleventh", nil)
 		midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, mobileid.Tashkent)
 		if v.State != mobileid.ChallengeStepUp || v.Reason != mobileid.ReasonWrongCodes || !v.RetryAt.Equal(midnight) {
 			e.t.Fatalf("%s %s until %s", v.State, v.Reason, v.RetryAt)
@@ -107,7 +107,7 @@ func TestSoManyWrongCodesADayWantAnotherProof(t *testing.T) {
 		p := e.bind(0)
 		exhaust(e, p)
 		e.clk.ns.Store(time.Date(2026, 11, 24, 0, 0, 0, 0, mobileid.Tashkent).UnixNano())
-		if _, v := e.asked(p, "next day", nil); v.State != mobileid.ChallengePending {
+		if _, v := e.askedAgain(p, "next day", nil); v.State != mobileid.ChallengePending {
 			t.Errorf("%s", v.State)
 		}
 	})
@@ -116,7 +116,7 @@ func TestSoManyWrongCodesADayWantAnotherProof(t *testing.T) {
 		p := e.bind(0)
 		exhaust(e, p)
 		must(t, e.StepUp(e.ctx(), p.binding.Person, "app", "face_id"))
-		if _, v := e.asked(p, "after", nil); v.State != mobileid.ChallengePending {
+		if _, v := e.askedAgain(p, "after", nil); v.State != mobileid.ChallengePending {
 			t.Errorf("%s", v.State)
 		}
 	})
@@ -124,7 +124,7 @@ func TestSoManyWrongCodesADayWantAnotherProof(t *testing.T) {
 		e := newEnv(t)
 		p := e.bind(0)
 		for i := range 6 {
-			c, v := e.asked(p, fmt.Sprint(i), nil)
+			c, v := e.askedAgain(p, fmt.Sprint(i), nil)
 			if v.State != mobileid.ChallengePending {
 				t.Fatalf("round %d: %s", i, v.State)
 			}
@@ -142,7 +142,7 @@ func TestR16_2_NothingThatWasCountedStandsAgainstAnEnrollment(t *testing.T) {
 	p := e.bind(0)
 	exempt := func(c *mobileid.NewChallenge) { c.Exempt = true }
 	for i := range 30 {
-		c, v := e.asked(p, fmt.Sprint(i), exempt)
+		c, v := e.askedAgain(p, fmt.Sprint(i), exempt)
 		if v.State != mobileid.ChallengePending {
 			t.Fatalf("code %d: %s", i, v.State)
 		}
@@ -151,7 +151,7 @@ func TestR16_2_NothingThatWasCountedStandsAgainstAnEnrollment(t *testing.T) {
 			e.guess(c, 2)
 		}
 	}
-	if _, v := e.asked(p, "sign in", nil); v.State != mobileid.ChallengePending {
+	if _, v := e.askedAgain(p, "sign in", nil); v.State != mobileid.ChallengePending {
 		t.Errorf("they count against other codes: %s", v.State)
 	}
 }
@@ -160,7 +160,7 @@ func TestTooManyCodesEndLimited(t *testing.T) {
 	e := newEnv(t)
 	p := e.bind(0)
 	until := e.clk.now().Add(7 * time.Minute)
-	_, v := e.asked(p, "1", func(c *mobileid.NewChallenge) { c.Binding, c.Message, c.RetryAt = nil, nil, until })
+	_, v := e.askedAgain(p, "1", func(c *mobileid.NewChallenge) { c.Binding, c.Message, c.RetryAt = nil, nil, until })
 	if v.State != mobileid.ChallengeLimited || v.Reason != mobileid.ReasonTooMany || !v.RetryAt.Equal(until) {
 		t.Errorf("%+v", v)
 	}
