@@ -32,12 +32,14 @@ func (h *otpRequests) resends(ctx context.Context, recs []*Record) error {
 	}
 	var items []mobileid.LaneItem
 	for _, r := range list {
-		next, err := h.next(ctx, r, sent[r.value.Challenge], bindings)
+		c := sent[r.value.Challenge]
+		p, known := h.Purposes[c.Purpose]
+		if !known || c.Client != r.value.Client || c.Person != r.person || c.Sends > h.Resend.Most || h.Now().After(r.value.Deadline) {
+			continue // there is nothing to store
+		}
+		next, err := h.next(ctx, r, c, p, bindings)
 		if err != nil {
 			return err
-		}
-		if next == nil {
-			continue
 		}
 		item, ok, err := h.Registry.Resend(ctx, next)
 		if err != nil {
@@ -53,15 +55,11 @@ func (h *otpRequests) resends(ctx context.Context, recs []*Record) error {
 	return bad
 }
 
-// next makes the code and the Message; nil: there is nothing to store.
-func (h *otpRequests) next(ctx context.Context, r request[mobileid.ResendRequested], c mobileid.SentChallenge,
+// next makes the code and the Message, if there is somebody to send them to.
+func (h *otpRequests) next(ctx context.Context, r request[mobileid.ResendRequested], c mobileid.SentChallenge, p mobileid.Purpose,
 	bindings map[mobileid.Pseudonym]mobileid.Binding,
 ) (*mobileid.NewSend, error) {
-	p, known := h.Purposes[c.Purpose]
 	now := h.Now()
-	if !known || c.Client != r.value.Client || c.Person != r.person || c.Sends > h.Resend.Most || now.After(r.value.Deadline) {
-		return nil, nil
-	}
 	n := &mobileid.NewSend{
 		Request: r.value, Number: c.Sends + 1, ExpiresAt: now.Add(p.Life), CanResendAt: now.Add(h.Resend.After), Source: r.rec.Ref,
 	}

@@ -96,12 +96,12 @@ func TestTooManyCodesAreStoredAndNotSent(t *testing.T) {
 				delete(r.bindings, b.Person)
 			}
 			r.wait = 7 * time.Minute
-			q, recs := resendOf(t, r, b, nil)
+			q, _ := resendOf(t, r, b, nil)
 			c := mobileid.ChallengeRequested{
 				ID: testIDKey(t).Make(mobileid.KindChallenge, "oneid", "new", noon), Client: "oneid", Person: b.Person.String(), Purpose: "sign_in",
 				Presence: mobileid.PresenceSession, BodyHash: testIDKey(t).BodyHash("oneid", nil), Deadline: noon.Add(30 * time.Second),
 			}
-			recs = tracked(message(t, mobileid.TypeResendRequested, q.ID.String(), q), message(t, mobileid.TypeChallengeRequested, c.ID.String(), c))
+			recs := tracked(message(t, mobileid.TypeResendRequested, q.ID.String(), q), message(t, mobileid.TypeChallengeRequested, c.ID.String(), c))
 			if err := h.Handle(context.Background(), recs); err != nil {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,11 +56,7 @@ for owed in string.gmatch(mark, '%d+') do
   i = i + 1
   local back = math.max(0, math.min(tonumber(ARGV[1 + i]), tonumber(owed) - now))
   local tat = tonumber(redis.call('GET', KEYS[i]) or '0') - back
-  if tat <= now then
-    redis.call('DEL', KEYS[i])
-  else
-    redis.call('SET', KEYS[i], string.format('%.0f', tat), 'PX', tat - now + 1000)
-  end
+  redis.call('SET', KEYS[i], string.format('%.0f', tat), 'PX', math.max(tat - now, 0) + 1000)
 end
 return 1`)
 
@@ -118,7 +115,7 @@ type subject struct {
 func (c *Codes) subjects(ask mobileid.CodeAsk) (person, number subject) {
 	rules := c.rules.Person
 	if ask.Presence == mobileid.PresenceNone {
-		rules = append(rules[:len(rules):len(rules)], c.rules.Absent...)
+		rules = slices.Concat(rules, c.rules.Absent)
 	}
 	return newSubject("person", ask.Person, ask.ID, rules), newSubject("number", ask.Number, ask.ID, c.rules.Number)
 }

@@ -150,7 +150,7 @@ func TestTokenCarriesWhatWasAskedAndVerifiesByThePublishedKeys(t *testing.T) {
 	if c.ClientID != client || c.Scope != "notifications" || c.ID == "" || c.Expiry == nil || c.IssuedAt == nil {
 		t.Errorf("claims %+v", c)
 	}
-	if c, _ := verify(t, w, token(t, w, "")); c.Scope != "challenges notifications charges:read charges:write balance:write statements:read" {
+	if c, _ := verify(t, w, token(t, w, "")); c.Scope != "challenges notifications charges:read charges:write balance:write statements:read verifications step_up:write" {
 		t.Errorf("no scope asked: %q", c.Scope)
 	}
 }

@@ -295,23 +295,7 @@ func (c *Config) checkClients(wrong *Mistakes) {
 		if charges && cl.Disclosure != string(mobileid.DisclosureFull) {
 			wrong.addf(path+".disclosure", "full, for charges:read and charges:write: what they tell depends on the person")
 		}
-		for _, p := range cl.Purposes {
-			purpose, ok := purposes[p]
-			switch {
-			case !ok:
-				wrong.addf(path+".purposes", "no purpose %q in purposes", p)
-			case purpose.Enrollment():
-				wrong.addf(path+".purposes", "%q is of an enrollment, which alone may ask codes for it", p)
-			}
-		}
-		services := map[string]bool{}
-		for j, s := range cl.Services {
-			at := fmt.Sprintf("%s.services[%d]", path, j)
-			checkID(at+".id", s.ID, services, wrong)
-			if s.Class != mobileid.ServiceOrdinary && s.Class != mobileid.ServiceLending {
-				wrong.addf(at+".class", "ordinary or lending")
-			}
-		}
+		checkAsks(path, cl, purposes, wrong)
 		if d := mobileid.Disclosure(cl.Disclosure); d != mobileid.DisclosureFull && d != mobileid.DisclosureBlind {
 			wrong.addf(path+".disclosure", "full or blind")
 		}
@@ -324,6 +308,27 @@ func (c *Config) checkClients(wrong *Mistakes) {
 		c.checkOperatorOf(path, cl, wrong)
 		if cl.Kafka && c.Kafka.ACLs && cl.Principal == "" {
 			wrong.addf(path+".principal", "missing: the ACL of in.%s needs to know who writes it", cl.ID)
+		}
+	}
+}
+
+// checkAsks checks what a client asks codes for.
+func checkAsks(path string, cl Client, purposes map[string]mobileid.Purpose, wrong *Mistakes) {
+	for _, p := range cl.Purposes {
+		purpose, ok := purposes[p]
+		switch {
+		case !ok:
+			wrong.addf(path+".purposes", "no purpose %q in purposes", p)
+		case purpose.Enrollment():
+			wrong.addf(path+".purposes", "%q is of an enrollment, which alone may ask codes for it", p)
+		}
+	}
+	services := map[string]bool{}
+	for j, s := range cl.Services {
+		at := fmt.Sprintf("%s.services[%d]", path, j)
+		checkID(at+".id", s.ID, services, wrong)
+		if s.Class != mobileid.ServiceOrdinary && s.Class != mobileid.ServiceLending {
+			wrong.addf(at+".class", "ordinary or lending")
 		}
 	}
 }
