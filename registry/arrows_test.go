@@ -116,6 +116,11 @@ func (l *life) end(state mobileid.ChallengeState, reason string) {
 	must(l.t, l.EndChallenge(l.ctx(), l.c.Request.ID, state, reason))
 }
 
+func (l *life) cancel() {
+	_, err := l.CancelChallenge(l.ctx(), l.c.Request.Client, l.c.Request.ID)
+	must(l.t, err)
+}
+
 func (l *life) suspend() {
 	l.exec(`update bindings set sms_suspended = true, suspended_why = 'barred' where id = $1`, l.p.binding.ID)
 }
@@ -162,11 +167,27 @@ func TestEveryDrawnArrowIsTaken(t *testing.T) {
 	l.c.Request.Deadline = e.clk.now().Add(-time.Second)
 	e.issue(l.c)
 	l = start()
+	before := l.c
+	e.issue(before)
+	l = start()
 	other := l.c
 	other.Request.BodyHash = "another"
 	other.Request.ID = e.key.Make(mobileid.KindChallenge, client, l.c.Nonce[len("nonce-"):], e.clk.now().Add(time.Millisecond))
 	e.issue(l.c)
 	e.issue(other)
+	l = start()
+	l.cancel()
+	e.issue(l.c)
+	l = start()
+	l.c.Binding, l.c.Message, l.c.RetryAt = nil, nil, e.clk.now().Add(time.Minute)
+	e.issue(l.c)
+	l = start()
+	for range 10 {
+		_, err := e.CountWrongTry(e.ctx(), before.Request.ID, false)
+		must(t, err)
+	}
+	l.c.Person = before.Person
+	e.issue(l.c)
 	l = start()
 	older := l.c
 	l.newer()
@@ -174,6 +195,7 @@ func TestEveryDrawnArrowIsTaken(t *testing.T) {
 
 	// What ends before a bridge has it.
 	code(func(l *life) { l.newer() })
+	code(func(l *life) { l.cancel() })
 	code(func(l *life) { l.end(mobileid.ChallengeExhausted, mobileid.ReasonWrongCodes) })
 	code(func(l *life) { l.end(mobileid.ChallengeLost, mobileid.ReasonCodeLost) })
 	code(func(l *life) { l.revoke(); l.take() })
