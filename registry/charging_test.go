@@ -321,9 +321,15 @@ func TestABarredNumberGetsNothingUntilItIsUnbarred(t *testing.T) {
 	e.wantMessage(n.Message.ID, mobileid.MessageAdmitted, "")
 }
 
-// A subscriber's own ceiling is exact, however batches are cut, and is of the day
-// in Tashkent.
+// A subscriber's own ceiling is exact, however batches are cut and whoever takes the
+// money, and is of the day in Tashkent.
 func TestTheDailyLimitOfASubscriberIsKept(t *testing.T) {
+	for _, by := range []mobileid.Charging{mobileid.ChargingLedger, mobileid.ChargingDiameter, mobileid.ChargingOperator} {
+		t.Run(string(by), func(t *testing.T) { theDailyLimitIsKept(t, by) })
+	}
+}
+
+func theDailyLimitIsKept(t *testing.T, by mobileid.Charging) {
 	e := newEnv(t)
 	e.priced(ledger.UnitMessage, true)
 	p, b := e.bind(100*cost), e.bridge()
@@ -332,6 +338,7 @@ func TestTheDailyLimitOfASubscriberIsKept(t *testing.T) {
 		var ids []mobileid.ID
 		for i := range n {
 			m := e.notice(p, fmt.Sprint(key, i))
+			m.Message.Charging = by
 			e.queue(m)
 			ids = append(ids, m.Message.ID)
 		}
@@ -347,7 +354,7 @@ func TestTheDailyLimitOfASubscriberIsKept(t *testing.T) {
 	if n := batch(2, "morning") + batch(2, "noon") + batch(1, "evening"); n != 3 {
 		t.Errorf("%d on the first day, want 3", n)
 	}
-	if query[bool](e, `select sms_suspended from bindings where id = $1`, p.binding.ID) {
+	if e.suspended(p) {
 		t.Error("SMS are suspended: the money is not out")
 	}
 	e.clk.ns.Store(time.Date(2026, 11, 23, 18, 59, 59, 0, time.UTC).UnixNano()) // 23:59:59 in Tashkent
