@@ -308,6 +308,13 @@ func TestABarredNumberGetsNothingUntilItIsUnbarred(t *testing.T) {
 	e.admit(b, waits.Message.ID)
 	e.settle(b, e.outcome(waits.Message.ID, mobileid.MessageRetry, p.binding.Number, ""))
 	tell(mobileid.BalanceBarred)
+	// What waited for its retry stops, too, and what was reserved for it is free.
+	e.clk.advance(time.Minute)
+	if a := e.admit(b, waits.Message.ID)[0]; a.Verdict != mobileid.VerdictRefused {
+		t.Errorf("what waited for its retry: %s", a.Verdict)
+	}
+	e.wantMessage(waits.Message.ID, mobileid.MessageNoFunds, mobileid.ReasonSuspended)
+	e.wantTransfers(waits.Message.ID, "pending admitted 1 0", "voided stopped -1 0")
 	e.clk.advance(24 * time.Hour) // no probe: the operator has to take it back
 	n := e.notice(p, "barred")
 	e.queue(n)
