@@ -10,6 +10,8 @@
 %%   message ID             "message ID DEBITED REFUNDED": the units of all sessions of
 %%                          a Message; what is said again counts once
 %%   mute N                 processes the next N requests, and does not answer them
+%%   delay N MS             processes the next N requests at once, and answers them MS
+%%                          milliseconds later
 %%   inner                  says 4012 and 5030 within MSCC, and 2001 outside
 %%   exists                 refuses a replay by 5030, as some servers do
 %%   failover               answers with CC-Session-Failover and CCFH TERMINATE
@@ -28,7 +30,7 @@
 -record(diameter_header, {version, length, cmd_code, application_id, hop_by_hop_id, end_to_end_id,
                           is_request, is_proxiable, is_error, is_retransmitted}).
 
--record(state, {accounts = #{}, held = #{}, record = #{}, moved = #{}, mute = 0, inner = false, exists = false,
+-record(state, {accounts = #{}, held = #{}, record = #{}, moved = #{}, mute = 0, delay = {0, 0}, inner = false, exists = false,
                 failover = false, ccr = 0, replays = 0, errors = 0, ups = 0}).
 
 main([Dia, Host, Watchdog]) ->
@@ -93,6 +95,9 @@ command(["balance", Number, Units]) ->
 command(["mute", N]) ->
     ask({mute, list_to_integer(N)}),
     io:format("done~n");
+command(["delay", N, Milliseconds]) ->
+    ask({delay, list_to_integer(N), list_to_integer(Milliseconds)}),
+    io:format("done~n");
 command([Word]) ->
     ask(list_to_existing_atom(Word)),
     io:format("done~n").
@@ -127,7 +132,8 @@ handle_request(#diameter_packet{msg = ['CCR' | Ccr], header = Header, errors = [
     Again = Header#diameter_header.is_retransmitted,
     case ask({ccr, Ccr, Again}) of
         silence -> discard;
-        Answer ->
+        {After, Answer} ->
+            receive after After -> ok end, % in a process of this request's own
             #{'Session-Id' := Session, 'CC-Request-Type' := Type, 'CC-Request-Number' := Number} = Ccr,
             {Host, Realm} = origin(Caps),
             {reply, ['CCA' | Answer#{'Session-Id' => Session, 'Origin-Host' => Host, 'Origin-Realm' => Realm,
@@ -158,6 +164,7 @@ do(inner, S) -> {ok, S#state{inner = true}};
 do(exists, S) -> {ok, S#state{exists = true}};
 do(failover, S) -> {ok, S#state{failover = true}};
 do({mute, N}, S) -> {ok, S#state{mute = N}};
+do({delay, N, Milliseconds}, S) -> {ok, S#state{delay = {N, Milliseconds}}};
 do({error, E}, S) -> io:format(standard_error, "refused: ~p~n", [E]), {ok, S#state{errors = S#state.errors + 1}};
 do({balance, Number, Units}, S) -> {ok, S#state{accounts = maps:put(Number, Units, S#state.accounts)}};
 do({show, Number}, S) ->
@@ -176,9 +183,10 @@ do({ccr, Ccr, Again}, S0) ->
             {A, N} = charge(Ccr, S),
             {A, N#state{record = maps:put(Key, A, N#state.record)}}
     end,
-    case Next#state.mute of
-        0 -> {Answer, Next};
-        Mute -> {silence, Next#state{mute = Mute - 1}}
+    case Next of
+        #state{mute = 0, delay = {0, _}} -> {{0, Answer}, Next};
+        #state{mute = 0, delay = {Late, After}} -> {{After, Answer}, Next#state{delay = {Late - 1, After}}};
+        #state{mute = Mute} -> {silence, Next#state{mute = Mute - 1}}
     end.
 
 charge(#{'CC-Request-Type' := 1} = Ccr, S) ->
