@@ -296,6 +296,43 @@ func TestAProbeIsDecidedByTheOperatorWhoDebits(t *testing.T) {
 	}
 }
 
+// A charging system that does not answer says nothing of the money: a code goes out on
+// credit then, and a probe that does brings nothing back.
+func TestAProbeOnCreditBringsNoSMSBack(t *testing.T) {
+	e := newEnv(t)
+	e.priced(ledger.UnitMessage, true)
+	p, b := e.bind(0), e.bridge()
+	broke := e.asked(p, b, "broke")
+	e.settle(b, e.outcome(broke.Message.ID, mobileid.MessageNoFunds, p.binding.Number, ""))
+	if !e.suspended(p) {
+		t.Fatal("SMS are not suspended")
+	}
+	probe := func(key string, note mobileid.ChargeNote) {
+		t.Helper()
+		e.clk.advance(time.Minute)
+		c := e.challenge(p, key)
+		c.Message.Charging = mobileid.ChargingDiameter
+		e.issue(c)
+		a := e.admit(b, c.Message.ID)[0]
+		if a.Verdict != mobileid.VerdictMine || !a.Probe {
+			t.Fatalf("%s, probe %v", a.Verdict, a.Probe)
+		}
+		o := e.outcome(c.Message.ID, mobileid.MessageSent, p.binding.Number, "id of "+key)
+		o.Probe, o.Charge = a.Probe, note
+		e.settle(b, o)
+		e.wantMessage(c.Message.ID, mobileid.MessageSent, "")
+	}
+	probe("on credit", mobileid.ChargeNotKnown)
+	if !e.suspended(p) {
+		t.Error("SMS are back, and nobody said that he can pay")
+	}
+	probe("reserved", mobileid.ChargeAsReserved)
+	if e.suspended(p) {
+		t.Error("SMS are suspended after a probe that was paid")
+	}
+	e.wantBalanced()
+}
+
 func TestABarredNumberGetsNothingUntilItIsUnbarred(t *testing.T) {
 	e := newEnv(t)
 	e.priced(ledger.UnitMessage, true)
@@ -568,4 +605,56 @@ func TestADoubtToTheEndIsGivenBackToTheChargingSystem(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	e.wantBalanced()
+}
+
+// What is found out without the operator's answer is told, too: a code that was typed
+// in, parts that he had taken when time was over, a Message that his file has not.
+func TestTheChargingSystemIsToldOfWhatNobodyAnswered(t *testing.T) {
+	for name, c := range map[string]struct {
+		lead func(e *env) mobileid.ID
+		last string
+		kind mobileid.ChargeState
+		used int
+	}{
+		"confirmed": {func(e *env) mobileid.ID {
+			e.priced(ledger.UnitMessage, true)
+			p, b := e.bind(0), e.bridge()
+			c := e.challenge(p, "k")
+			c.Message.Charging, c.Message.OneSend = mobileid.ChargingDiameter, true
+			e.issue(c)
+			e.admit(b, c.Message.ID)
+			e.settle(b, e.outcome(c.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+			_, err := e.confirmCode(c, 1)
+			must(e.t, err)
+			e.clk.advance(3 * time.Hour)
+			e.sweep(sweeperOf(e))
+			return c.Message.ID
+		}, "posted confirmed -1 1", mobileid.ChargePosted, 1},
+		"stopped": {func(e *env) mobileid.ID {
+			n, b := e.byParts(mobileid.ChargingDiameter)
+			o := e.partly(n, mobileid.MessageRetry, "a", "b", "")
+			o.RetryAt = e.clk.now().Add(time.Second)
+			e.settle(b, o)
+			e.clk.advance(24 * time.Hour)
+			e.sweep(sweeperOf(e))
+			return n.Message.ID
+		}, "posted stopped -3 2", mobileid.ChargePosted, 2},
+		"absent": {func(e *env) mobileid.ID {
+			e.priced(ledger.UnitMessage, true)
+			p, b := e.bind(0), e.bridge()
+			n := e.asked(p, b, "k")
+			e.settle(b, e.outcome(n.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+			e.apply(fileOf(1))
+			return n.Message.ID
+		}, "voided absent -1 0", mobileid.ChargeVoided, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			id := c.lead(e)
+			if all := e.transfers(id); all[len(all)-1] != c.last {
+				t.Fatalf("transfers %q, want %q last", all, c.last)
+			}
+			e.wantCall(id, c.kind, c.used)
+		})
+	}
 }

@@ -204,6 +204,7 @@ func TestBothSubmissionsOfACodeDebitedAreDoubleBilling(t *testing.T) {
 		e.priced(ledger.UnitMessage, true)
 		p, b := e.bind(10*cost), e.bridge()
 		c := e.challenge(p, "k")
+		c.Message.Charging = mobileid.ChargingOperator
 		e.issue(c)
 		e.admit(b, c.Message.ID)
 		e.settle(b, e.outcome(c.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))

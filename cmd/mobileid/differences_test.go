@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/csv"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -209,5 +211,42 @@ func TestDifferencesAreSettledByRuleOrByTwoPersons(t *testing.T) {
 	report, err := s.Registry.CheckLedger(t.Context())
 	if err != nil || !report.Balanced() {
 		t.Errorf("ledger: %+v %v", report, err)
+	}
+}
+
+// A code in doubt was sent twice and debited twice by an operator who debits himself:
+// only where his file says that he gives the second back is it settled by rule.
+func TestASecondDebitOfACodeIsOwedWhereTheOperatorRefundsIt(t *testing.T) {
+	for duplicates, want := range map[string]string{
+		"refunded": "^1 differences: 1 new, 1 of them settled by rule, 0 for two persons$",
+		"free":     "^1 differences: 1 new, 0 of them settled by rule, 1 for two persons$",
+	} {
+		t.Run(duplicates, func(t *testing.T) {
+			s := apptest.Start(t, apptest.Options{Roles: []string{}})
+			p := s.Bind(486001, 1000_00)
+			id := answered(t, s, mobileid.MessageDelivered, p)[0]
+			db, err := pgx.Connect(t.Context(), s.Env.Postgres())
+			check(t, err)
+			defer func() { _ = db.Close(t.Context()) }()
+			_, err = db.Exec(t.Context(), `update messages set charging = 'operator', resends = 1 where id = $1`, id[:])
+			check(t, err)
+			operator := filepath.Join(filepath.Dir(s.ConfigFile), "operator.yaml")
+			text, err := os.ReadFile(operator)
+			check(t, err)
+			check(t, os.WriteFile(operator, append(text, "\ncharging: {by: operator, duplicates: "+duplicates+"}\n"...), 0o600))
+
+			line := time.Now().UTC().Format(time.DateTime) + ",,+" + p.Number + ",id-" + p.Number + ",,DELIVRD,,,120.00"
+			code, out, errs := output(t, "reconcile", "--operator", sandbox.Operator, "--file", chargedFile(t, line, line), "--settle", "--config", s.ConfigFile)
+			if !regexp.MustCompile("(?m)"+want).MatchString(out) {
+				t.Fatalf("exit %d: %s%s", code, out, errs)
+			}
+			var settled string
+			check(t, db.QueryRow(t.Context(), `
+select coalesce(string_agg(kind || ' ' || coalesce(way, '') || ' ' || by, ',' order by s.step), '') from difference_steps s join differences d on d.id = s.difference_id
+where s.state = 'settled'`).Scan(&settled))
+			if wanted := map[string]string{"refunded": "double operator_owes rule"}[duplicates]; settled != wanted {
+				t.Errorf("settled %q, want %q", settled, wanted)
+			}
+		})
 	}
 }

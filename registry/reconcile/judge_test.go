@@ -301,7 +301,7 @@ func TestWhatARuleSettlesAndWhatNobodyMay(t *testing.T) {
 		"less":                    {Terms{KindAmount, d, "posted", price, price, 100_00, false, false}, false, Accept, "100.00", "a-w"},
 		"less, of some parts":     {Terms{KindAmount, d, "posted", price, price, 100_00, false, true}, false, "", "", "a-w"},
 		"none, of some parts":     {Terms{KindNotCharged, d, "posted", price, price, 0, false, true}, false, "", "", "a-w"},
-		"twice, the payer's":      {Terms{KindDouble, mobileid.ChargingPayer, "unknown", price, 0, 2 * price, true, false}, true, OperatorOwes, "", "-ow"},
+		"twice, the payer's":      {Terms{KindDouble, mobileid.ChargingPayer, "unknown", price, 0, 2 * price, true, false}, true, "", "", "-ow"},
 		"more":                    {Terms{KindAmount, d, "posted", price, price, price + 1, false, false}, false, "", "", "aow"},
 		"for the payer":           {Terms{KindAmount, mobileid.ChargingPayer, "posted", price, 0, price, false, false}, false, "", "", "-ow"},
 		"unknown, the price":      {Terms{KindChargedUnknown, dia, "unknown", price, 0, price, false, false}, false, Accept, "120.00", "aow"},
@@ -312,8 +312,9 @@ func TestWhatARuleSettlesAndWhatNobodyMay(t *testing.T) {
 		"stranger":                {Terms{Kind: KindStranger, Theirs: price}, true, "", "", "-ow"},
 		"double":                  {Terms{KindDouble, d, "posted", price, price, 2 * price, false, false}, true, "", "", "-ow"},
 		"sent twice":              {Terms{KindDouble, mobileid.ChargingOperator, "posted", price, price, 2 * price, true, false}, false, "", "", "-ow"},
-		"sent twice, he refunds":  {Terms{KindDouble, mobileid.ChargingOperator, "posted", price, price, 2 * price, true, false}, true, OperatorOwes, "", "-ow"},
-		"sent twice, unknown":     {Terms{KindDouble, mobileid.ChargingOperator, "unknown", price, 0, 2 * price, true, false}, true, OperatorOwes, "120.00", "-ow"},
+		"sent twice, he refunds what he does not debit": {Terms{KindDouble, mobileid.ChargingLedger, "posted", price, price, 2 * price, true, false}, true, "", "", "-ow"},
+		"sent twice, he refunds":                        {Terms{KindDouble, mobileid.ChargingOperator, "posted", price, price, 2 * price, true, false}, true, OperatorOwes, "", "-ow"},
+		"sent twice, unknown":                           {Terms{KindDouble, mobileid.ChargingOperator, "unknown", price, 0, 2 * price, true, false}, true, OperatorOwes, "120.00", "-ow"},
 	} {
 		may := ""
 		for _, x := range []struct {

@@ -43,8 +43,8 @@ func (d *Difference) Terms() Terms {
 // ByRule returns the way that needs no person; "" is none. Never does a rule
 // accept what costs the subscriber more than our books say, but for a Charge that
 // is unknown, up to its price. What is said of some parts only is for people: the
-// others may be in another file. refunds: the operator gives back the second debit of
-// an SMS that was written twice.
+// others may be in another file. refunds: the operator, who debits by himself, gives
+// back the second debit of an SMS that was written twice.
 func (t Terms) ByRule(refunds bool) Way {
 	switch {
 	case t.Partial || !t.May(Accept):
@@ -52,7 +52,7 @@ func (t Terms) ByRule(refunds bool) Way {
 		t.Kind == KindChargedUnknown && t.Charge == mobileid.ChargeUnknown && t.Theirs <= t.Price:
 		return Accept
 	}
-	if t.Kind == KindDouble && t.Again && refunds {
+	if t.Kind == KindDouble && t.Again && refunds && t.Charging == mobileid.ChargingOperator {
 		return OperatorOwes
 	}
 	return ""
