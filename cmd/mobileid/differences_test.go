@@ -237,7 +237,7 @@ func TestASecondDebitOfACodeIsOwedWhereTheOperatorRefundsIt(t *testing.T) {
 
 			line := time.Now().UTC().Format(time.DateTime) + ",,+" + p.Number + ",id-" + p.Number + ",,DELIVRD,,,120.00"
 			code, out, errs := output(t, "reconcile", "--operator", sandbox.Operator, "--file", chargedFile(t, line, line), "--settle", "--config", s.ConfigFile)
-			if !regexp.MustCompile("(?m)"+want).MatchString(out) {
+			if !regexp.MustCompile("(?m)" + want).MatchString(out) {
 				t.Fatalf("exit %d: %s%s", code, out, errs)
 			}
 			var settled string

@@ -16,7 +16,6 @@ import (
 
 	"mobileid/cmd/mobileid/app"
 	"mobileid/cmd/mobileid/config"
-	"mobileid/consumers/texts"
 	"mobileid/internal/mobileid"
 	"mobileid/registry/ledger"
 )
@@ -64,7 +63,7 @@ configuration.`,
 		if err != nil {
 			return err
 		}
-		tariffs, wrong := config.ReadTariffs(raw, cfg.OperatorIDs())
+		tariffs, wrong := config.ReadTariffs(raw, cfg.OperatorIDs(), cfg.Texts.Kinds())
 		if len(wrong) > 0 {
 			// Not as Mistakes: the configuration is right.
 			return fmt.Errorf("no tariff was loaded, %d mistake(s):\n  %s", len(wrong), strings.Join(wrong, "\n  "))
@@ -242,7 +241,7 @@ Exit codes: 0 there is a price; 1 none is in force, such a Message costs nothing
 		if len(args) == 2 {
 			kind = args[1]
 		}
-		if known := texts.Default().Kinds(); kind != "" && !slices.Contains(known, kind) {
+		if known := cfg.Texts.Kinds(); kind != "" && !slices.Contains(known, kind) {
 			return usageError{fmt.Errorf("no text is of kind %q; known: %s", kind, strings.Join(known, ", "))}
 		}
 		t, ok, err := app.PriceAt(cmd.Context(), cfg, args[0], kind, at, stderrLog())
@@ -253,7 +252,7 @@ Exit codes: 0 there is a price; 1 none is in force, such a Message costs nothing
 			return fmt.Errorf("operator %q has no price in force at %s: such a Message costs nothing", args[0], ledger.Day(at))
 		}
 		if *warning != "" {
-			w, err := texts.Default().WarnOfCharges(mobileid.Locale(*warning), t.Price, string(t.Unit))
+			w, err := cfg.Texts.WarnOfCharges(mobileid.Locale(*warning), t.Price, string(t.Unit))
 			if err != nil {
 				return usageError{err}
 			}

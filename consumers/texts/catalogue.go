@@ -42,7 +42,7 @@ type entry struct {
 	pieces  map[mobileid.Locale][]piece
 }
 
-// Catalogue is the loaded texts. It does not change after load and is safe for
+// Catalogue is the loaded texts. It does not change after Load and is safe for
 // concurrent use.
 type Catalogue struct {
 	entries map[string]entry
@@ -60,7 +60,7 @@ var loadEmbedded = sync.OnceValue(func() *Catalogue {
 	if err != nil {
 		panic("texts: " + err.Error())
 	}
-	c, err := load(data)
+	c, err := Load(data)
 	if err != nil {
 		panic("texts: " + err.Error())
 	}

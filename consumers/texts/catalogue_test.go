@@ -65,7 +65,7 @@ func TestAPayerIsOfAWholeKind(t *testing.T) {
 	text := func(id, payer string) *fstest.MapFile {
 		return &fstest.MapFile{Data: []byte("id: " + id + "\nversion: 1\nkind: notice\n" + payer + "bodies: {uz-Latn: Salom}\n")}
 	}
-	c, err := load(fstest.MapFS{
+	c, err := Load(fstest.MapFS{
 		"login.new.yaml": text("login.new", "payer: mobileid\n"), "login.reset.yaml": text("login.reset", "payer: mobileid\n"),
 		"notice.hello.yaml": text("notice.hello", ""),
 	})
@@ -78,7 +78,7 @@ func TestAPayerIsOfAWholeKind(t *testing.T) {
 	if kinds := c.FreeKinds(); !slices.Equal(kinds, []string{"login"}) {
 		t.Errorf("free kinds %q", kinds)
 	}
-	_, err = load(fstest.MapFS{"login.new.yaml": text("login.new", "payer: mobileid\n"), "login.reset.yaml": text("login.reset", "")})
+	_, err = Load(fstest.MapFS{"login.new.yaml": text("login.new", "payer: mobileid\n"), "login.reset.yaml": text("login.reset", "")})
 	if err == nil || !strings.Contains(err.Error(), `login.reset.yaml: payer: texts of one kind have one payer: that of login.new is "mobileid"`) {
 		t.Errorf("%v", err)
 	}

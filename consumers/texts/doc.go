@@ -6,7 +6,7 @@
 // slot is checked by its type, so a client can choose among sentences but not
 // write one. Every text fits one part in every language at its longest
 // filling, because the subscriber pays for each Message (decree clause 32);
-// load refuses a catalogue that does not keep this.
+// Load refuses a catalogue that does not keep this.
 //
 // Uzbek texts are stored with the true letters (U+02BB in oʻ and gʻ, U+02BC in
 // taʼlim); internal/sms folds them when a text is put on the air.

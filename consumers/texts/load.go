@@ -25,11 +25,11 @@ var payerShape = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 
 var textIDShape = regexp.MustCompile(`^[a-z]+\.[a-z]+(_[a-z]+)*$`)
 
-// load reads every *.yaml file at the root of files: one text each, named
+// Load reads every *.yaml file at the root of files: one text each, named
 // <text id>.yaml. It is strict: an unknown key, a slot that a body does not
 // use, a body that could need two parts, a wrong apostrophe are all mistakes.
 // The error joins every mistake of every file, each as "file: path: what".
-func load(files fs.FS) (*Catalogue, error) {
+func Load(files fs.FS) (*Catalogue, error) {
 	names, err := fs.Glob(files, "*"+fileSuffix)
 	if err != nil {
 		return nil, fmt.Errorf("texts: %w", err)

@@ -31,7 +31,7 @@ func files(content ...string) fstest.MapFS {
 }
 
 func TestRenderFallsBackToUzbekLatin(t *testing.T) {
-	c, err := load(files("notice.hello.yaml", goodNotice))
+	c, err := Load(files("notice.hello.yaml", goodNotice))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestLoadNamesFileAndPathOfAMistake(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := load(files("notice.hello.yaml", c.content))
+			_, err := Load(files("notice.hello.yaml", c.content))
 			if err == nil || !strings.Contains(err.Error(), "notice.hello.yaml: "+c.want) {
 				t.Errorf("got: %v\nwant: %s", err, c.want)
 			}
@@ -98,7 +98,7 @@ func TestLoadNamesFileAndPathOfAMistake(t *testing.T) {
 }
 
 func TestLoadListsEveryMistakeOfEveryFile(t *testing.T) {
-	_, err := load(files(
+	_, err := Load(files(
 		"notice.hello.yaml", strings.NewReplacer("version: 1", "version: 0", "kind: notice", "kind: x").Replace(goodNotice),
 		"otp.other.yaml", "id: otp.other\nkind: otp\n",
 	))
@@ -116,7 +116,7 @@ func TestLoadListsEveryMistakeOfEveryFile(t *testing.T) {
 }
 
 func TestLoadRefusesAnEmptyCatalogue(t *testing.T) {
-	if _, err := load(files()); err == nil {
+	if _, err := Load(files()); err == nil {
 		t.Error("loaded")
 	}
 }
@@ -125,7 +125,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(goodNotice))
 	f.Add([]byte("id: [1, 2]\nslots: {a: {type: enum, values: 3}}\nbodies: {uz-Latn: 4}"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		c, err := load(files("notice.hello.yaml", string(content)))
+		c, err := Load(files("notice.hello.yaml", string(content)))
 		if err == nil && len(c.entries) != 1 {
 			t.Errorf("loaded %d", len(c.entries))
 		}

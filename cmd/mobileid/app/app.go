@@ -18,7 +18,6 @@ import (
 
 	"mobileid/cmd/mobileid/config"
 	"mobileid/consumers"
-	"mobileid/consumers/texts"
 	"mobileid/gateway"
 	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
@@ -68,7 +67,6 @@ type App struct {
 	codes     *otp.Service
 	limits    *limits.Limits
 	counted   *limits.Codes
-	texts     *texts.Catalogue
 	publisher *consumers.Publisher
 	dlq       *consumers.SealedDLQ
 	dlqSealer *mobileid.Sealer
@@ -130,7 +128,6 @@ func (a *App) openEngines() (err error) {
 	if err != nil {
 		return err
 	}
-	a.texts = texts.Default()
 	a.publisher = consumers.NewPublisher(a.kafka, consumers.PublisherConfig{Clients: a.clients, Log: a.log, Reg: a.reg})
 	a.dlqSealer, err = mobileid.NewSealer(a.cfg.Keys.DLQPublic, nil)
 	if err != nil {
@@ -148,7 +145,7 @@ func (a *App) buildEdge() (err error) {
 		CodeDeadline: a.cfg.Deadlines.CodeAccept, NotificationDeadline: a.cfg.Deadlines.Notice,
 		Grace: a.cfg.Deadlines.Grace,
 	}, gateway.AcceptDeps{
-		Publisher: a.publisher, Quotas: a.limits, Keys: a.limits, Texts: a.texts,
+		Publisher: a.publisher, Quotas: a.limits, Keys: a.limits, Texts: a.cfg.Texts,
 		IDKey: a.ids, Pseudonyms: a.pseudonyms, Reg: a.reg,
 	})
 	if err != nil || !a.has(RoleGateway) {

@@ -128,7 +128,7 @@ func (a *App) ingress() consumers.Handler {
 
 func (a *App) otpRequests() consumers.Handler {
 	return consumers.NewOTPRequests(consumers.OTPDeps{
-		Registry: a.db, Codes: a.codes, Limits: a.counted, Texts: a.texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
+		Registry: a.db, Codes: a.codes, Limits: a.counted, Texts: a.cfg.Texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
 		Purposes: a.cfg.PurposeSet(), Resend: mobileid.ResendRule(a.cfg.Limits.Resend), Lanes: a.publisher, Operators: carriers(a.cfg.Operators),
 		Log: a.log, Reg: a.reg,
 	})
@@ -136,7 +136,7 @@ func (a *App) otpRequests() consumers.Handler {
 
 func (a *App) notificationRequests() consumers.Handler {
 	return consumers.NewNotificationRequests(consumers.NotificationDeps{
-		Registry: a.db, Texts: a.texts, Sealer: a.bridgeSealer(), Lanes: a.publisher,
+		Registry: a.db, Texts: a.cfg.Texts, Sealer: a.bridgeSealer(), Lanes: a.publisher,
 		Operators: carriers(a.cfg.Operators), Log: a.log, Reg: a.reg,
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"mobileid/consumers/texts"
 	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
@@ -255,7 +254,6 @@ func (c *Config) checkLimits(wrong *Mistakes) {
 
 func (c *Config) checkPurposes(wrong *Mistakes) {
 	seen := map[string]bool{}
-	catalogue := texts.Default()
 	for i, p := range c.Purposes {
 		path := fmt.Sprintf("purposes[%d]", i)
 		checkID(path+".id", p.ID, seen, wrong)
@@ -265,7 +263,7 @@ func (c *Config) checkPurposes(wrong *Mistakes) {
 		if p.Use == mobileid.UseOther && p.Basis == "" {
 			wrong.addf(path+".basis", "missing: which act lets codes be asked for it (decree clause 29, item 5)")
 		}
-		if err := catalogue.CheckPurpose(mobileid.Purpose(p)); err != nil {
+		if err := c.Texts.CheckPurpose(mobileid.Purpose(p)); err != nil {
 			wrong.addf(path, "%v", err)
 		}
 		if p.Life < time.Minute || p.Life > time.Hour {
@@ -359,7 +357,7 @@ func (c *Config) checkOperators(wrong *Mistakes) {
 			wrong.addf(fmt.Sprintf("numbers[%d].operator", i), "no operator %q in operators", n.Operator)
 		}
 	}
-	checkFree(c.Operators, texts.Default().FreeKinds(), wrong)
+	checkFree(c.Operators, c.Texts.FreeKinds(), wrong)
 }
 
 // checkFree wants a sender for what subscribers do not pay for where the operator

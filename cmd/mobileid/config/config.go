@@ -9,6 +9,7 @@ package config
 import (
 	"time"
 
+	"mobileid/consumers/texts"
 	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 	"mobileid/registry/ledger"
@@ -42,6 +43,9 @@ type Config struct {
 	// TariffFile is the file of tariffs, relative to this one.
 	TariffFile string          `yaml:"tariffs"`
 	Tariffs    []ledger.Tariff `yaml:"-"` // as read from it
+	// Texts is the catalogue that all of it was checked against, and which is sent.
+	// No key names it: the program carries its texts.
+	Texts *texts.Catalogue `yaml:"-"`
 }
 
 // HTTP says where the program listens.

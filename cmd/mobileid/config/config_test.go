@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mobileid/consumers/texts"
 	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
 )
@@ -49,7 +50,7 @@ func withSecrets(t *testing.T) {
 
 func TestSampleIsAValidManual(t *testing.T) {
 	withSecrets(t)
-	cfg, err := parse(sample(t), nil, beside)
+	cfg, err := parse(sample(t), nil, texts.Default(), beside)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 		}
 		text = strings.Replace(text, old, wrong, 1)
 	}
-	_, err := parse([]byte(text), nil, beside)
+	_, err := parse([]byte(text), nil, texts.Default(), beside)
 	var wrong Mistakes
 	if !errors.As(err, &wrong) {
 		t.Fatalf("err = %v, want Mistakes", err)
@@ -168,7 +169,7 @@ func TestAMistakeThatServeWouldMeetIsFoundInTheFile(t *testing.T) {
 			c.dsn = "postgres://127.0.0.1/x"
 		}
 		t.Setenv("MOBILEID_POSTGRES_DSN", c.dsn)
-		_, err := parse([]byte(c.text), c.env, beside)
+		_, err := parse([]byte(c.text), c.env, texts.Default(), beside)
 		if c.path == "" {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
@@ -192,7 +193,7 @@ func TestNumbersGoOverALineThatNobodyReads(t *testing.T) {
 		"https://numbers.example.uz/v1": true, "http://127.0.0.1:8090/v1": true, "http://localhost/v1": true, "http://[::1]:1/": true,
 		"http://numbers.example.uz/v1": false, "http://10.0.0.1/": false, "ftp://127.0.0.1/": false, "https:///v1": false, "numbers": false,
 	} {
-		_, err := parse(sample(t), []string{"MOBILEID_NUMBER_INFO__URL=" + url, "MOBILEID_NUMBER_INFO__TOKEN=env:NUMBER_INFO"}, beside)
+		_, err := parse(sample(t), []string{"MOBILEID_NUMBER_INFO__URL=" + url, "MOBILEID_NUMBER_INFO__TOKEN=env:NUMBER_INFO"}, texts.Default(), beside)
 		if (err == nil) != right || err != nil && !strings.Contains(err.Error(), "number_info.url:") {
 			t.Errorf("%s: %v", url, err)
 		}
@@ -204,7 +205,7 @@ func TestEnvironmentLaysOverTheFile(t *testing.T) {
 	cfg, err := parse(sample(t), []string{
 		"MOBILEID_HTTP__LISTEN=127.0.0.1:9999", "MOBILEID_KAFKA__BROKERS=a:1,b:2", "MOBILEID_KAFKA__PARTITIONS=3",
 		"MOBILEID_KAFKA__ACLS=false", "MOBILEID_DEADLINES__CODE_ACCEPT=20s", "MOBILEID_KEY_ID=no section, not ours",
-	}, beside)
+	}, texts.Default(), beside)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func TestEnvironmentLaysOverTheFile(t *testing.T) {
 		cfg.Kafka.Partitions != 3 || cfg.Kafka.ACLs || cfg.Deadlines.CodeAccept != 20*time.Second {
 		t.Errorf("http %+v kafka %+v deadlines %+v", cfg.HTTP, cfg.Kafka, cfg.Deadlines)
 	}
-	_, err = parse(sample(t), []string{"MOBILEID_HTTP__LISTNE=x"}, beside)
+	_, err = parse(sample(t), []string{"MOBILEID_HTTP__LISTNE=x"}, texts.Default(), beside)
 	if err == nil || !strings.Contains(err.Error(), "http.listne: unknown key") {
 		t.Errorf("err = %v, want the unknown key named", err)
 	}
@@ -230,10 +231,10 @@ func TestSecretsPrintMasked(t *testing.T) {
 func TestLessThanThreeReplicasAreRefusedUnlessSaidByName(t *testing.T) {
 	withSecrets(t)
 	env := []string{"MOBILEID_KAFKA__REPLICATION=1", "MOBILEID_KAFKA__MIN_INSYNC=1"}
-	if _, err := parse(sample(t), env, beside); err == nil || !strings.Contains(err.Error(), "kafka.replication") {
+	if _, err := parse(sample(t), env, texts.Default(), beside); err == nil || !strings.Contains(err.Error(), "kafka.replication") {
 		t.Errorf("err = %v", err)
 	}
-	if _, err := parse(sample(t), append(env, "MOBILEID_KAFKA__ALLOW_LESS_DURABLE=true"), beside); err != nil {
+	if _, err := parse(sample(t), append(env, "MOBILEID_KAFKA__ALLOW_LESS_DURABLE=true"), texts.Default(), beside); err != nil {
 		t.Errorf("said by name: %v", err)
 	}
 }
@@ -242,7 +243,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("http: {listen: x}\nkeys: [1, {a: b}]\n"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		cfg, err := parse(raw, nil, func(string) ([]byte, error) { return nil, fs.ErrNotExist })
+		cfg, err := parse(raw, nil, texts.Default(), func(string) ([]byte, error) { return nil, fs.ErrNotExist })
 		if (cfg == nil) == (err == nil) {
 			t.Errorf("cfg %v, err %v", cfg, err)
 		}

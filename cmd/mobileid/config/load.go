@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"mobileid/consumers/texts"
 )
 
 // envPrefix begins the name of an override: MOBILEID_HTTP__LISTEN sets
@@ -36,11 +38,16 @@ func (m *Mistakes) addf(path, format string, args ...any) {
 // Load reads the file, lays environ (as of os.Environ) over it and checks the
 // whole. The error is Mistakes when the file could be read.
 func Load(path string, environ []string) (*Config, error) {
+	return LoadWith(path, environ, texts.Default())
+}
+
+// LoadWith is Load for a program that says other texts than its own.
+func LoadWith(path string, environ []string, catalogue *texts.Catalogue) (*Config, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w (config.sample.yaml is the manual)", err)
 	}
-	return parse(raw, environ, func(name string) ([]byte, error) {
+	return parse(raw, environ, catalogue, func(name string) ([]byte, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(path), name)
 		}
@@ -48,13 +55,14 @@ func Load(path string, environ []string) (*Config, error) {
 	})
 }
 
-// parse is Load on bytes; read reads the files that they name.
-func parse(raw []byte, environ []string, read func(name string) ([]byte, error)) (*Config, error) {
+// parse is LoadWith on bytes; read reads the files that they name.
+func parse(raw []byte, environ []string, catalogue *texts.Catalogue, read func(name string) ([]byte, error)) (*Config, error) {
 	tree := map[string]any{}
 	if err := yaml.Unmarshal(raw, &tree); err != nil {
 		return nil, Mistakes{"not YAML: " + strings.TrimSpace(yaml.FormatError(err, false, false))}
 	}
 	cfg := defaults()
+	cfg.Texts = catalogue
 	var wrong Mistakes
 	overlay(tree, environ, &wrong)
 	decode("", tree, reflect.ValueOf(&cfg).Elem(), &wrong)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"mobileid/consumers/texts"
 	"mobileid/internal/mobileid"
 	"mobileid/internal/sms"
 	"mobileid/smpp/diameter"
@@ -137,7 +138,7 @@ func TestTheConfigurationsStatusesHoldForAllOperatorsButTheirOwnRows(t *testing.
 		raw, err := beside(name)
 		return []byte(strings.Replace(string(raw), "statuses: []", "statuses: [{status: 0x08, class: permanent}]", 1)), err
 	}
-	cfg, err := parse([]byte(text), nil, own)
+	cfg, err := parse([]byte(text), nil, texts.Default(), own)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"mobileid/consumers/texts"
 	"mobileid/internal/mobileid"
 	"mobileid/registry/ledger"
 )
@@ -45,9 +44,9 @@ func (y *yesOrNo) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// ReadTariffs reads a file of tariffs, of those operators. It gives all
+// ReadTariffs reads a file of tariffs, of those operators and kinds of texts. It gives all
 // mistakes, each with its path, or the tariffs in the order of the file.
-func ReadTariffs(raw []byte, operators []string) ([]ledger.Tariff, Mistakes) {
+func ReadTariffs(raw []byte, operators, kinds []string) ([]ledger.Tariff, Mistakes) {
 	tree := map[string]any{}
 	if err := yaml.Unmarshal(raw, &tree); err != nil {
 		return nil, Mistakes{"not YAML: " + strings.TrimSpace(yaml.FormatError(err, false, false))}
@@ -58,7 +57,7 @@ func ReadTariffs(raw []byte, operators []string) ([]ledger.Tariff, Mistakes) {
 	if len(file.Tariffs) == 0 && len(wrong) == 0 {
 		wrong.addf("tariffs", "at least one row (tariffs.sample.yaml is the manual)")
 	}
-	r := tariffReader{file: file, operators: operators, kinds: texts.Default().Kinds(), wrong: wrong}
+	r := tariffReader{file: file, operators: operators, kinds: kinds, wrong: wrong}
 	tariffs := make([]ledger.Tariff, len(file.Tariffs))
 	for i := range file.Tariffs {
 		tariffs[i] = r.read(i)
@@ -151,7 +150,7 @@ func (c *Config) readTariffs(read func(name string) ([]byte, error), now time.Ti
 		return
 	}
 	var mistakes Mistakes
-	c.Tariffs, mistakes = ReadTariffs(raw, c.OperatorIDs())
+	c.Tariffs, mistakes = ReadTariffs(raw, c.OperatorIDs(), c.Texts.Kinds())
 	for _, m := range mistakes {
 		*wrong = append(*wrong, c.TariffFile+": "+m)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"mobileid/consumers/texts"
 	"mobileid/internal/mobileid"
 	"mobileid/registry/ledger"
 )
@@ -19,7 +20,7 @@ func TestTheTariffsSampleIsAValidManualOfTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, wrong := ReadTariffs(raw, []string{"beeline"})
+	got, wrong := ReadTariffs(raw, []string{"beeline"}, texts.Default().Kinds())
 	if len(wrong) > 0 {
 		t.Fatal(wrong)
 	}
@@ -110,12 +111,12 @@ func TestAWrongFileOfTariffsIsRefusedWithEveryMistake(t *testing.T) {
 			},
 		},
 	} {
-		got, wrong := ReadTariffs([]byte(c.file), []string{"beeline"})
+		got, wrong := ReadTariffs([]byte(c.file), []string{"beeline"}, texts.Default().Kinds())
 		if got != nil || !slices.Equal(wrong, c.want) {
 			t.Errorf("%s: %d tariffs,\n  %s\nwant\n  %s", name, len(got), strings.Join(wrong, "\n  "), strings.Join(c.want, "\n  "))
 		}
 	}
-	if _, wrong := ReadTariffs([]byte("a: b: c"), nil); len(wrong) != 1 || !strings.HasPrefix(wrong[0], "not YAML: ") {
+	if _, wrong := ReadTariffs([]byte("a: b: c"), nil, nil); len(wrong) != 1 || !strings.HasPrefix(wrong[0], "not YAML: ") {
 		t.Errorf("%v", wrong)
 	}
 }
@@ -134,7 +135,7 @@ func TestAnOperatorInUseNeedsAPriceInForce(t *testing.T) {
 		"not in use":   {tariffs: head + `  - {operator: beeline, price: "1", from: 9999-01-01}`, operator: "enabled: false"},
 		"wrong itself": {tariffs: head + `  - {operator: beeline, price: "1", from: tomorrow}`, want: "tariffs.sample.yaml: tariffs[0].from: want a date"},
 	} {
-		_, err := parse(sample(t), nil, func(name string) ([]byte, error) {
+		_, err := parse(sample(t), nil, texts.Default(), func(name string) ([]byte, error) {
 			raw, err := beside(name)
 			switch {
 			case name == "tariffs.sample.yaml" && c.tariffs != "":
@@ -150,7 +151,7 @@ func TestAnOperatorInUseNeedsAPriceInForce(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]string{"": "tariffs: missing: name the file of tariffs", "tariffs: nowhere.yaml": "tariffs: open "} {
-		_, err := parse([]byte(strings.Replace(string(sample(t)), "tariffs: tariffs.sample.yaml", key, 1)), nil, beside)
+		_, err := parse([]byte(strings.Replace(string(sample(t)), "tariffs: tariffs.sample.yaml", key, 1)), nil, texts.Default(), beside)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "tariffs.sample.yaml is the manual") {
 			t.Errorf("%q: %v", key, err)
 		}
@@ -162,7 +163,7 @@ func FuzzReadTariffs(f *testing.F) {
 	f.Add([]byte("author: a\nact: b\ntariffs: [{operator: beeline, price: \"1.5\", from: 2026-12-01}]"))
 	f.Add([]byte("tariffs: [{kind: otp, unit: part, until: 2026-12-02, refund_undelivered: no}, null, 1]"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		tariffs, wrong := ReadTariffs(raw, []string{"beeline"})
+		tariffs, wrong := ReadTariffs(raw, []string{"beeline"}, texts.Default().Kinds())
 		if (len(tariffs) == 0) == (len(wrong) == 0) {
 			t.Errorf("%d tariffs, mistakes: %v", len(tariffs), wrong)
 		}
