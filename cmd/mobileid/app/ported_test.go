@@ -63,8 +63,8 @@ func (l *looker) ported(lines ...string) {
 	}
 }
 
-// texts are what a simulated operator has received for a number.
-func texts(at *smsc.Server, number string) (out []string) {
+// textsAt are what a simulated operator has received for a number.
+func textsAt(at *smsc.Server, number string) (out []string) {
 	for _, m := range at.Received() {
 		if m.Dest == number {
 			out = append(out, m.Text)
@@ -124,11 +124,11 @@ func TestAfterItsNumberIsPortedAPersonIsReachedAtTheOtherOperator(t *testing.T) 
 	if n := len(s.SMS(p.Number)); n != 1 {
 		t.Errorf("%s has %d SMS for the number, want the code that was queued before the move", sandbox.Operator, n)
 	}
-	got := texts(second, p.Number)
+	got := textsAt(second, p.Number)
 	if len(got) != 2 {
 		t.Fatalf("%s has %d SMS for the number, want a code and a notice", secondOperator, len(got))
 	}
-	if len(s.SMS(beside.Number)) != 1 || len(texts(second, beside.Number)) != 0 {
+	if len(s.SMS(beside.Number)) != 1 || len(textsAt(second, beside.Number)) != 0 {
 		t.Error("a move of next year has moved a number")
 	}
 	for id, want := range map[string]string{early: sandbox.Operator, code: secondOperator, notice: secondOperator, others: sandbox.Operator} {
