@@ -374,6 +374,7 @@ func TestTheDailyLimitOfASubscriberIsKept(t *testing.T) {
 }
 
 func theDailyLimitIsKept(t *testing.T, by mobileid.Charging) {
+	t.Helper()
 	e := newEnv(t)
 	e.priced(ledger.UnitMessage, true)
 	p, b := e.bind(100*cost), e.bridge()
