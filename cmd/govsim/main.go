@@ -18,8 +18,8 @@ import (
 	"mobileid/cmd/govsim/world"
 )
 
-const help = `govsim plays the agencies that Mobile-ID talks to. Today: the issuer of access tokens and
-the operators' number-info service.
+const help = `govsim plays the agencies that Mobile-ID talks to. Today: the issuer of access tokens,
+and the operators' number-info and SIM Swap services.
 
   govsim --client oneid=/run/secrets/oneid
   GOVSIM_SECRET_TAX_COMMITTEE=... govsim --client tax-committee
@@ -35,6 +35,8 @@ Flags:
   --number-info-token FILE
                       the first line is the bearer token of those who may ask number-info; without it,
                       and without the environment variable GOVSIM_NUMBER_INFO_TOKEN, nobody may
+  --sim-swap-token FILE
+                      the same for SIM Swap, and GOVSIM_SIM_SWAP_TOKEN
 
 Token issuer (OAuth 2.0 client credentials; Basic or client_id and client_secret in the body):
   curl -s -u oneid:SECRET -d grant_type=client_credentials -d scope=challenges http://127.0.0.1:8090/oauth2/token
@@ -47,6 +49,11 @@ Number-info (who serves a number; a contract of our own, since none is public):
   200 {"status": "known", "operator": "ucell"}  or {"status": "unknown"}
   400 the question is wrong; 401 the token is; 429, 5xx, anything else: no answer, ask again
 
+SIM Swap (whether the SIM of a number was changed; CAMARA SIM Swap 2.1.0):
+  POST /sim-swap/v2/check, bearer token   {"phoneNumber": "+998901234567", "maxAge": 72}
+  200 {"swapped": true}  or {"swapped": false}; maxAge is in hours, 1 to 2400, without it 240
+  A number that it was told nothing of was not swapped. x-correlator comes back.
+
 Control:
   GET  /control/state        issuer, keys, clients, tokens issued, what is left of an outage
   POST /control/rotate-key   sign with a new key; the old one stays published while its tokens live
@@ -54,6 +61,10 @@ Control:
   POST /control/number-info  {"answers": {"+998901234567": "ucell"}, "fault": "", "delay_ms": 0, "times": 0}
                              answers are added, "" forgets; fault: error, garbage, hang, cut; times: how
                              many questions fault and delay are for, 0 = all until the next order
+  POST /control/sim-swap     {"swapped": {"+998901234567": 5}, "refused": {"+998901234568": "SERVICE_NOT_APPLICABLE"},
+                             "fault": "", "delay_ms": 0, "times": 0}: swapped so many hours ago, null forgets;
+                             refused with IDENTIFIER_NOT_FOUND, SERVICE_NOT_APPLICABLE or OUT_OF_RANGE, ""
+                             forgets; the rest as for number-info
 
 Ctrl-C or SIGTERM ends it. It keeps nothing on disk.
 `
@@ -108,6 +119,11 @@ func parse(args []string, getenv func(string) string) (world.Config, error) {
 	cfg.NumberInfoToken = getenv("GOVSIM_NUMBER_INFO_TOKEN")
 	flags.Func("number-info-token", "", func(file string) (err error) {
 		cfg.NumberInfoToken, err = firstLine(file)
+		return err
+	})
+	cfg.SIMSwapToken = getenv("GOVSIM_SIM_SWAP_TOKEN")
+	flags.Func("sim-swap-token", "", func(file string) (err error) {
+		cfg.SIMSwapToken, err = firstLine(file)
 		return err
 	})
 	flags.Func("client", "", func(value string) error {

@@ -15,7 +15,7 @@ func TestFlagsAreUnderstoodOrRefusedByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	getenv := func(name string) string {
-		return map[string]string{"GOVSIM_SECRET_TAX_COMMITTEE": "from-env", "GOVSIM_NUMBER_INFO_TOKEN": "asker"}[name]
+		return map[string]string{"GOVSIM_SECRET_TAX_COMMITTEE": "from-env", "GOVSIM_NUMBER_INFO_TOKEN": "asker", "GOVSIM_SIM_SWAP_TOKEN": "asker"}[name]
 	}
 	tests := []struct {
 		name    string
@@ -50,8 +50,8 @@ func TestFlagsAreUnderstoodOrRefusedByName(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if cfg.NumberInfoToken != "asker" {
-				t.Errorf("token of number-info %q", cfg.NumberInfoToken)
+			if cfg.NumberInfoToken != "asker" || cfg.SIMSwapToken != "asker" {
+				t.Errorf("token of number-info %q, of SIM Swap %q", cfg.NumberInfoToken, cfg.SIMSwapToken)
 			}
 			for id, secret := range tt.clients {
 				if cfg.Clients[id] != secret {
@@ -67,7 +67,7 @@ func TestHelpGoesToStdoutAndAMistakeExitsTwo(t *testing.T) {
 	if status := run(t.Context(), []string{"--help"}, os.Getenv, &out, &errs); status != 0 || errs.Len() != 0 {
 		t.Errorf("--help: status %d, stderr %q", status, errs.String())
 	}
-	for _, want := range []string{"--client", "/oauth2/token", "/control/rotate-key", "/control/outage", "/number-info/v1/operator", "/control/number-info"} {
+	for _, want := range []string{"--client", "/oauth2/token", "/control/rotate-key", "/control/outage", "/number-info/v1/operator", "/control/number-info", "--sim-swap-token", "/sim-swap/v2/check", "/control/sim-swap"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("--help does not name %s", want)
 		}

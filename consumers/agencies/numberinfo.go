@@ -1,18 +1,12 @@
 package agencies
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"mime"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,10 +42,10 @@ type NumberInfoConfig struct {
 // Retry-After in seconds, which is obeyed up to half a minute.
 type NumberInfo struct {
 	cfg     NumberInfoConfig
-	client  *http.Client
+	asker   *asker
 	circuit *circuit
 	cache   *cache
-	metrics numberInfoMetrics
+	metrics metrics
 }
 
 // Answer is who serves a number, by the service's word.
@@ -60,30 +54,16 @@ type Answer struct {
 	At       time.Time // when the service said so; older than now if it was kept
 }
 
-// What may become of a question, as the metric calls it.
+// What may become of a question beside what becomes of any, as the metric calls it.
 const (
-	resultKnown     = "known"
-	resultUnknown   = "unknown"   // the service says that it does not know
-	resultForeign   = "foreign"   // it names an operator that we have no file of
-	resultCached    = "cached"    //
-	resultOpen      = "open"      // not asked: the circuit is open
-	resultTimeout   = "timeout"   // no answer within the budget
-	resultFailed    = "failed"    // no connection, or 5xx
-	resultGarbage   = "garbage"   // an answer outside the contract
-	resultRefused   = "refused"   // 4xx: our token or our question is wrong
-	resultLimited   = "limited"   // 429
-	resultAbandoned = "abandoned" // the asker went away
+	resultKnown   = "known"
+	resultUnknown = "unknown" // the service says that it does not know
+	resultForeign = "foreign" // it names an operator that we have no file of
+	resultCached  = "cached"  //
 )
 
-const (
-	maxAnswer = 4 << 10 // bytes
-	maxTries  = 3
-	// An attempt gets two fifths of the budget, so that one that hangs leaves
-	// room for another.
-	tryShare       = 5
-	againIfUnknown = time.Minute // the service does not know: it may tomorrow
-	againIfAway    = time.Second
-)
+// againIfUnknown is for what the service does not know: it may tomorrow.
+const againIfUnknown = time.Minute
 
 // NewNumberInfo makes a client. It connects to nothing yet.
 func NewNumberInfo(cfg NumberInfoConfig) *NumberInfo {
@@ -95,21 +75,16 @@ func NewNumberInfo(cfg NumberInfoConfig) *NumberInfo {
 	}
 	n := &NumberInfo{
 		cfg: cfg, circuit: &circuit{now: cfg.Now}, cache: newCache(cfg.CacheSize, cfg.CacheAge),
-		client: &http.Client{
-			Transport: &http.Transport{
-				Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 8, MaxConnsPerHost: 32,
-				IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: cfg.Budget, ForceAttemptHTTP2: true,
-			},
-			// A number is sent to the address of the configuration and to no other.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		// An attempt gets two fifths of the budget, so that one that hangs leaves
+		// room for another.
+		asker: newAsker(cfg.URL, cfg.Token, cfg.Budget, 2*cfg.Budget/5),
 	}
-	n.metrics = newNumberInfoMetrics(cfg.Reg, n.circuit.open)
+	n.metrics = newMetrics(cfg.Reg, "number_info", "number-info", n.circuit.open)
 	return n
 }
 
 // Close closes idle connections.
-func (n *NumberInfo) Close() { n.client.CloseIdleConnections() }
+func (n *NumberInfo) Close() { n.asker.close() }
 
 // Operator says who serves a number now. Every error is KindUnavailable, or the
 // context's own: code "operator_unknown" when the service does not know,
@@ -126,7 +101,7 @@ func (n *NumberInfo) Operator(ctx context.Context, m mobileid.MSISDN) (Answer, e
 		return Answer{}, away(wait, "the circuit is open")
 	}
 	began := time.Now()
-	said := n.askRepeatedly(ctx, m)
+	said := n.asker.ask(ctx, map[string]string{"msisdn": m.Reveal()}, "", n.read)
 	n.metrics.results.WithLabelValues(said.result).Inc()
 	n.metrics.seconds.Observe(time.Since(began).Seconds())
 	switch said.result {
@@ -151,111 +126,16 @@ func away(wait time.Duration, cause string) error {
 	return mobileid.Unavailable("number_info_away", max(wait, againIfAway), mobileid.Safe(errors.New("number-info: "+cause)))
 }
 
-// said is what came of a question. The cause is of our own words: what a
-// stranger answers may repeat the number.
-type said struct {
-	result     string
-	operator   string
-	cause      string
-	retryAfter time.Duration
-}
-
-// askRepeatedly asks until there is an answer, within the budget.
-func (n *NumberInfo) askRepeatedly(ctx context.Context, m mobileid.MSISDN) said {
-	body, err := json.Marshal(map[string]string{"msisdn": m.Reveal()})
-	if err != nil {
-		return said{result: resultFailed, cause: "cannot encode"}
+// read reads an answer.
+func (n *NumberInfo) read(a answered) said {
+	if a.status != http.StatusOK {
+		return a.refused()
 	}
-	budget, cancel := context.WithTimeout(ctx, n.cfg.Budget)
-	defer cancel()
-	var s said
-	for try := range maxTries {
-		if try > 0 {
-			pause := time.NewTimer(n.cfg.Budget/50 + rand.N(n.cfg.Budget/10))
-			select {
-			case <-budget.Done():
-				pause.Stop()
-			case <-pause.C:
-			}
-			if budget.Err() != nil {
-				break
-			}
-		}
-		one, cancelOne := context.WithTimeout(budget, 2*n.cfg.Budget/tryShare)
-		s = n.ask(one, body)
-		cancelOne()
-		if !s.again() {
-			break
-		}
-	}
-	if ctx.Err() != nil && s.again() {
-		s = said{result: resultAbandoned}
-	}
-	return s
-}
-
-// again reports whether the same question may have another outcome soon.
-func (s said) again() bool {
-	return s.retryAfter == 0 && (s.result == resultTimeout || s.result == resultFailed || s.result == resultGarbage)
-}
-
-// ask asks once.
-func (n *NumberInfo) ask(ctx context.Context, body []byte) said {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.cfg.URL, bytes.NewReader(body))
-	if err != nil {
-		return said{result: resultFailed, cause: "the URL of the configuration is wrong"}
-	}
-	req.Header.Set("Authorization", "Bearer "+n.cfg.Token)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	res, err := n.client.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			return said{result: resultTimeout, cause: "no answer in time"}
-		}
-		return said{result: resultFailed, cause: "no connection"}
-	}
-	defer func() { _ = res.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return said{result: resultTimeout, cause: "no whole answer in time"}
-	case err != nil:
-		return said{result: resultFailed, cause: "the connection was lost"}
-	}
-	if res.StatusCode != http.StatusOK {
-		return refused(res)
-	}
-	return n.read(res.Header.Get("Content-Type"), raw)
-}
-
-// refused reads an answer that is not 200.
-func refused(res *http.Response) said {
-	s := said{result: resultGarbage, cause: "HTTP status " + strconv.Itoa(res.StatusCode)}
-	switch code := res.StatusCode; {
-	case code == http.StatusTooManyRequests:
-		s.result, s.retryAfter = resultLimited, againIfAway
-	case code >= 500:
-		s.result = resultFailed
-	case code >= 400:
-		s.result = resultRefused
-	}
-	if s.result == resultLimited || res.StatusCode == http.StatusServiceUnavailable {
-		if v, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 31); err == nil && v > 0 {
-			s.retryAfter = min(time.Duration(v)*time.Second, maxPause)
-		}
-	}
-	return s
-}
-
-// read reads an answer that is 200.
-func (n *NumberInfo) read(contentType string, raw []byte) said {
 	var v struct {
 		Status   string `json:"status"`
 		Operator string `json:"operator"`
 	}
-	media, _, err := mime.ParseMediaType(contentType)
-	if err != nil || media != "application/json" || len(raw) > maxAnswer || json.Unmarshal(raw, &v) != nil {
+	if !a.json(&v) {
 		return said{result: resultGarbage, cause: "not the JSON of the contract"}
 	}
 	switch {

@@ -97,7 +97,19 @@ type Purpose struct {
 	Life   time.Duration // of the code, from issue
 	Digits int           // length of the code
 	Tries  int           // wrong codes after which the challenge is dead
+
+	SIMMaxAge  time.Duration // no code within so many whole hours of a change of the SIM; 0 = nobody is asked
+	SIMUnknown SIMUnknownIs  // what follows when nobody says; "" is allow
 }
+
+// SIMUnknownIs says what follows when nobody says whether a SIM was changed.
+type SIMUnknownIs string
+
+// What may follow.
+const (
+	SIMUnknownAllow  SIMUnknownIs = "allow"   // the code is sent, and the receipt says that it was unknown
+	SIMUnknownStepUp SIMUnknownIs = "step_up" // a code is not enough
+)
 
 // Use is what a purpose is for: an item of decree clause 29, or an enrollment.
 type Use string

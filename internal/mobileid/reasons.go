@@ -23,6 +23,9 @@ const (
 	ReasonClient    = "client"     // its client does not want it any more
 	ReasonTooMany   = "too_many"   // too many codes to the person or to the number in a time
 
+	ReasonSIMSwapped = "sim_swapped" // the SIM of the number was changed lately
+	ReasonSIMUnknown = "sim_unknown" // nobody says whether it was, and the purpose wants to know
+
 	// Decided at admission.
 
 	ReasonBindingChanged = "binding_changed" // the binding it was made for is gone or changed
@@ -65,6 +68,7 @@ const (
 // reasons is the list, without its families.
 var reasons = []string{
 	ReasonKeyReused, ReasonSecondID, ReasonUnbound, ReasonNewer, ReasonResent, ReasonClient, ReasonTooMany,
+	ReasonSIMSwapped, ReasonSIMUnknown,
 	ReasonBindingChanged, ReasonBalance, ReasonDailyLimit, ReasonSuspended, ReasonChallengeGone,
 	ReasonDeadline, ReasonNotProcessed, ReasonOwnerLost, ReasonNoReceipt, ReasonCodeLost, ReasonWrongCodes,
 	ReasonReceipt, ReasonCannotPay, ReasonNoAnswer, ReasonLinkLost, ReasonLateAnswer,
@@ -73,6 +77,9 @@ var reasons = []string{
 }
 
 var commandStatus = regexp.MustCompile(`^smpp_0x[0-9a-f]{2,8}$`)
+
+// ReasonOfSIM reports whether a reason tells something about the SIM of the person.
+func ReasonOfSIM(reason string) bool { return reason == ReasonSIMSwapped || reason == ReasonSIMUnknown }
 
 // ReasonOfChallenge is the reason of a Message that ends with its challenge.
 func ReasonOfChallenge(s ChallengeState) string { return "challenge_" + string(s) }

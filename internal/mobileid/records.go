@@ -27,6 +27,9 @@ type Binding struct {
 	Account   int64  // ledger account that pays
 	Suspended bool   // sms_suspended: the balance was not enough
 	Locale    Locale
+	// SteppedUpAt is when the person last showed himself otherwise than by a code;
+	// zero: never.
+	SteppedUpAt time.Time
 }
 
 // Fence is what must still hold when a Message is written to an operator.
@@ -68,7 +71,9 @@ type NewChallenge struct {
 	Binding   *Binding    // nil: the person is not bound; the challenge ends
 	Message   *NewMessage // nil with Binding
 	Exempt    bool        // of an enrollment: nothing that was counted of the person stands against it
-	RetryAt   time.Time   // too many codes until then: it ends limited
+	RetryAt   time.Time   // too many codes until then: it ends limited; with StepUp, until when it asks for that
+	StepUp    string      // why a code is not enough: it ends step_up, without one; "" = it is
+	SIMCheck  SIMCheck    // "" is not asked
 }
 
 // NewSend is the next code of a challenge, which stands in Redis under Nonce.
@@ -81,7 +86,9 @@ type NewSend struct {
 	Source      RecordRef
 	Binding     *Binding    // nil: the person is not bound, or there is no code to send
 	Message     *NewMessage // nil with Binding
-	RetryAt     time.Time   // too many codes until then: none is sent
+	RetryAt     time.Time   // too many codes until then: none is sent; with StepUp, until when it asks for that
+	StepUp      string      // why a code is not enough: the challenge ends step_up; "" = it is
+	SIMCheck    SIMCheck    // "" is not asked
 }
 
 // SentChallenge is what making the next code of a challenge needs to know of it.
@@ -162,6 +169,7 @@ type LiveChallenge struct {
 	CanResendAt time.Time // when the next code may be asked for
 	Sends       int       // codes that were made, or would have been
 	Cancelled   bool      // its client has taken it back, whatever had become of it
+	Reason      string    // of its end
 	Barred      bool      // the person has typed as many wrong codes today as he may
 }
 
@@ -189,6 +197,13 @@ type Confirmation struct {
 	// What its codes were counted for; not of one that is replayed.
 	Number Pseudonym
 	Resend ID // the request that made the last one; zero: the first
+}
+
+// SIMQuestion asks whether the SIM of a number was changed lately.
+type SIMQuestion struct {
+	For    ID // the request that wants to know; the operator sees it
+	Number MSISDN
+	MaxAge time.Duration // whole hours
 }
 
 // SIMCheck is what was known of a change of a number's SIM.

@@ -16,6 +16,7 @@ type control struct {
 	log     *slog.Logger
 	issuer  *issuer
 	numbers *numberInfo
+	sims    *simSwap
 
 	mu       sync.Mutex
 	outUntil time.Time
@@ -29,6 +30,7 @@ func (c *control) routes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /control/rotate-key", c.postRotateKey)
 	mux.HandleFunc("POST /control/outage", c.postOutage)
 	mux.HandleFunc("POST /control/number-info", c.postNumberInfo)
+	mux.HandleFunc("POST /control/sim-swap", c.postSIMSwap)
 }
 
 type state struct {
@@ -40,12 +42,14 @@ type state struct {
 	OutageSeconds int      `json:"outage_seconds"` // left, rounded up
 
 	NumberInfo numberInfoState `json:"number_info"`
+	SIMSwap    simSwapState    `json:"sim_swap"`
 }
 
 func (c *control) getState(w http.ResponseWriter, _ *http.Request) {
 	s := c.issuer.state()
 	s.OutageSeconds = seconds(c.outage())
-	s.NumberInfo = c.numbers.state()
+	s.NumberInfo = c.numbers.shown()
+	s.SIMSwap = c.sims.shown()
 	answer(w, http.StatusOK, s)
 }
 
@@ -81,7 +85,7 @@ func (c *control) postOutage(w http.ResponseWriter, r *http.Request) {
 func (c *control) postNumberInfo(w http.ResponseWriter, r *http.Request) {
 	var order struct {
 		Answers map[string]string `json:"answers"`
-		numberInfoOrder
+		faultOrder
 	}
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
@@ -89,11 +93,28 @@ func (c *control) postNumberInfo(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, `want {"answers": {"+998...": "ucell"}, "fault": "", "delay_ms": 0, "times": 0}`, http.StatusBadRequest)
 		return
 	}
-	if err := c.numbers.obey(order.numberInfoOrder, order.Answers); err != nil {
+	if err := c.numbers.carryOut(order.faultOrder, order.Answers); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	c.log.Info("number-info by order", "fault", order.Fault, "delay_ms", order.Delay, "times", order.Times, "answers", len(order.Answers))
+	c.getState(w, r)
+}
+
+func (c *control) postSIMSwap(w http.ResponseWriter, r *http.Request) {
+	var order simSwapOrder
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if decoder.Decode(&order) != nil {
+		http.Error(w, `want {"swapped": {"+998...": 5}, "refused": {"+998...": "CODE"}, "fault": "", "delay_ms": 0, "times": 0}`, http.StatusBadRequest)
+		return
+	}
+	if err := c.sims.carryOut(order); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	c.log.Info("sim-swap by order", "fault", order.Fault, "delay_ms", order.Delay, "times", order.Times,
+		"swapped", len(order.Swapped), "refused", len(order.Refused))
 	c.getState(w, r)
 }
 

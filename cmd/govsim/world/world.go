@@ -26,6 +26,8 @@ type Config struct {
 	// NumberInfoToken is the bearer token of those who may ask who serves a
 	// number. "" means that nobody may.
 	NumberInfoToken string
+	// SIMSwapToken is that of those who may ask whether a SIM was changed.
+	SIMSwapToken string
 	// Numbers says who serves which, for example "+998901234567": "ucell".
 	Numbers map[string]string
 	// Now is the clock. nil means time.Now.
@@ -40,6 +42,7 @@ type World struct {
 	url     string
 	issuer  *issuer
 	numbers *numberInfo
+	sims    *simSwap
 	control *control
 	server  *http.Server
 	served  chan error // how serving ended
@@ -87,11 +90,13 @@ func Start(cfg Config) (*World, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	w.control = &control{now: cfg.Now, log: cfg.Log, issuer: w.issuer, numbers: w.numbers}
+	w.sims = newSIMSwap(cfg)
+	w.control = &control{now: cfg.Now, log: cfg.Log, issuer: w.issuer, numbers: w.numbers, sims: w.sims}
 
 	agencies := http.NewServeMux()
 	w.issuer.routes(agencies)
 	w.numbers.routes(agencies)
+	w.sims.routes(agencies)
 	mux := http.NewServeMux()
 	mux.Handle("/", w.control.unlessOut(agencies))
 	w.control.routes(mux)
@@ -116,7 +121,13 @@ func (w *World) TokenURL() string { return w.url + tokenPath }
 func (w *World) NumberInfoURL() string { return w.url + numberInfoPath }
 
 // NumberInfoAsked returns how often that was asked.
-func (w *World) NumberInfoAsked() int { return w.numbers.state().Asked }
+func (w *World) NumberInfoAsked() int { return w.numbers.shown().Asked }
+
+// SIMSwapURL returns where the API is by which one asks whether a SIM was changed.
+func (w *World) SIMSwapURL() string { return w.url + simSwapPath }
+
+// SIMSwapAsked returns how often that was asked.
+func (w *World) SIMSwapAsked() int { return w.sims.shown().Asked }
 
 // jwksURL returns where the issuer's public keys are.
 func (w *World) jwksURL() string { return w.url + keysPath }
@@ -125,6 +136,7 @@ func (w *World) jwksURL() string { return w.url + keysPath }
 // is served any more.
 func (w *World) Close() error {
 	close(w.numbers.closing)
+	close(w.sims.closing)
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	err := w.server.Shutdown(ctx)
