@@ -193,7 +193,27 @@ func TestEveryDrawnArrowIsTaken(t *testing.T) {
 	l.newer()
 	e.issue(older)
 
+	l = start()
+	l.c.Message, l.c.StepUp, l.c.RetryAt = nil, mobileid.ReasonSIMSwapped, e.clk.now().Add(time.Hour)
+	e.issue(l.c)
+
+	l = start()
+	l.c.Message, l.c.RetryAt = nil, e.clk.now().Add(time.Hour)
+	e.issue(l.c)
+	cancel := func(l *life) {
+		_, err := l.CancelChallenge(l.ctx(), l.c.Request.Client, l.c.Request.ID)
+		must(t, err)
+	}
+	cancel(start())
+
 	// What ends before a bridge has it.
+	code(cancel)
+	code(func(l *life) {
+		l.clk.advance(pace)
+		n := l.next(l.p, l.c, 2, l.c.Nonce+"swapped")
+		n.Message, n.StepUp, n.RetryAt = nil, mobileid.ReasonSIMSwapped, l.clk.now().Add(time.Hour)
+		l.resend(n)
+	})
 	code(func(l *life) { l.newer() })
 	code(func(l *life) { l.cancel() })
 	code(func(l *life) { l.end(mobileid.ChallengeExhausted, mobileid.ReasonWrongCodes) })

@@ -46,9 +46,10 @@ func (db *DB) Known(ctx context.Context, persons []mobileid.Pseudonym, challenge
 // without. "offset 0" keeps the look-up by number apart: as a join it is planned,
 // while no number has moved, to read all moves and leave the number to a filter.
 const bindingsSQL = `
-select b.id, b.version, b.person, b.number, b.msisdn, b.operator, b.account_id, b.sms_suspended, b.locale, p.operator, p.valid_from
+select b.id, b.version, b.person, b.number, b.msisdn, b.operator, b.account_id, b.sms_suspended, b.locale, s.at, p.operator, p.valid_from
 from unnest($1::bytea[]) k(person)
 join bindings b on b.person = k.person and b.state = 'active'
+left join step_ups s on s.person = b.person
 left join lateral (select id, operator, valid_from from ported_numbers where number = b.number offset 0) p on true
 order by p.id`
 
@@ -65,11 +66,12 @@ func queueBindings(b *pgx.Batch, persons []mobileid.Pseudonym, at time.Time) map
 		var person, number []byte
 		var msisdn string
 		var to *string
-		var from *time.Time
+		var from, shown *time.Time
 		moves := map[mobileid.Pseudonym][]mobileid.Ported{}
-		dst := []any{&v.ID, &v.Version, &person, &number, &msisdn, &v.Operator, &v.Account, &v.Suspended, &v.Locale, &to, &from}
+		dst := []any{&v.ID, &v.Version, &person, &number, &msisdn, &v.Operator, &v.Account, &v.Suspended, &v.Locale, &shown, &to, &from}
 		_, err := pgx.ForEachRow(rows, dst, func() (err error) {
 			v.Person, v.Number = toPseudonym(person), toPseudonym(number)
+			v.SteppedUpAt = orZero(shown)
 			if to != nil {
 				moves[v.Person] = append(moves[v.Person], mobileid.Ported{Number: v.Number, Operator: *to, From: *from})
 			}

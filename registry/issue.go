@@ -25,6 +25,7 @@ import (
 //   - expired (deadline), when it was read after its deadline;
 //   - step_up or limited, when wrong codes of the person stand against it (guards.go),
 //     or limited, when there were too many codes (RetryAt);
+//   - step_up, when a code is not enough for what is known of the SIM (StepUp);
 //   - unbound, when the person has no active binding, or not the one that the
 //     code was made for any more (binding_changed);
 //   - superseded (newer), when a younger one of the same person, purpose and
@@ -232,6 +233,9 @@ func (is *issuing) judge(c *mobileid.NewChallenge) (state mobileid.ChallengeStat
 			return state, retry, reason
 		}
 	}
+	if c.StepUp != "" {
+		return mobileid.ChallengeStepUp, c.RetryAt, c.StepUp
+	}
 	if !c.RetryAt.IsZero() {
 		return mobileid.ChallengeLimited, c.RetryAt, mobileid.ReasonTooMany
 	}
@@ -252,8 +256,8 @@ func (is *issuing) judge(c *mobileid.NewChallenge) (state mobileid.ChallengeStat
 var insertIssuedSQL = `
 with ` + changedByQueueingSQL + `, issued as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state,
-		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, can_resend_at, presence, source_topic, source_partition, source_offset)
-	values ($8, $3, $4, $26, $27, $28, $18, $19, 'pending', $29, $30, $31, $2, $32, $1, $33, $34, $35, $20, $21, $22)
+		binding_id, binding_version, nonce, message_id, tries, issued_at, expires_at, can_resend_at, presence, sim_check, source_topic, source_partition, source_offset)
+	values ($8, $3, $4, $26, $27, $28, $18, $19, 'pending', $29, $30, $31, $2, $32, $1, $33, $34, $35, $36, $20, $21, $22)
 	returning id, client, person, purpose, expires_at, state, reason, state_version
 ), live as (
 	insert into live_challenges (client, person, purpose, challenge_id, expires_at)
@@ -269,8 +273,8 @@ select id, challenge_id, client, state, reason, state_version, $1 from changed`
 const insertEndedSQL = `
 with ended as (
 	insert into challenges (id, client, person, purpose, locale, context_hash, client_ref, body_hash, state, reason,
-		tries, issued_at, expires_at, ended_at, source_topic, source_partition, source_offset, can_resend_at, retry_at, presence)
-	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1, $13, $1, $14, $15, $16, $17, $18, $19)
+		tries, issued_at, expires_at, ended_at, source_topic, source_partition, source_offset, can_resend_at, retry_at, presence, sim_check)
+	values ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1, $13, $1, $14, $15, $16, $17, $18, $19, $20)
 	returning id, client, state, reason, state_version)
 insert into outbox (subject, client, state, reason, version, at)
 select id, client, state, reason, state_version, $1 from ended`
@@ -309,14 +313,14 @@ func (is *issuing) queueRow(b *pgx.Batch, row *challengeRow) {
 	expires := expiryOf(row.NewChallenge)
 	if row.state != mobileid.ChallengePending {
 		b.Queue(insertEndedSQL, is.now, raw(r.ID), r.Client, row.Person[:], r.Purpose, r.Locale, r.ContextHash, r.ClientRef,
-			r.BodyHash, row.state, row.reason, row.Tries, expires, row.Source.Topic, row.Source.Partition, row.Source.Offset, nullTime(row.ResendAt), nullTime(row.retry), presenceOf(r))
+			r.BodyHash, row.state, row.reason, row.Tries, expires, row.Source.Topic, row.Source.Partition, row.Source.Offset, nullTime(row.ResendAt), nullTime(row.retry), presenceOf(r), simOf(row.SIMCheck))
 		return
 	}
 	args := messageArgs(is.now, row.Message, messageOrigin{
 		challenge: r.ID, clientRef: r.ClientRef, bodyHash: r.BodyHash, source: row.Source,
 	})
 	b.Queue(insertIssuedSQL, append(args, r.Purpose, r.Locale, r.ContextHash, row.Binding.ID, row.Binding.Version,
-		row.Nonce, row.Tries, expires, nullTime(row.ResendAt), presenceOf(r))...)
+		row.Nonce, row.Tries, expires, nullTime(row.ResendAt), presenceOf(r), simOf(row.SIMCheck))...)
 }
 
 // presenceOf is what a request says of the person, who is absent unless it says more.
@@ -325,6 +329,14 @@ func presenceOf(r *mobileid.ChallengeRequested) mobileid.Presence {
 		return mobileid.PresenceNone
 	}
 	return r.Presence
+}
+
+// simOf is what is known of the SIM, of which nobody was asked unless it says more.
+func simOf(c mobileid.SIMCheck) mobileid.SIMCheck {
+	if c == "" {
+		return mobileid.SIMNotAsked
+	}
+	return c
 }
 
 // nullTime gives a time as the driver wants it; the zero time is null.

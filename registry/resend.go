@@ -56,7 +56,8 @@ func scanSent(r pgx.Rows) (mobileid.SentChallenge, error) {
 // the challenge has ended or was never stored. Of a challenge that ended for what the
 // person is (no binding) the times and numbers go on as if a code had been sent, for
 // the client that may not know. A code that was made for a binding that is gone ends
-// the challenge as fenced. When there were too many codes (RetryAt), only the time of
+// the challenge as fenced, and one that is not enough for what is known of the SIM
+// (StepUp) ends it as step_up, its older code included. When there were too many codes (RetryAt), only the time of
 // the next one is stored.
 func (db *DB) Resend(ctx context.Context, n *mobileid.NewSend) (item mobileid.LaneItem, ok bool, err error) {
 	b := &pgx.Batch{}
@@ -99,9 +100,13 @@ func (db *DB) Resend(ctx context.Context, n *mobileid.NewSend) (item mobileid.La
 			return
 		}
 		switch {
-		case !n.RetryAt.IsZero():
+		case !n.RetryAt.IsZero() && n.StepUp == "":
 			b.Queue(`
 update challenges set can_resend_at = $2, version_base = version_base + 1 where id = $1 and cancelled_at is null and expires_at > $3`, ids[0], n.RetryAt, now)
+		case c.State == mobileid.ChallengePending && n.StepUp != "":
+			queueEnd(b, endArgs{now: now, ids: ids, state: mobileid.ChallengeStepUp, reason: n.StepUp})
+			queueUnsent(b, now, n)
+			b.Queue(`update challenges set retry_at = $2, sim_check = $3 where id = $1`, ids[0], n.RetryAt, simOf(n.SIMCheck))
 		case c.State == mobileid.ChallengePending && n.Message == nil:
 			// Bound and yet not sent: the binding has gone, which verify says, too.
 		case c.State == mobileid.ChallengePending && !held:
@@ -109,12 +114,10 @@ update challenges set can_resend_at = $2, version_base = version_base + 1 where 
 		case c.State == mobileid.ChallengePending:
 			queueStop(b, now, ids)
 			args := messageArgs(now, n.Message, messageOrigin{challenge: c.ID, source: n.Source})
-			b.Queue(resendSQL, append(args, n.Nonce, n.Number, raw(n.Request.ID), n.CanResendAt, n.ExpiresAt)...)
+			b.Queue(resendSQL, append(args, n.Nonce, n.Number, raw(n.Request.ID), n.CanResendAt, n.ExpiresAt, simOf(n.SIMCheck))...)
 			item, ok = laneItem(n.Message), true
 		case c.State != mobileid.ChallengeConfirmed && c.State != mobileid.ChallengeCancelled:
-			b.Queue(`
-update challenges set send_number = $2, resend_id = $3, can_resend_at = $4, expires_at = $5, version_base = version_base + 1
-where id = $1 and cancelled_at is null and expires_at > $6`, ids[0], n.Number, raw(n.Request.ID), n.CanResendAt, n.ExpiresAt, now)
+			queueUnsent(b, now, n)
 		}
 	})
 	if err != nil {
@@ -123,10 +126,18 @@ where id = $1 and cancelled_at is null and expires_at > $6`, ids[0], n.Number, r
 	return item, ok, nil
 }
 
+// queueUnsent has the times and numbers of an ended challenge go on as if a code had
+// been sent.
+func queueUnsent(b *pgx.Batch, now time.Time, n *mobileid.NewSend) {
+	b.Queue(`
+update challenges set send_number = $2, resend_id = $3, can_resend_at = $4, expires_at = $5, version_base = version_base + 1
+where id = $1 and cancelled_at is null and expires_at > $6`, raw(n.Request.Challenge), n.Number, raw(n.Request.ID), n.CanResendAt, n.ExpiresAt, now)
+}
+
 // resendSQL stores the Message and makes its code the live one.
 var resendSQL = `
 with ` + changedByQueueingSQL + `, resent as (
-	update challenges c set nonce = $26, send_number = $27, resend_id = $28, can_resend_at = $29, expires_at = $30, message_id = $2,
+	update challenges c set nonce = $26, send_number = $27, resend_id = $28, can_resend_at = $29, expires_at = $30, sim_check = $31, message_id = $2,
 		version_base = c.version_base + (select state_version from messages where id = c.message_id)
 	where c.id = $8
 	returning c.id, c.person

@@ -14,9 +14,9 @@ func (db *DB) LiveChallenge(ctx context.Context, client string, id mobileid.ID) 
 	v := mobileid.LiveChallenge{ID: id, Client: client}
 	var person []byte
 	err := db.look(ctx, "live challenge",
-		[]any{&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt, &v.CanResendAt, &v.Sends, &v.Cancelled, &v.Barred}, `
+		[]any{&person, &v.State, &v.Purpose, &v.Nonce, &v.ContextHash, &v.Tries, &v.ExpiresAt, &v.CanResendAt, &v.Sends, &v.Cancelled, &v.Reason, &v.Barred}, `
 select c.person, c.state, c.purpose, c.nonce, c.context_hash, c.tries, c.expires_at, coalesce(c.can_resend_at, c.issued_at), c.send_number,
-       c.cancelled_at is not null, coalesce(t.tries - t.forgiven >= $4, false)
+       c.cancelled_at is not null, c.reason, coalesce(t.tries - t.forgiven >= $4, false)
 from challenges c left join wrong_tries t on t.person = c.person and t.day = $3
 where c.id = $1 and c.client = $2`, raw(id), client, dayOf(db.clock()), db.guards.Day)
 	v.Person = toPseudonym(person)

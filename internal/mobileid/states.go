@@ -96,7 +96,7 @@ var challengeNext = map[ChallengeState][]ChallengeState{
 	},
 	ChallengePending: {
 		ChallengeConfirmed, ChallengeExpired, ChallengeExhausted, ChallengeLost, ChallengeSuperseded,
-		ChallengeNoFunds, ChallengeFenced, ChallengeUndeliverable, ChallengeFailed, ChallengeCancelled,
+		ChallengeNoFunds, ChallengeFenced, ChallengeUndeliverable, ChallengeFailed, ChallengeCancelled, ChallengeStepUp,
 	},
 	ChallengeConfirmed: nil, ChallengeExpired: nil, ChallengeExhausted: nil, ChallengeLost: nil, ChallengeSuperseded: nil,
 	ChallengeConflict: nil, ChallengeUnbound: nil, ChallengeNoFunds: nil, ChallengeFenced: nil,
