@@ -20,9 +20,12 @@ const parallel = 32
 // error of the lowest index. A panic in one of them is raised again in the
 // caller once all have ended: in its own goroutine it would end the process,
 // here the runner halves the batch and parks the record that causes it.
-func each(n int, do func(i int) error) error {
+func each(n int, do func(i int) error) error { return eachOf(n, parallel, do) }
+
+// eachOf is each with at most width at once.
+func eachOf(n, width int, do func(i int) error) error {
 	errs := make([]error, n)
-	free := make(chan struct{}, parallel)
+	free := make(chan struct{}, max(1, width))
 	var wg sync.WaitGroup
 	var panicked atomic.Pointer[workerPanic]
 	for i := range n {

@@ -19,12 +19,13 @@ const (
 // firstSend is the send number of the Message that is made with a challenge.
 const firstSend = 1
 
-// OTPDeps are the ports of the handler of otp.requests. All but Now, Log and
+// OTPDeps are the ports of the handler of otp.requests. All but SIM, Now, Log and
 // Reg are required.
 type OTPDeps struct {
 	Registry  ChallengeRegistry
 	Codes     Codes
 	Limits    Limits
+	SIM       SIMs // nil: nobody is asked whether a SIM was changed
 	Texts     Texts
 	Sealer    Sealer // to the bridge's public key
 	IDKey     mobileid.IDKey
@@ -111,6 +112,9 @@ func (h *otpRequests) firsts(ctx context.Context, recs []*Record) error {
 	}); err != nil {
 		return err
 	}
+	if err := h.giveCodes(ctx, list, challenges); err != nil {
+		return err
+	}
 	items, err := h.Registry.IssueChallenges(ctx, challenges)
 	if err != nil {
 		return err
@@ -166,6 +170,7 @@ func (h *otpRequests) bare(r request[mobileid.ChallengeRequested]) mobileid.NewC
 	}
 }
 
+// challenge is one whose code, if it has a Binding, is still to be made.
 func (h *otpRequests) challenge(ctx context.Context, r request[mobileid.ChallengeRequested], bindings map[mobileid.Pseudonym]mobileid.Binding) (mobileid.NewChallenge, error) {
 	p := h.Purposes[r.value.Purpose]
 	c := h.bare(r)
@@ -186,10 +191,37 @@ func (h *otpRequests) challenge(ctx context.Context, r request[mobileid.Challeng
 		return c, nil
 	}
 	c.Binding = &b
-	c.Nonce, c.Message, err = h.code(ctx, codeFor{
-		id: r.value.ID, client: r.value.Client, number: firstSend, locale: r.value.Locale, tries: p.Tries, until: c.ExpiresAt,
-	}, p, b)
-	return c, err
+	return c, nil
+}
+
+// giveCodes makes the codes and Messages of challenges that may have one, by what is
+// known of the SIM.
+func (h *otpRequests) giveCodes(ctx context.Context, list []request[mobileid.ChallengeRequested], challenges []mobileid.NewChallenge) error {
+	asks := make([]*simAsk, len(list))
+	for i := range challenges {
+		if c := &challenges[i]; c.Binding != nil {
+			asks[i] = &simAsk{c.Request.ID, h.Purposes[c.Request.Purpose], *c.Binding}
+		}
+	}
+	sims, err := h.simChecks(ctx, asks)
+	if err != nil {
+		return err
+	}
+	return each(len(list), func(i int) (err error) {
+		c, p := &challenges[i], h.Purposes[list[i].value.Purpose]
+		if c.Binding == nil {
+			return nil
+		}
+		c.SIMCheck, c.StepUp = sims[i].check, sims[i].stepUp
+		if c.StepUp != "" {
+			c.RetryAt = sims[i].until
+			return nil
+		}
+		c.Nonce, c.Message, err = h.code(ctx, codeFor{
+			id: c.Request.ID, client: c.Request.Client, number: firstSend, locale: c.Request.Locale, tries: p.Tries, until: c.ExpiresAt,
+		}, p, *c.Binding)
+		return err
+	})
 }
 
 // take takes a code of the limits of a person and a number. Those of an enrollment are

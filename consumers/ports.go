@@ -53,6 +53,12 @@ type Limits interface {
 	Take(ctx context.Context, ask mobileid.CodeAsk) (wait time.Duration, err error)
 }
 
+// SIMs say whether the SIM of a number was changed lately.
+type SIMs interface {
+	// Check answers within a budget of its own; whatever is no answer is unknown.
+	Check(ctx context.Context, q mobileid.SIMQuestion) mobileid.SIMCheck
+}
+
 // Texts is the catalogue of texts.
 type Texts interface {
 	// Payer returns the system's account that pays for a text; "" is the subscriber.

@@ -30,18 +30,35 @@ func (h *otpRequests) resends(ctx context.Context, recs []*Record) error {
 	if err != nil {
 		return err
 	}
-	var items []mobileid.LaneItem
-	for _, r := range list {
+	sends, asks := make([]*mobileid.NewSend, len(list)), make([]*simAsk, len(list))
+	for i, r := range list {
 		c := sent[r.value.Challenge]
 		p, known := h.Purposes[c.Purpose]
 		if !known || c.Client != r.value.Client || c.Person != r.person || c.Sends > h.Resend.Most || h.Now().After(r.value.Deadline) {
 			continue // there is nothing to store
 		}
-		next, err := h.next(ctx, r, c, p, bindings)
-		if err != nil {
+		if sends[i], err = h.next(ctx, r, c, p, bindings); err != nil {
 			return err
 		}
-		item, ok, err := h.Registry.Resend(ctx, next)
+		if n := sends[i]; n.Binding != nil {
+			asks[i] = &simAsk{r.value.ID, p, *n.Binding}
+		}
+	}
+	sims, err := h.simChecks(ctx, asks)
+	if err != nil {
+		return err
+	}
+	var items []mobileid.LaneItem
+	for i, n := range sends {
+		if n == nil {
+			continue
+		}
+		if n.Binding != nil {
+			if err := h.fill(ctx, n, sent[n.Request.Challenge], sims[i]); err != nil {
+				return err
+			}
+		}
+		item, ok, err := h.Registry.Resend(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -55,7 +72,7 @@ func (h *otpRequests) resends(ctx context.Context, recs []*Record) error {
 	return bad
 }
 
-// next makes the code and the Message, if there is somebody to send them to.
+// next is a sending whose code, if it has a Binding, is still to be made.
 func (h *otpRequests) next(ctx context.Context, r request[mobileid.ResendRequested], c mobileid.SentChallenge, p mobileid.Purpose,
 	bindings map[mobileid.Pseudonym]mobileid.Binding,
 ) (*mobileid.NewSend, error) {
@@ -79,10 +96,20 @@ func (h *otpRequests) next(ctx context.Context, r request[mobileid.ResendRequest
 		return n, nil
 	}
 	n.Binding = &b
+	return n, nil
+}
+
+// fill makes the code and the Message, or says why there is none.
+func (h *otpRequests) fill(ctx context.Context, n *mobileid.NewSend, c mobileid.SentChallenge, sim simAnswer) (err error) {
+	n.SIMCheck, n.StepUp = sim.check, sim.stepUp
+	if n.StepUp != "" {
+		n.RetryAt = sim.until
+		return nil
+	}
 	n.Nonce, n.Message, err = h.code(ctx, codeFor{
 		id: c.ID, client: c.Client, number: n.Number, locale: c.Locale, tries: c.TriesLeft, until: n.ExpiresAt,
-	}, p, b)
-	return n, err
+	}, h.Purposes[c.Purpose], *n.Binding)
+	return err
 }
 
 // codeFor says what a code is made for.
