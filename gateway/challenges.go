@@ -144,7 +144,12 @@ func (g *Gateway) expiry(id mobileid.ID, purpose string, stored time.Time) time.
 
 // hidden reports whether an end tells something about the person. A blind
 // client sees `pending` until the time of the code is over.
-func hidden(s mobileid.ChallengeState) bool {
+func hidden(s mobileid.ChallengeState, reason string) bool {
+	// Only the bound have a SIM of which something is known; wrong codes are counted of
+	// anybody.
+	if s == mobileid.ChallengeStepUp {
+		return mobileid.ReasonOfSIM(reason)
+	}
 	return slices.Contains([]mobileid.ChallengeState{
 		mobileid.ChallengeUnbound, mobileid.ChallengeNoFunds, mobileid.ChallengeFenced,
 		mobileid.ChallengeUndeliverable, mobileid.ChallengeFailed,
@@ -165,8 +170,8 @@ const endedVersion = 1000
 // all, still differ between persons for an observer with many samples.
 func blindChallenge(b challengeBody, v mobileid.ChallengeView, now time.Time) challengeBody {
 	b.Reason, b.Message, b.Number = "", nil, ""
-	if hidden(b.State) {
-		b.State = mobileid.ChallengePending
+	if hidden(v.State, v.Reason) {
+		b.State, b.RetryAt = mobileid.ChallengePending, time.Time{}
 		switch {
 		case v.Cancelled:
 			b.State = mobileid.ChallengeCancelled

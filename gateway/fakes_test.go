@@ -679,6 +679,19 @@ func (e *edge) stored(client string, state mobileid.ChallengeState) mobileid.ID 
 	return id
 }
 
+// storedFor makes one that asks for another proof than a code, for a reason.
+func (e *edge) storedFor(client, reason string) mobileid.ID {
+	e.t.Helper()
+	id := e.stored(client, mobileid.ChallengeStepUp)
+	e.registry.mu.Lock()
+	defer e.registry.mu.Unlock()
+	live, view := e.registry.live[id], e.registry.views[id]
+	live.Reason, view.Reason, view.RetryAt = reason, reason, e.g.now().Add(time.Hour)
+	live.Nonce, view.MessageState, view.Masked = "", "", ""
+	e.registry.live[id], e.registry.views[id] = live, view
+	return id
+}
+
 func challengePath(id mobileid.ID) string { return "/v1/challenges/" + id.String() }
 func verifyPath(id mobileid.ID) string    { return challengePath(id) + "/verify" }
 

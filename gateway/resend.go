@@ -48,7 +48,7 @@ func (g *Gateway) resendChallenge(w http.ResponseWriter, r *http.Request, client
 // resendable refuses when no further code may be asked for, or not yet.
 func (g *Gateway) resendable(live mobileid.LiveChallenge, blind bool) error {
 	state := live.State
-	if blind && hidden(state) {
+	if blind && hidden(state, live.Reason) {
 		state = mobileid.ChallengePending
 		if live.Cancelled {
 			state = mobileid.ChallengeCancelled

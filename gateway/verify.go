@@ -57,7 +57,7 @@ func (g *Gateway) verify(ctx context.Context, client mobileid.Client, id mobilei
 	case live.State == mobileid.ChallengeConfirmed:
 		// The evidence is in Postgres: a repetition needs no Redis.
 		return g.confirm(ctx, client, id, verifyKey, req, blind)
-	case blind && hidden(live.State):
+	case blind && hidden(live.State, live.Reason):
 		// The form is checked first, as for a live code: a refusal that counts
 		// no try must not tell the two apart.
 		if err := g.checkForm(live, req); err != nil {

@@ -137,7 +137,7 @@ func TestBlindClientCannotTellUnboundByVerifying(t *testing.T) {
 	} {
 		seen := map[string]mobileid.ChallengeState{}
 		for _, state := range mobileid.ChallengeStates() {
-			if state != mobileid.ChallengePending && !hidden(state) {
+			if state != mobileid.ChallengePending && !hidden(state, "") {
 				continue
 			}
 			id := e.stored("shop", state)
