@@ -18,6 +18,7 @@ import (
 
 	"mobileid/cmd/mobileid/config"
 	"mobileid/consumers"
+	"mobileid/consumers/agencies"
 	"mobileid/gateway"
 	"mobileid/gateway/receipt"
 	"mobileid/internal/mobileid"
@@ -51,6 +52,7 @@ type Options struct {
 
 // App is the program, put together and not yet running.
 type App struct {
+	sims  *agencies.SIMSwap // nil: there is none to ask, or this process asks for none
 	cfg   *config.Config
 	opts  Options
 	log   *slog.Logger
@@ -241,6 +243,9 @@ func (a *App) readiness() []gateway.Check {
 func (a *App) Close() {
 	for _, c := range a.chargers { // the bridges have ended
 		c.Close()
+	}
+	if a.sims != nil {
+		a.sims.Close()
 	}
 	if a.publisher != nil {
 		if err := a.publisher.Close(); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"mobileid/cmd/mobileid/config"
 	"mobileid/consumers"
+	"mobileid/consumers/agencies"
 	"mobileid/gateway"
 	"mobileid/internal/mobileid"
 	"mobileid/registry"
@@ -128,10 +129,20 @@ func (a *App) ingress() consumers.Handler {
 
 func (a *App) otpRequests() consumers.Handler {
 	return consumers.NewOTPRequests(consumers.OTPDeps{
-		Registry: a.db, Codes: a.codes, Limits: a.counted, Texts: a.cfg.Texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
+		Registry: a.db, Codes: a.codes, Limits: a.counted, SIM: a.simSwap(), Texts: a.cfg.Texts, Sealer: a.bridgeSealer(), IDKey: a.ids,
 		Purposes: a.cfg.PurposeSet(), Resend: mobileid.ResendRule(a.cfg.Limits.Resend), Lanes: a.publisher, Operators: carriers(a.cfg.Operators),
 		Log: a.log, Reg: a.reg,
 	})
+}
+
+// simSwap is the port to the operators' SIM Swap service; nil: there is none to ask.
+func (a *App) simSwap() consumers.SIMs {
+	s := a.cfg.SIMSwap
+	if s.URL == "" {
+		return nil
+	}
+	a.sims = agencies.NewSIMSwap(agencies.SIMSwapConfig{URL: s.URL, Token: s.Token.Reveal(), Budget: s.Budget, Reg: a.reg})
+	return a.sims
 }
 
 func (a *App) notificationRequests() consumers.Handler {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"mobileid/gateway/receipt"
@@ -24,6 +25,7 @@ func defaults() Config {
 		Postgres:   Postgres{MaxConns: 20},
 		Kafka:      Kafka{Partitions: 12, Replication: 3, MinInsync: 2, ACLs: true},
 		NumberInfo: NumberInfo{Budget: 500 * time.Millisecond, Cache: 10_000, CacheAge: time.Hour},
+		SIMSwap:    SIMSwap{Budget: 500 * time.Millisecond},
 		Ledger:     Ledger{CheckEvery: time.Hour},
 		Deadlines:  Deadlines{CodeAccept: 30 * time.Second, Notice: 24 * time.Hour, Receipt: time.Hour, Grace: 10 * time.Second},
 		Limits: Limits{
@@ -55,6 +57,7 @@ func (c *Config) check(wrong *Mistakes) {
 	c.checkClients(wrong)
 	c.checkOperators(wrong)
 	c.checkNumberInfo(wrong)
+	c.checkSIMSwap(wrong)
 	if _, err := c.NumberPlan(); err != nil {
 		*wrong = append(*wrong, err...)
 	}
@@ -275,6 +278,7 @@ func (c *Config) checkPurposes(wrong *Mistakes) {
 		if p.Tries < 1 || p.Tries > 10 {
 			wrong.addf(path+".tries", "from 1 to 10")
 		}
+		p.checkSIM(path, wrong)
 	}
 }
 
@@ -390,6 +394,40 @@ func (c *Config) checkNumberInfo(wrong *Mistakes) {
 	}
 	if n.CacheAge < time.Second || n.CacheAge > 24*time.Hour {
 		wrong.addf("number_info.cache_age", "from 1s to 24h")
+	}
+}
+
+func (c *Config) checkSIMSwap(wrong *Mistakes) {
+	s := c.SIMSwap
+	if (s.URL == "") != s.Token.IsZero() {
+		wrong.addf("sim_swap.token", "url and token come together")
+	}
+	if s.URL != "" && (!isPrivateURL(s.URL) || strings.HasSuffix(s.URL, "/")) {
+		wrong.addf("sim_swap.url", "want an https URL, or an http one of this machine, without / at its end: numbers and the token go there")
+	}
+	if s.Budget < 50*time.Millisecond || s.Budget > 5*time.Second {
+		wrong.addf("sim_swap.budget", "from 50ms to 5s")
+	}
+}
+
+// mostSIMAge is how far SIM Swap can be asked to look back.
+const mostSIMAge = 2400 * time.Hour
+
+func (p *Purpose) checkSIM(path string, wrong *Mistakes) {
+	if p.SIMMaxAge < 0 || p.SIMMaxAge > mostSIMAge || p.SIMMaxAge%time.Hour != 0 {
+		wrong.addf(path+".sim_max_age", "whole hours from 1h to 2400h, or 0: nobody is asked")
+	}
+	if p.SIMMaxAge != 0 && p.Use == mobileid.UseEnrollment {
+		wrong.addf(path+".sim_max_age", "not for an enrollment: no refusal of it outside the closed lists (decree clauses 16, 18, 25, 27)")
+	}
+	switch p.SIMUnknown {
+	case "":
+	case mobileid.SIMUnknownAllow, mobileid.SIMUnknownStepUp:
+		if p.SIMMaxAge == 0 {
+			wrong.addf(path+".sim_unknown", "says nothing without sim_max_age")
+		}
+	default:
+		wrong.addf(path+".sim_unknown", "allow or step_up")
 	}
 }
 

@@ -34,6 +34,8 @@ type Config struct {
 	Numbers   []Number  `yaml:"numbers"`
 	// NumberInfo is asked about numbers that no table knows.
 	NumberInfo NumberInfo `yaml:"number_info"`
+	// SIMSwap is asked whether a SIM was changed, for the purposes that want to know.
+	SIMSwap SIMSwap `yaml:"sim_swap"`
 	// Statuses are laid over statuses.yaml for all operators; each one's own
 	// rows over both.
 	Statuses []Status `yaml:"statuses"`
@@ -183,6 +185,9 @@ type Purpose struct {
 	Life   time.Duration `yaml:"life"`
 	Digits int           `yaml:"digits"`
 	Tries  int           `yaml:"tries"`
+
+	SIMMaxAge  time.Duration         `yaml:"sim_max_age"` // whole hours; 0 = nobody is asked
+	SIMUnknown mobileid.SIMUnknownIs `yaml:"sim_unknown"` // allow | step_up; empty = allow
 }
 
 // Client is a relying party's account, or an operator's.
@@ -227,6 +232,13 @@ type NumberInfo struct {
 	Budget   time.Duration `yaml:"budget"`
 	Cache    int           `yaml:"cache"`     // answers kept by a process
 	CacheAge time.Duration `yaml:"cache_age"` // how long one is believed
+}
+
+// SIMSwap is the operators' service that says whether a SIM was changed lately.
+type SIMSwap struct {
+	URL    string        `yaml:"url"` // of CAMARA SIM Swap, version included; empty = there is none to ask
+	Token  Secret        `yaml:"token"`
+	Budget time.Duration `yaml:"budget"`
 }
 
 // OperatorIDs returns the ids of the operators.

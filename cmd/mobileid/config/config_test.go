@@ -66,6 +66,18 @@ func TestSampleIsAValidManual(t *testing.T) {
 	if want := defaults().NumberInfo; cfg.NumberInfo != want {
 		t.Errorf("number_info = %+v, the defaults are %+v", cfg.NumberInfo, want)
 	}
+	if want := defaults().SIMSwap; cfg.SIMSwap != want {
+		t.Errorf("sim_swap = %+v, the defaults are %+v", cfg.SIMSwap, want)
+	}
+	for id, want := range map[string]mobileid.Purpose{
+		"sign_in": {SIMMaxAge: 72 * time.Hour, SIMUnknown: mobileid.SIMUnknownAllow}, "verify": {},
+		"confirm_application": {SIMMaxAge: 240 * time.Hour, SIMUnknown: mobileid.SIMUnknownStepUp},
+		"permit_access":       {SIMMaxAge: 240 * time.Hour, SIMUnknown: mobileid.SIMUnknownStepUp},
+	} {
+		if got := cfg.PurposeSet()[id]; got.SIMMaxAge != want.SIMMaxAge || got.SIMUnknown != want.SIMUnknown {
+			t.Errorf("purpose %s looks back %s, unknown %q", id, got.SIMMaxAge, got.SIMUnknown)
+		}
+	}
 	if got := cfg.PurposeSet()["sign_in"]; got.Life != 3*time.Minute || got.Digits != 6 {
 		t.Errorf("purpose sign_in = %+v", got)
 	}
@@ -77,7 +89,7 @@ func TestEveryMistakeComesAtOnceWithItsPath(t *testing.T) {
 	for old, wrong := range map[string]string{
 		"max_conns: 20":                       "max_conns: many",
 		"jwks_url: https":                     "jwks_url: ftp",
-		"life: 3m, digits: 6, tries: 3}":      "life: 3 minutes, digits: 4, tries: 3}",
+		"life: 3m, digits: 6, tries: 3,":      "life: 3 minutes, digits: 4, tries: 3,",
 		"scopes: [challenges]":                "scopes: [everything]",
 		"check_every: 1h":                     "check_every: 1s",
 		"scopes: [challenges, notifications]": "scopes: [challenges, charges:read]", // of a blind one
@@ -196,6 +208,56 @@ func TestNumbersGoOverALineThatNobodyReads(t *testing.T) {
 		_, err := parse(sample(t), []string{"MOBILEID_NUMBER_INFO__URL=" + url, "MOBILEID_NUMBER_INFO__TOKEN=env:NUMBER_INFO"}, texts.Default(), beside)
 		if (err == nil) != right || err != nil && !strings.Contains(err.Error(), "number_info.url:") {
 			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+func TestWhatAPurposeMayWantToKnowOfASIM(t *testing.T) {
+	withSecrets(t)
+	const was = "tries: 3, sim_max_age: 72h, sim_unknown: allow}"
+	for now, path := range map[string]string{
+		"tries: 3}":                                       "",
+		"tries: 3, sim_max_age: 1h}":                      "",
+		"tries: 3, sim_max_age: 2400h}":                   "",
+		"tries: 3, sim_max_age: 0s}":                      "",
+		"tries: 3, sim_max_age: 2401h}":                   "purposes[0].sim_max_age:",
+		"tries: 3, sim_max_age: 90m}":                     "purposes[0].sim_max_age:",
+		"tries: 3, sim_max_age: -1h}":                     "purposes[0].sim_max_age:",
+		"tries: 3, sim_unknown: step_up}":                 "purposes[0].sim_unknown:",
+		"tries: 3, sim_max_age: 1h, sim_unknown: refuse}": "purposes[0].sim_unknown:",
+	} {
+		text := strings.Replace(string(sample(t)), was, now, 1)
+		if text == string(sample(t)) {
+			t.Fatalf("the sample has no %q", was)
+		}
+		_, err := parse([]byte(text), nil, texts.Default(), beside)
+		if (err == nil) != (path == "") || err != nil && !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", now, err)
+		}
+	}
+	text := strings.Replace(string(sample(t)), "{id: sign_in, use: sign_in,", "{id: sign_in, use: enrollment,", 1)
+	if _, err := parse([]byte(text), nil, texts.Default(), beside); err == nil || !strings.Contains(err.Error(), "purposes[0].sim_max_age: not for an enrollment") {
+		t.Errorf("an enrollment: %v", err)
+	}
+}
+
+func TestASIMIsAskedOfOverALineThatNobodyReads(t *testing.T) {
+	withSecrets(t)
+	t.Setenv("SIM_SWAP", "token")
+	for url, right := range map[string]bool{
+		"https://api.example.uz/sim-swap/v2": true, "http://127.0.0.1:8090/sim-swap/v2": true,
+		"https://api.example.uz/sim-swap/v2/": false, "http://api.example.uz/sim-swap/v2": false,
+	} {
+		_, err := parse(sample(t), []string{"MOBILEID_SIM_SWAP__URL=" + url, "MOBILEID_SIM_SWAP__TOKEN=env:SIM_SWAP"}, texts.Default(), beside)
+		if (err == nil) != right || err != nil && !strings.Contains(err.Error(), "sim_swap.url:") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	for set, path := range map[string]string{
+		"MOBILEID_SIM_SWAP__URL=https://api.example.uz/v2": "sim_swap.token:", "MOBILEID_SIM_SWAP__BUDGET=6s": "sim_swap.budget:",
+	} {
+		if _, err := parse(sample(t), []string{set}, texts.Default(), beside); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", set, err)
 		}
 	}
 }
