@@ -34,7 +34,9 @@ func (h *otpRequests) resends(ctx context.Context, recs []*Record) error {
 	for i, r := range list {
 		c := sent[r.value.Challenge]
 		p, known := h.Purposes[c.Purpose]
-		if !known || c.Client != r.value.Client || c.Person != r.person || c.Sends > h.Resend.Most || h.Now().After(r.value.Deadline) {
+		// An enrollment may ask as often as it likes (decree clauses 16, 25).
+		used := c.Sends > h.Resend.Most && !p.Enrollment()
+		if !known || used || c.Client != r.value.Client || c.Person != r.person || h.Now().After(r.value.Deadline) {
 			continue // there is nothing to store
 		}
 		if sends[i], err = h.next(ctx, r, c, p, bindings); err != nil {

@@ -195,7 +195,7 @@ func (g *Gateway) personStatement(w http.ResponseWriter, r *http.Request, client
 	if err != nil {
 		return err
 	}
-	body, err := g.aboutCharges(w, r, client)
+	body, err := g.aboutPerson(w, r, client)
 	if err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func wantsCSV(accept string) (bool, error) {
 // dailyCeiling answers POST /v1/persons:dailyCeiling. It sets a value, so it may be
 // repeated and needs no Idempotency-Key.
 func (g *Gateway) dailyCeiling(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
-	body, err := g.aboutCharges(w, r, client)
+	body, err := g.aboutPerson(w, r, client)
 	if err != nil {
 		return err
 	}
@@ -268,15 +268,15 @@ func (g *Gateway) dailyCeiling(w http.ResponseWriter, r *http.Request, client mo
 	return writeJSON(w, http.StatusOK, newAccountBody(v))
 }
 
-// aboutCharges reads the body of a request about a person's money. What the answer
-// holds depends on the person, so it is for clients that see the truth.
-func (g *Gateway) aboutCharges(w http.ResponseWriter, r *http.Request, client mobileid.Client) ([]byte, error) {
+// aboutPerson reads the body of a request whose answer depends on a person, his money
+// or his number: it is for clients that see the truth.
+func (g *Gateway) aboutPerson(w http.ResponseWriter, r *http.Request, client mobileid.Client) ([]byte, error) {
 	if client.Mode == mobileid.ModeTest {
 		return nil, testMode()
 	}
 	if client.Disclosure != mobileid.DisclosureFull {
 		return nil, &mobileid.Error{
-			Kind: mobileid.KindForbidden, Code: "disclosure_blind", Message: "charges are told to clients whose disclosure is full",
+			Kind: mobileid.KindForbidden, Code: "disclosure_blind", Message: "what depends on a person is told to clients whose disclosure is full",
 		}
 	}
 	return readBody(w, r)

@@ -46,15 +46,7 @@ type verificationBody struct {
 // verifyPerson answers POST /v1/verifications (decree clause 29, item 2): a question
 // about a person and a number, without an SMS. Who asked what of whom is kept.
 func (g *Gateway) verifyPerson(w http.ResponseWriter, r *http.Request, client mobileid.Client) error {
-	if client.Mode == mobileid.ModeTest {
-		return testMode()
-	}
-	if client.Disclosure != mobileid.DisclosureFull {
-		return &mobileid.Error{
-			Kind: mobileid.KindForbidden, Code: "disclosure_blind", Message: "what is known of a person is told to clients whose disclosure is full",
-		}
-	}
-	body, err := readBody(w, r)
+	body, err := g.aboutPerson(w, r, client)
 	if err != nil {
 		return err
 	}

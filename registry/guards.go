@@ -111,15 +111,9 @@ where r.person is not null or t.person is not null`, persons, clients, now, dayO
 func (g guard) judge(r GuardRules, now time.Time) (state mobileid.ChallengeState, until time.Time, reason string) {
 	switch {
 	case r.Day > 0 && g.today >= r.Day:
-		return mobileid.ChallengeStepUp, endOfDay(now), mobileid.ReasonWrongCodes
+		return mobileid.ChallengeStepUp, tashkentDay(now).AddDate(0, 0, 1), mobileid.ReasonWrongCodes
 	case g.paused.After(now):
 		return mobileid.ChallengeLimited, g.paused, mobileid.ReasonWrongCodes
 	}
 	return "", time.Time{}, ""
-}
-
-// endOfDay is the first instant of the next legal date.
-func endOfDay(now time.Time) time.Time {
-	y, m, d := now.In(mobileid.Tashkent).Date()
-	return time.Date(y, m, d+1, 0, 0, 0, 0, mobileid.Tashkent)
 }

@@ -190,7 +190,8 @@ func scanSubscriber(rows pgx.Rows) (who mobileid.Pseudonym, v mobileid.Subscribe
 
 // SetDailyCeiling sets what a person's Messages may cost him a day (Asia/Tashkent);
 // nil takes it away. Admission obeys it from then on, at each operator that his number
-// is with; a day on which it moves is counted at each by itself. KindConflict, code "unbound", without an active binding; KindInvalid when
+// is with; a day on which it moves is counted at each by itself. KindConflict, code
+// "unbound", without an active binding; KindInvalid when
 // it is negative. Set again to the same, nothing changes.
 func (db *DB) SetDailyCeiling(ctx context.Context, person mobileid.Pseudonym, ceiling *mobileid.Money) (v mobileid.SubscriberView, err error) {
 	if ceiling != nil && *ceiling < 0 {
