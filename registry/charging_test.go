@@ -659,3 +659,24 @@ func TestTheChargingSystemIsToldOfWhatNobodyAnswered(t *testing.T) {
 		})
 	}
 }
+
+// What is posted late and what is given back of one account in one statement may be the
+// same money: it is late all the same.
+func TestALatePostingBesideAReversalIsLate(t *testing.T) {
+	e := newEnv(t)
+	e.priced(ledger.UnitMessage, true)
+	p, b := e.bind(10*cost), e.bridge()
+	sent, doubted := e.notice(p, "sent"), e.notice(p, "doubted")
+	e.queue(sent, doubted)
+	e.admit(b, sent.Message.ID, doubted.Message.ID)
+	e.settle(b, e.outcome(doubted.Message.ID, mobileid.MessageInDoubt, p.binding.Number, ""))
+	e.clk.advance(3 * time.Hour)
+	e.settle(b, e.outcome(sent.Message.ID, mobileid.MessageSent, p.binding.Number, "sent"))
+	e.sweep(sweeperOf(e))
+	e.wantCharge(doubted.Message.ID, "unknown")
+	e.settle(b, e.outcome(doubted.Message.ID, mobileid.MessageSent, p.binding.Number, "doubted"))
+	e.receipts(e.receipt(p.binding.Number, "sent", mobileid.MessageRejected), e.receipt(p.binding.Number, "doubted", mobileid.MessageDelivered))
+	e.wantCharge(sent.Message.ID, "reversed")
+	e.wantCharge(doubted.Message.ID, "posted")
+	e.wantBalanced()
+}

@@ -72,7 +72,7 @@ transferred as (
 	             coalesce(sum(held) filter (where kind = 'pending'), 0)::bigint as reserved,
 	             bool_or(kind = 'pending' and charging <> 'ledger') as outside, ` + todaySQL + ` as today
 	      from postings where charging <> 'payer' group by account_id) p
-	where a.id = p.account_id and (p.held <> 0 or p.taken <> 0)
+	where a.id = p.account_id and (p.held <> 0 or p.taken <> 0 or p.late <> 0 or p.reserved <> 0)
 )`
 
 // tailSQL ends every statement that changes states: it is moneySQL, and wants two
